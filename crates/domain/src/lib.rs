@@ -1,0 +1,22 @@
+//! What the words of OpenTaco mean.
+//!
+//! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
+//! answer. In reading order: who and what ([`access`], [`unit`]), the state and its parts ([`state`],
+//! [`digest`], [`version`]), the lock ([`lock`]), and what is passed in ([`clock`], [`limits`]).
+
+pub mod access;
+pub mod clock;
+pub mod digest;
+pub mod limits;
+pub mod lock;
+pub mod state;
+pub mod unit;
+pub mod version;
+
+pub use access::{Action, Caller, Decision, Policy, PolicyUnreadable, Principal};
+pub use clock::{Clock, StoppedClock, SystemClock};
+pub use digest::Sha256;
+pub use lock::{Holding, LockId, LockInfo};
+pub use state::StateSummary;
+pub use unit::{UnitId, UnitPrefix};
+pub use version::{Session, VersionId};
