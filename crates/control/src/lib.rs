@@ -1,1 +1,120 @@
-//! (being written)
+//! What callers may do: permit, act, record. Every door leads here, and nothing here speaks a dialect.
+//!
+//! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
+//! ([`permit`](StateControl::permit)), it acts through the vault, and it records what was decided ([`audit`]).
+//! Operations by noun: [`units`], [`state`], [`locks`], [`versions`], [`rejected`]; how it is opened: [`open`].
+//!
+//! This crate knows no HTTP and no token.
+
+pub mod audit;
+pub mod error;
+pub mod locks;
+pub mod open;
+pub mod rejected;
+pub mod state;
+pub mod units;
+pub mod versions;
+
+use std::sync::Arc;
+
+use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
+use opentaco_storage::{Counts, Vault};
+
+pub use error::{ControlError, Holder};
+pub use locks::LockRequest;
+pub use open::{Described, OpenOptions, Verdict};
+pub use opentaco_storage::head::{Committed, Origin};
+pub use opentaco_storage::open::{AzureConfig, GcsConfig, S3Config, StoreConfig};
+pub use opentaco_storage::rejected::Rejected;
+pub use state::{Receipt, StateRead, StateWrite, WritePermit};
+pub use units::{CreateUnit, ListUnits, UnitView, UnitsPage};
+
+/// The door a request came through, as history and logs tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Terraform's and OpenTofu's HTTP backend.
+    Terraform,
+    /// The management API.
+    Management,
+    /// The S3-compatible API.
+    S3,
+}
+
+impl Door {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Terraform => "terraform",
+            Self::Management => "management",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// State control over one bucket. Cheap to clone; replicas share nothing but the bucket.
+#[derive(Debug, Clone)]
+pub struct StateControl {
+    vault: Vault,
+    policy: Arc<dyn Policy>,
+    description: Arc<str>,
+}
+
+impl StateControl {
+    /// State control over a vault that is already open. Services use [`StateControl::open`].
+    #[must_use]
+    pub fn new(vault: Vault, policy: Arc<dyn Policy>, description: &str) -> Self {
+        Self { vault, policy, description: description.into() }
+    }
+
+    /// Where the states rest, for people: `s3://bucket/prefix at …`.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Requests to the bucket so far, by kind.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        self.vault.bucket().counts()
+    }
+
+    /// Asks the bucket whether it answers.
+    ///
+    /// # Errors
+    /// [`ControlError::Unavailable`] with the reason.
+    pub async fn ready(&self) -> Result<(), ControlError> {
+        self.vault.bucket().ping().await.map_err(ControlError::from_storage)
+    }
+
+    /// Returns when all work behind answers is done: lock copies, records, housekeeping.
+    pub async fn settle_down(&self) {
+        self.vault.settle_down().await;
+    }
+
+    /// The first beat of every operation: may this caller do this to this unit?
+    ///
+    /// Decided before anything is fetched, so that "forbidden" tells nothing about what exists.
+    fn permit(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<(), ControlError> {
+        match self.policy.decide(caller, action, unit) {
+            Ok(Decision::Allow) => Ok(()),
+            Ok(Decision::Deny) => {
+                audit::denied(caller, action, unit);
+                Err(ControlError::Forbidden { action, unit: unit.clone() })
+            }
+            Err(unreadable) => Err(ControlError::PolicyUnreadable { source: unreadable }),
+        }
+    }
+
+    /// Whether the caller may, for lists that show only what a caller may see.
+    fn may(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<bool, ControlError> {
+        match self.policy.decide(caller, action, unit) {
+            Ok(decision) => Ok(decision == Decision::Allow),
+            Err(unreadable) => Err(ControlError::PolicyUnreadable { source: unreadable }),
+        }
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+}

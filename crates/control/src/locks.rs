@@ -1,0 +1,80 @@
+//! Taking locks and giving them back.
+
+use bytes::Bytes;
+use opentaco_domain::{Action, Caller, LockId, LockInfo, UnitId};
+use opentaco_storage::locks::{Locked, Locking, Unlocked};
+
+use crate::error::Holder;
+use crate::{ControlError, Door, StateControl, audit};
+
+/// A request for a lock.
+#[derive(Debug, Clone)]
+pub struct LockRequest {
+    /// What the asker says of itself.
+    pub info: LockInfo,
+    /// The very bytes that were sent.
+    pub sent: Bytes,
+    /// Through which door.
+    pub door: Door,
+}
+
+impl StateControl {
+    /// Takes the lock of a unit, or finds that an earlier attempt of the same request took it.
+    ///
+    /// # Errors
+    /// [`ControlError::Locked`] with the holder; [`ControlError::LockOver`] if this id was released before.
+    pub async fn lock(&self, caller: &Caller, unit: &UnitId, request: LockRequest) -> Result<LockInfo, ControlError> {
+        self.permit(caller, Action::Lock, unit)?;
+        let id = request.info.id.clone();
+        let locking = Locking {
+            info: request.info,
+            principal: caller.principal(),
+            door: request.door.as_str(),
+            sent: &request.sent,
+        };
+        match self.vault().lock(unit, locking).await.map_err(ControlError::from_storage)? {
+            Locked::Granted(lock) => {
+                audit::done(caller, Action::Lock, unit, "locked");
+                Ok(lock.info)
+            }
+            Locked::Held(lock) => {
+                audit::refused(caller, Action::Lock, unit, "held-by-another", None);
+                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(Holder::from(lock)) })
+            }
+            Locked::Over => {
+                audit::refused(caller, Action::Lock, unit, "lock-over", None);
+                Err(ControlError::LockOver { unit: unit.clone(), id })
+            }
+        }
+    }
+
+    /// Gives back the lock with this id; one that is over already is success.
+    ///
+    /// # Errors
+    /// [`ControlError::NotHolder`] with the holder, if somebody else holds the unit.
+    pub async fn unlock(&self, caller: &Caller, unit: &UnitId, id: &LockId) -> Result<(), ControlError> {
+        self.permit(caller, Action::Lock, unit)?;
+        match self.vault().unlock(unit, id).await.map_err(ControlError::from_storage)? {
+            Unlocked::Free(_) => {
+                audit::done(caller, Action::Lock, unit, "unlocked");
+                Ok(())
+            }
+            Unlocked::Held(lock) => {
+                audit::refused(caller, Action::Lock, unit, "held-by-another", None);
+                let holder = Some(Box::new(Holder::from(lock)));
+                Err(ControlError::NotHolder { unit: unit.clone(), holder, kept: None })
+            }
+        }
+    }
+
+    /// Breaks whatever lock there is; tells who held it.
+    ///
+    /// # Errors
+    /// [`ControlError::Forbidden`] without `unit.force-unlock`.
+    pub async fn force_unlock(&self, caller: &Caller, unit: &UnitId) -> Result<Option<LockInfo>, ControlError> {
+        self.permit(caller, Action::ForceUnlock, unit)?;
+        let broken = self.vault().force_unlock(unit).await.map_err(ControlError::from_storage)?;
+        audit::done(caller, Action::ForceUnlock, unit, if broken.is_some() { "lock broken" } else { "nothing to break" });
+        Ok(broken.map(|lock| lock.info))
+    }
+}

@@ -1,0 +1,104 @@
+//! Opening the service's one bucket: connect, prove that it keeps its word, and only then serve from it.
+
+use std::sync::Arc;
+
+use opentaco_domain::access::AllowAll;
+use opentaco_domain::Policy;
+use opentaco_storage::open::{StoreConfig, open};
+use opentaco_storage::proof::{SingleReplica, prove};
+use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
+
+pub use opentaco_storage::proof::Verdict;
+
+use crate::{ControlError, StateControl};
+
+/// What is asked of an opened bucket besides where it is.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Serve from a store without conditional writes. Safe only while this is the one process that writes there.
+    pub single_replica: bool,
+    /// How long versions are kept.
+    pub retention: Retention,
+    /// Who may do what.
+    pub policy: Arc<dyn Policy>,
+    /// Time, chance and background work.
+    pub surroundings: Surroundings,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            single_replica: false,
+            retention: Retention::default(),
+            policy: Arc::new(AllowAll),
+            surroundings: Surroundings::real(),
+        }
+    }
+}
+
+/// A bucket that was asked whether it keeps its word.
+#[derive(Debug)]
+pub struct Described {
+    /// Where it is.
+    pub description: String,
+    /// What was found, property by property.
+    pub verdict: Verdict,
+}
+
+impl StateControl {
+    /// Opens the bucket, proves compare-and-swap on it, and serves from it.
+    ///
+    /// # Errors
+    /// [`ControlError::Unopened`]: it cannot be reached, or it does not keep its word; with what to do.
+    pub async fn open(config: &StoreConfig, options: OpenOptions) -> Result<Self, ControlError> {
+        let opened = connect(config).await?;
+        let store: Arc<dyn Store> = if options.single_replica {
+            Arc::new(SingleReplica::new(opened.store))
+        } else {
+            opened.store
+        };
+        let verdict = prove(&store, Some(&opened.prefix), &options.surroundings).await;
+        if !verdict.is_safe() {
+            return Err(ControlError::Unopened { what: refusal(&opened.description, &verdict) });
+        }
+        let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
+        let vault = Vault::new(bucket, options.retention);
+        Ok(Self::new(vault, options.policy, &opened.description))
+    }
+
+    /// Asks a bucket whether it keeps its word, property by property.
+    ///
+    /// # Errors
+    /// [`ControlError::Unopened`] if what is configured is no store at all.
+    pub async fn doctor(config: &StoreConfig) -> Result<Described, ControlError> {
+        let opened = connect(config).await?;
+        let verdict = prove(&opened.store, Some(&opened.prefix), &Surroundings::real()).await;
+        Ok(Described { description: opened.description, verdict })
+    }
+}
+
+async fn connect(config: &StoreConfig) -> Result<opentaco_storage::open::Opened, ControlError> {
+    open(config).await.map_err(|error| ControlError::Unopened { what: chain(&error) })
+}
+
+fn refusal(description: &str, verdict: &Verdict) -> String {
+    if verdict.is_unknown() {
+        return format!(
+            "{description} cannot be served from: it did not answer the questions that must be answered first\n\n{verdict}\n\nCheck the address, the bucket's name, the credentials and their rights, then start again."
+        );
+    }
+    format!(
+        "{description} does not keep its word, so two replicas could both believe they hold a lock\n\n{verdict}\n\nUse a store that honours conditional writes, or start with --single-replica if this is the only process that ever writes to this bucket."
+    )
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

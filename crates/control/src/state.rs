@@ -1,0 +1,198 @@
+//! Reading and writing states.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
+use opentaco_storage::commit::{CommitRequest, Committing, Refusal};
+use opentaco_storage::head::{Committed, Origin};
+use opentaco_storage::read::Reading;
+
+use crate::error::Holder;
+use crate::{ControlError, Door, StateControl, audit};
+
+/// A state to be written.
+#[derive(Debug, Clone)]
+pub struct StateWrite {
+    /// The state.
+    pub bytes: Bytes,
+    /// What the writer claims to hold.
+    pub holding: Holding,
+    /// Through which door.
+    pub door: Door,
+    /// Let an older write of the same lock come after a newer one.
+    pub force: bool,
+    /// Only if this version is current.
+    pub if_match: Option<VersionId>,
+    /// The request's own key: a repeated request with the same key is answered like the first.
+    pub idempotency_key: Option<String>,
+}
+
+impl StateWrite {
+    /// A plain write.
+    #[must_use]
+    pub fn new(bytes: Bytes, holding: Holding, door: Door) -> Self {
+        Self { bytes, holding, door, force: false, if_match: None, idempotency_key: None }
+    }
+}
+
+/// That a write was asked for by somebody who may, and that the head of the unit could be read.
+#[derive(Debug)]
+pub struct WritePermit(());
+
+/// What became of a write.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The version it became.
+    pub version: VersionId,
+    /// Its serial, as the state says.
+    pub serial: Option<u64>,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl From<Committed> for Receipt {
+    fn from(committed: Committed) -> Self {
+        Self { version: committed.version, serial: committed.serial, size: committed.size }
+    }
+}
+
+/// A state that is being read.
+pub struct StateRead {
+    /// In bytes.
+    pub size: u64,
+    /// Its version; none for a unit that nobody has touched through us yet.
+    pub version: Option<VersionId>,
+    /// As the state says.
+    pub serial: Option<u64>,
+    /// As the state says.
+    pub lineage: Option<String>,
+    /// The bytes.
+    pub body: BoxStream<'static, Result<Bytes, ControlError>>,
+}
+
+impl fmt::Debug for StateRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateRead").field("size", &self.size).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl From<Reading> for StateRead {
+    fn from(reading: Reading) -> Self {
+        let committed = reading.committed;
+        Self {
+            size: reading.size,
+            version: committed.as_ref().map(|committed| committed.version),
+            serial: committed.as_ref().and_then(|committed| committed.serial),
+            lineage: committed.and_then(|committed| committed.lineage),
+            body: reading.body.map_err(ControlError::from_storage).boxed(),
+        }
+    }
+}
+
+impl StateControl {
+    /// Whether a write may be sent at all: the caller's rights, and a head that can be read. Asked before a body is
+    /// read; costs no request while the head is remembered.
+    ///
+    /// # Errors
+    /// [`ControlError::Forbidden`], [`ControlError::Unavailable`].
+    pub async fn prepare_write(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        _holding: &Holding,
+    ) -> Result<WritePermit, ControlError> {
+        self.permit(caller, Action::Write, unit)?;
+        let first = self.vault().is_first_write(unit).await.map_err(ControlError::from_storage)?;
+        if first {
+            self.permit(caller, Action::Create, unit)?;
+        }
+        Ok(WritePermit(()))
+    }
+
+    /// Writes a state. Answered with success, it survives everything; refused because the lock was lost, it is kept.
+    ///
+    /// # Errors
+    /// [`ControlError::NotHolder`], [`ControlError::Late`], [`ControlError::Conflict`] when refused;
+    /// [`ControlError::Saved`] when committed but not copied; [`ControlError::Invalid`] if it is no JSON object.
+    pub async fn write_state(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        write: StateWrite,
+    ) -> Result<Receipt, ControlError> {
+        self.prepare_write(caller, unit, &write.holding).await?;
+        let summary = summarize(unit, &write.bytes)?;
+        let request = CommitRequest {
+            bytes: write.bytes,
+            summary,
+            holding: write.holding,
+            principal: caller.principal().clone(),
+            door: write.door.as_str(),
+            key: write.idempotency_key,
+            if_match: write.if_match,
+            force: write.force,
+            same_lineage: false,
+            origin: Origin::Write,
+        };
+        let committing = self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)?;
+        concluded(caller, unit, committing).map(Receipt::from)
+    }
+
+    /// Reads the current state.
+    ///
+    /// # Errors
+    /// [`ControlError::NoState`] if there is none, and only then.
+    pub async fn read_state(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
+        self.permit(caller, Action::Read, unit)?;
+        let reading = self.vault().read(unit).await.map_err(ControlError::from_storage)?;
+        audit::done(caller, Action::Read, unit, "read");
+        reading.map(StateRead::from).ok_or_else(|| ControlError::NoState { unit: unit.clone() })
+    }
+}
+
+/// What is read from a state that is to be written.
+pub(crate) fn summarize(unit: &UnitId, bytes: &[u8]) -> Result<StateSummary, ControlError> {
+    StateSummary::read(bytes).map_err(|error| ControlError::Invalid {
+        what: format!(
+            "what was sent for `{unit}` is no state: {error}. Nothing was written; send the whole JSON document that Terraform or OpenTofu made"
+        ),
+    })
+}
+
+/// What a commit means to a caller, with its record.
+pub(crate) fn concluded(caller: &Caller, unit: &UnitId, committing: Committing) -> Result<Committed, ControlError> {
+    let unit = unit.clone();
+    match committing {
+        Committing::Done(committed) => {
+            audit::committed(caller, &unit, &committed.version, &committed.origin.to_string());
+            Ok(committed)
+        }
+        Committing::Uncopied(committed, source) => {
+            audit::committed(caller, &unit, &committed.version, "committed, copy pending");
+            Err(ControlError::Saved { unit, version: Box::new(committed.version), source })
+        }
+        Committing::Refused { why, kept } => {
+            audit::refused(caller, Action::Write, &unit, why.word(), Some(&kept));
+            let kept = Some(kept);
+            Err(match why {
+                Refusal::Held(lock) => {
+                    ControlError::NotHolder { unit, holder: Some(Box::new(Holder::from(*lock))), kept }
+                }
+                Refusal::Lost(_) => ControlError::NotHolder { unit, holder: None, kept },
+                Refusal::Late => ControlError::Late { unit, kept },
+                Refusal::Deleted => ControlError::DeletedMeanwhile { unit, kept },
+            })
+        }
+        Committing::Unmet { current } => {
+            audit::refused(caller, Action::Write, &unit, "version-conflict", None);
+            Err(ControlError::Conflict { unit, current })
+        }
+        Committing::OtherLineage { current } => {
+            audit::refused(caller, Action::Write, &unit, "other-lineage", None);
+            Err(ControlError::OtherLineage { unit, current })
+        }
+    }
+}

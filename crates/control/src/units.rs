@@ -1,0 +1,317 @@
+//! Creating, listing, describing, deleting and bringing back units, and what people say of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, limits};
+use opentaco_storage::head::{Committed, Head};
+use opentaco_storage::lifecycle::{Creating, Deleting, Described, Undeleting};
+use opentaco_storage::listing;
+
+use crate::error::Holder;
+use crate::state::concluded;
+use crate::{ControlError, Door, StateControl, audit};
+
+/// A unit that is to be created.
+#[derive(Debug, Clone, Default)]
+pub struct CreateUnit {
+    /// What people sort units by.
+    pub labels: BTreeMap<String, String>,
+    /// What people say of it.
+    pub description: String,
+}
+
+/// What is true of a unit.
+#[derive(Debug, Clone)]
+pub struct UnitView {
+    /// Which.
+    pub unit: UnitId,
+    /// When it came to be, where that is known.
+    pub created: Option<Timestamp>,
+    /// When its state was last written.
+    pub updated: Option<Timestamp>,
+    /// Size of its state, in bytes; 0 without one.
+    pub size: u64,
+    /// Its current version in full, where it has one that we know.
+    pub current: Option<Committed>,
+    /// Whether it is locked. A listing tells it from the lock copy, and does not know the holder.
+    pub locked: bool,
+    /// Who holds it.
+    pub holder: Option<Holder>,
+    /// What people sort units by.
+    pub labels: BTreeMap<String, String>,
+    /// What people say of it.
+    pub description: String,
+}
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListUnits {
+    /// Only units whose id starts so.
+    pub prefix: UnitPrefix,
+    /// Only units that have all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// At most so many; everything without it.
+    pub limit: Option<usize>,
+    /// The token of the page before.
+    pub page_token: Option<String>,
+}
+
+/// One page of units.
+#[derive(Debug, Default)]
+pub struct UnitsPage {
+    /// In the byte order of their names in the bucket.
+    pub units: Vec<UnitView>,
+    /// How to ask for the next page, if there is one.
+    pub next_page_token: Option<String>,
+    /// How many keys look like states and cannot be units.
+    pub skipped: u64,
+}
+
+impl StateControl {
+    /// Creates a unit without a state.
+    ///
+    /// # Errors
+    /// [`ControlError::AlreadyExists`]; [`ControlError::Invalid`] for labels or a description over their limits.
+    pub async fn create_unit(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        create: CreateUnit,
+    ) -> Result<UnitView, ControlError> {
+        self.permit(caller, Action::Create, unit)?;
+        check_labels(&create.labels)?;
+        check_description(&create.description)?;
+        let creating =
+            self.vault().create(unit, create.labels, create.description).await.map_err(ControlError::from_storage)?;
+        match creating {
+            Creating::Created(known) => {
+                audit::done(caller, Action::Create, unit, "created");
+                Ok(view(unit, &known.head))
+            }
+            Creating::Exists(_) => Err(ControlError::AlreadyExists { unit: unit.clone() }),
+        }
+    }
+
+    /// Lists the units that the caller may see.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] for a page token that is none of ours.
+    pub async fn list_units(&self, caller: &Caller, wanted: ListUnits) -> Result<UnitsPage, ControlError> {
+        let limit = wanted.limit.map(|limit| limit.max(1));
+        let mut after = wanted.page_token.as_deref().map(parse_page_token).transpose()?;
+        let mut page = UnitsPage::default();
+        loop {
+            let missing = limit.map(|limit| limit - page.units.len());
+            let listed = listing::ListUnits {
+                prefix: wanted.prefix.clone(),
+                after: after.take(),
+                limit: missing,
+                labels: wanted.labels.clone(),
+            };
+            let units = self.vault().list(&listed).await.map_err(ControlError::from_storage)?;
+            page.skipped += units.skipped;
+            for listed in units.units {
+                if self.may(caller, Action::Read, &listed.unit)? {
+                    page.units.push(listed_view(listed));
+                }
+            }
+            match units.next {
+                Some(next) if limit.is_some_and(|limit| page.units.len() < limit) => after = Some(next),
+                next => {
+                    page.next_page_token = next.as_deref().map(page_token);
+                    return Ok(page);
+                }
+            }
+        }
+    }
+
+    /// What is true of a unit.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn describe_unit(&self, caller: &Caller, unit: &UnitId) -> Result<UnitView, ControlError> {
+        self.permit(caller, Action::Read, unit)?;
+        match self.vault().describe(unit).await.map_err(ControlError::from_storage)? {
+            Described::Known(known) => Ok(view(unit, &known.head)),
+            Described::Untouched(meta) => Ok(UnitView {
+                unit: unit.clone(),
+                created: None,
+                updated: Some(meta.modified),
+                size: meta.size,
+                current: None,
+                locked: false,
+                holder: None,
+                labels: BTreeMap::new(),
+                description: String::new(),
+            }),
+            Described::NoUnit => Err(no_unit(unit)),
+        }
+    }
+
+    /// Changes labels, description, or both; what is not given stays.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`]; [`ControlError::Invalid`] over the limits.
+    pub async fn annotate_unit(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        labels: Option<BTreeMap<String, String>>,
+        description: Option<String>,
+    ) -> Result<UnitView, ControlError> {
+        self.permit(caller, Action::Write, unit)?;
+        labels.as_ref().map_or(Ok(()), check_labels)?;
+        description.as_deref().map_or(Ok(()), check_description)?;
+        let known = self
+            .vault()
+            .annotate(unit, labels.as_ref(), description.as_deref())
+            .await
+            .map_err(ControlError::from_storage)?
+            .ok_or_else(|| no_unit(unit))?;
+        audit::done(caller, Action::Write, unit, "annotated");
+        Ok(view(unit, &known.head))
+    }
+
+    /// Deletes a unit; its versions stay for thirty days.
+    ///
+    /// # Errors
+    /// [`ControlError::Locked`] while somebody holds it; [`ControlError::NotFound`].
+    pub async fn delete_unit(&self, caller: &Caller, unit: &UnitId) -> Result<(), ControlError> {
+        self.permit(caller, Action::Delete, unit)?;
+        match self.vault().delete(unit, caller.principal()).await.map_err(ControlError::from_storage)? {
+            Deleting::Deleted => {
+                audit::done(caller, Action::Delete, unit, "deleted");
+                Ok(())
+            }
+            Deleting::NoUnit => Err(no_unit(unit)),
+            Deleting::Held(lock) => {
+                audit::refused(caller, Action::Delete, unit, "held-by-another", None);
+                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(lock.into()) })
+            }
+        }
+    }
+
+    /// Brings back a deleted unit with its last content.
+    ///
+    /// # Errors
+    /// [`ControlError::AlreadyExists`] if it is not deleted; [`ControlError::NotFound`] if it never was, or so long ago
+    /// that its versions are gone; [`ControlError::Locked`].
+    pub async fn undelete_unit(&self, caller: &Caller, unit: &UnitId, door: Door) -> Result<(), ControlError> {
+        self.permit(caller, Action::Create, unit)?;
+        let undeleting = self.vault().undelete(unit, caller.principal(), door.as_str()).await;
+        match undeleting.map_err(ControlError::from_storage)? {
+            Undeleting::Empty => {
+                audit::done(caller, Action::Create, unit, "undeleted");
+                Ok(())
+            }
+            Undeleting::Committed(committing) => concluded(caller, unit, committing).map(|_| ()),
+            Undeleting::Lives => Err(ControlError::AlreadyExists { unit: unit.clone() }),
+            Undeleting::NoUnit => Err(no_unit(unit)),
+            Undeleting::Held(lock) => {
+                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(lock.into()) })
+            }
+            Undeleting::Expired => Err(ControlError::NotFound {
+                what: format!("version of `{unit}` left: it was deleted more than {} days ago", limits::TOMBSTONE_DAYS),
+            }),
+        }
+    }
+}
+
+pub(crate) fn no_unit(unit: &UnitId) -> ControlError {
+    ControlError::NotFound { what: format!("unit `{unit}`") }
+}
+
+fn view(unit: &UnitId, head: &Head) -> UnitView {
+    UnitView {
+        unit: unit.clone(),
+        created: head.created,
+        updated: head.current.as_ref().map(|current| current.committed_at).or(head.created),
+        size: head.current.as_ref().map_or(0, |current| current.size),
+        current: head.current.clone(),
+        locked: head.lock.is_some(),
+        holder: head.lock.clone().map(Holder::from),
+        labels: head.labels.clone(),
+        description: head.description.clone(),
+    }
+}
+
+fn listed_view(listed: listing::ListedUnit) -> UnitView {
+    let head = listed.head;
+    UnitView {
+        created: head.as_ref().and_then(|head| head.created),
+        updated: Some(listed.updated),
+        size: listed.size,
+        current: head.as_ref().and_then(|head| head.current.clone()),
+        locked: listed.locked,
+        holder: None,
+        labels: head.as_ref().map(|head| head.labels.clone()).unwrap_or_default(),
+        description: head.map(|head| head.description.clone()).unwrap_or_default(),
+        unit: listed.unit,
+    }
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ControlError> {
+    if labels.len() > limits::LABELS_MAX {
+        return Err(ControlError::Invalid {
+            what: format!("{} labels are given, and a unit has at most {}", labels.len(), limits::LABELS_MAX),
+        });
+    }
+    for (name, value) in labels {
+        let bytes = name.len().max(value.len());
+        if name.is_empty() || bytes > limits::LABEL_BYTES_MAX || (name.clone() + value).contains(char::is_control) {
+            return Err(ControlError::Invalid {
+                what: format!(
+                    "label `{name}` is not possible: name and value are up to {} bytes without control characters, and the name is not empty",
+                    limits::LABEL_BYTES_MAX
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_description(description: &str) -> Result<(), ControlError> {
+    if description.len() <= limits::DESCRIPTION_BYTES_MAX {
+        return Ok(());
+    }
+    Err(ControlError::Invalid {
+        what: format!(
+            "the description has {} bytes, and at most {} are kept",
+            description.len(),
+            limits::DESCRIPTION_BYTES_MAX
+        ),
+    })
+}
+
+/// A page token is the last key of its page, in hex: opaque, and it holds no state of ours.
+fn page_token(key: &str) -> String {
+    key.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_page_token(token: &str) -> Result<String, ControlError> {
+    let bytes: Option<Vec<u8>> = token
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    bytes.filter(|bytes| bytes.len() * 2 == token.len()).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(
+        || ControlError::Invalid {
+            what: "the page token is none that this service gave; start again without one".to_owned(),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_leads_back_to_its_key_and_junk_is_refused() {
+        let key = "team/ü space/terraform.tfstate";
+        assert_eq!(parse_page_token(&page_token(key)).unwrap(), key);
+        for junk in ["zz", "abc", "ff", "+1"] {
+            assert!(parse_page_token(junk).is_err(), "{junk}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The history of a unit: listing it, fetching from it, and making an old content current again.
+
+use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
+use opentaco_storage::commit::CommitRequest;
+use opentaco_storage::head::{Committed, Origin};
+
+use crate::error::Holder;
+use crate::state::{Receipt, StateRead, concluded, summarize};
+use crate::units::no_unit;
+use crate::{ControlError, Door, StateControl, audit};
+
+/// How many versions a page shows without a limit: the retention keeps fewer by default.
+const HISTORY_PAGE: usize = 1000;
+
+impl StateControl {
+    /// What was committed and is still kept, newest first.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if there is no such unit, not even a deleted one.
+    pub async fn versions(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        after: Option<&VersionId>,
+        limit: Option<usize>,
+    ) -> Result<Vec<Committed>, ControlError> {
+        self.permit(caller, Action::Read, unit)?;
+        let known = self
+            .vault()
+            .load(unit)
+            .await
+            .map_err(ControlError::from_storage)?
+            .filter(|known| known.head.exists() || known.head.deleted.is_some())
+            .ok_or_else(|| no_unit(unit))?;
+        self.vault()
+            .history(unit, &known, after, limit.unwrap_or(HISTORY_PAGE))
+            .await
+            .map_err(ControlError::from_storage)
+    }
+
+    /// One version of the history, with its bytes.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if the history does not have it.
+    pub async fn read_version(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        version: &VersionId,
+    ) -> Result<StateRead, ControlError> {
+        self.permit(caller, Action::Read, unit)?;
+        let reading = self.vault().read_version(unit, version).await.map_err(ControlError::from_storage)?;
+        audit::done(caller, Action::Read, unit, "read a version");
+        reading.map(StateRead::from).ok_or_else(|| no_version(unit, version))
+    }
+
+    /// Makes the content of an old version current again, as a new version whose serial is one higher than the current
+    /// one's. An encrypted state, whose serial is sealed, goes in as it is.
+    ///
+    /// # Errors
+    /// [`ControlError::Locked`] while somebody else holds the unit; [`ControlError::OtherLineage`] unless forced.
+    pub async fn restore(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        version: &VersionId,
+        how: Reinstate,
+    ) -> Result<Receipt, ControlError> {
+        self.permit(caller, Action::Write, unit)?;
+        let known = self.vault().load(unit).await.map_err(ControlError::from_storage)?;
+        if !known.is_some_and(|known| known.head.names(version)) {
+            return Err(no_version(unit, version));
+        }
+        let bytes = self.vault().version_bytes(unit, version).await.map_err(ControlError::from_storage)?;
+        self.reinstate(caller, unit, bytes, Origin::Restore(*version), how).await
+    }
+
+    /// Commits bytes that were a state before, with a serial that no client takes for an old one.
+    pub(crate) async fn reinstate(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        bytes: bytes::Bytes,
+        origin: Origin,
+        how: Reinstate,
+    ) -> Result<Receipt, ControlError> {
+        let known = self.vault().load(unit).await.map_err(ControlError::from_storage)?.ok_or_else(|| no_unit(unit))?;
+        if known.head.deleted.is_some() {
+            self.permit(caller, Action::Create, unit)?;
+        }
+        // Said here for the holder's sake: a refused reinstatement needs no keeping, its bytes are kept already.
+        if let Some(lock) = &known.head.lock
+            && !matches!(&how.holding, Holding::Lock(id) if *id == lock.info.id)
+        {
+            let holder = Box::new(Holder::from(lock.clone()));
+            return Err(ControlError::Locked { unit: unit.clone(), holder });
+        }
+        let summary = summarize(unit, &bytes)?;
+        let floor = known.head.current.as_ref().and_then(|current| current.serial).map(|serial| serial.saturating_add(1));
+        let bytes = match (summary.encrypted, floor) {
+            (false, Some(floor)) if summary.serial.is_none_or(|serial| serial < floor) => {
+                state::with_serial(&bytes, floor)
+                    .map_err(|error| ControlError::Invalid { what: format!("the serial of that content cannot be raised: {error}") })?
+                    .into()
+            }
+            _ => bytes,
+        };
+        let request = CommitRequest {
+            summary: summarize(unit, &bytes)?,
+            bytes,
+            holding: how.holding,
+            principal: caller.principal().clone(),
+            door: how.door.as_str(),
+            key: how.idempotency_key,
+            if_match: None,
+            force: how.force,
+            same_lineage: true,
+            origin,
+        };
+        let committing = self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)?;
+        concluded(caller, unit, committing).map(Receipt::from)
+    }
+}
+
+/// How old bytes are made current again.
+#[derive(Debug, Clone)]
+pub struct Reinstate {
+    /// What the caller claims to hold.
+    pub holding: Holding,
+    /// Through which door.
+    pub door: Door,
+    /// Even if another lineage is current.
+    pub force: bool,
+    /// The request's own key.
+    pub idempotency_key: Option<String>,
+}
+
+impl Reinstate {
+    /// Without a lock, and not forced.
+    #[must_use]
+    pub fn plainly(door: Door) -> Self {
+        Self { holding: Holding::Nothing, door, force: false, idempotency_key: None }
+    }
+}
+
+fn no_version(unit: &UnitId, version: &VersionId) -> ControlError {
+    ControlError::NotFound { what: format!("version {version} in the history of `{unit}`") }
+}

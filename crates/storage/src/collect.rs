@@ -1,0 +1,149 @@
+//! Housekeeping behind the answer: collecting what was never committed, and pruning what is too old.
+//!
+//! It lists first, then bumps the head, then deletes what the new head still does not name. The bump defeats every
+//! commit that was in flight at the listing, so nothing that is deleted can ever be named.
+
+use std::collections::HashSet;
+
+use jiff::SignedDuration;
+use opentaco_domain::limits::{COMMITS_BETWEEN_COLLECTIONS, RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
+use opentaco_domain::{Session, UnitId, VersionId};
+
+use crate::bucket::{Kind, Meta};
+use crate::head::{Head, kept_name};
+use crate::heads::Swap;
+use crate::vault::{Retention, Vault};
+use crate::StorageError;
+
+/// How often the bump is tried; a unit so busy is collected sixteen commits later.
+const BUMP_TRIES: usize = 3;
+
+impl Vault {
+    /// Starts the housekeeping of a unit behind the answer, once every sixteen commits.
+    pub(crate) fn tidy_behind(&self, unit: &UnitId, head: &Head) {
+        let keep = RECENT_VERSIONS_MAX.min(self.retention().versions_max.saturating_sub(1));
+        if head.recent.len() < keep + COMMITS_BETWEEN_COLLECTIONS {
+            return;
+        }
+        let vault = self.clone();
+        let unit = unit.clone();
+        self.behind(async move {
+            if let Err(error) = vault.tidy(&unit).await {
+                tracing::debug!(%unit, %error, "housekeeping is put off");
+            }
+        });
+    }
+
+    /// Drops the versions of a unit that was deleted more than thirty days ago, behind the answer.
+    pub(crate) fn expire_behind(&self, unit: &UnitId, head: &Head) {
+        let expired = head.deleted.as_ref().is_some_and(|deleted| {
+            deleted.at < self.now() - SignedDuration::from_hours(24 * TOMBSTONE_DAYS)
+        });
+        if !expired || (head.recent.is_empty() && head.kept.is_empty()) {
+            return;
+        }
+        let vault = self.clone();
+        let unit = unit.clone();
+        self.behind(async move {
+            if let Err(error) = vault.tidy(&unit).await {
+                tracing::debug!(%unit, %error, "the versions of a deleted unit are dropped later");
+            }
+        });
+    }
+
+    /// Collects and prunes one unit now.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer; nothing that is committed is ever deleted half-way.
+    pub async fn tidy(&self, unit: &UnitId) -> Result<(), StorageError> {
+        let listed = self.list_versions(unit).await?;
+        for _ in 0..BUMP_TRIES {
+            let Some(known) = self.load(unit).await? else { return Ok(()) };
+            let next = self.thinned(&known.head, &listed);
+            let Swap::Done(now) = self.swap(unit, Some(&known), next).await? else { continue };
+            for (version, _) in listed.iter().filter(|(version, _)| !now.head.names(version)) {
+                self.bucket().delete(Kind::Version, &self.bucket().layout().version(unit, version)).await?;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// The head without what is to be pruned, and with what leaves `recent` named in `kept`.
+    fn thinned(&self, head: &Head, listed: &[(VersionId, Meta)]) -> Head {
+        let now = self.now();
+        let mut next = head.clone();
+        let expired = head
+            .deleted
+            .as_ref()
+            .is_some_and(|deleted| deleted.at < now - SignedDuration::from_hours(24 * TOMBSTONE_DAYS));
+        if expired {
+            next.recent.clear();
+            next.kept.clear();
+            if let Some(deleted) = &mut next.deleted {
+                deleted.version = None;
+            }
+            return next;
+        }
+
+        let mut history: Vec<(VersionId, jiff::Timestamp)> =
+            head.recent.iter().map(|committed| (committed.version, committed.committed_at)).collect();
+        let mut kept: Vec<_> = listed
+            .iter()
+            .filter(|(version, _)| head.kept.contains(&kept_name(version)))
+            .map(|(version, meta)| (*version, meta.modified))
+            .collect();
+        kept.sort_by(|(a, _), (b, _)| b.cmp(a));
+        history.extend(kept);
+
+        let guard = head.copy.as_ref().and_then(|copy| copy.version).map_or(u64::MAX, |version| version.epoch);
+        let pruned = to_prune(&history, usize::from(head.current.is_some()), self.retention(), now, guard);
+        history.retain(|(version, _)| !pruned.contains(version));
+        next.recent.retain(|committed| !pruned.contains(&committed.version));
+        next.recent.truncate(RECENT_VERSIONS_MAX);
+        next.kept =
+            history.iter().skip(next.recent.len()).map(|(version, _)| kept_name(version)).collect();
+        next
+    }
+}
+
+/// Which of the versions before the current one (newest first) are to go.
+///
+/// Nothing younger than the minimum age goes, and nothing from the version on that the copy was last seen holding
+/// (`guard`, its epoch). What lies in the middle of a lock session goes first, then the oldest.
+fn to_prune(
+    history: &[(VersionId, jiff::Timestamp)],
+    besides: usize,
+    retention: Retention,
+    now: jiff::Timestamp,
+    guard: u64,
+) -> HashSet<VersionId> {
+    let surplus = (history.len() + besides).saturating_sub(retention.versions_max.max(1));
+    let min_age = SignedDuration::try_from(retention.versions_min_age).unwrap_or(SignedDuration::MAX);
+    let edges = session_edges(history);
+    let mut candidates: Vec<_> = history
+        .iter()
+        .filter(|(version, at)| version.epoch < guard && now.duration_since(*at) >= min_age)
+        .map(|(version, _)| *version)
+        .collect();
+    candidates.sort_by_key(|version| (edges.contains(version), *version));
+    candidates.into_iter().take(surplus).collect()
+}
+
+/// The first and the last write of each lock session.
+fn session_edges(history: &[(VersionId, jiff::Timestamp)]) -> HashSet<VersionId> {
+    let mut edges = HashSet::new();
+    let mut seen_last: HashSet<Session> = HashSet::new();
+    let mut first: std::collections::HashMap<Session, VersionId> = std::collections::HashMap::new();
+    for (version, _) in history {
+        if version.session == Session::NONE {
+            continue;
+        }
+        if seen_last.insert(version.session) {
+            edges.insert(*version);
+        }
+        first.insert(version.session, *version);
+    }
+    edges.extend(first.into_values());
+    edges
+}

@@ -1,0 +1,405 @@
+//! Committing a version: put its bytes under a name of its own, swap the head, put the copy, answer.
+//!
+//! The swap is the commit. Before it, nothing has happened but an object that no head names; after it, the version is
+//! in the history for good, whatever becomes of this replica, and whoever repeats the request is told so.
+
+use bytes::Bytes;
+use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
+
+use crate::bucket::{If, Kind, Put};
+use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
+use crate::heads::{Known, Sight, Swap};
+use crate::settle::{Insist, Settled};
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// How often a write without a lock tries to get its turn among others.
+const TURNS_MAX: usize = 100;
+/// How often the copy is mended before the answer is "safe, but not copied yet".
+pub(crate) const COPY_ROUNDS: usize = 8;
+
+/// What is to be committed.
+#[derive(Debug, Clone)]
+pub struct CommitRequest {
+    /// The state.
+    pub bytes: Bytes,
+    /// What was read from `bytes`.
+    pub summary: StateSummary,
+    /// What the writer claims to hold.
+    pub holding: Holding,
+    /// Who writes.
+    pub principal: Principal,
+    /// Through which door.
+    pub door: &'static str,
+    /// The request's own key, where its door has one.
+    pub key: Option<String>,
+    /// Only if this version is current.
+    pub if_match: Option<VersionId>,
+    /// An older write of the same lock may come after a newer one, and another lineage may replace the current one.
+    pub force: bool,
+    /// Another lineage than the current one is refused.
+    pub same_lineage: bool,
+    /// Where the bytes come from.
+    pub origin: Origin,
+}
+
+/// How a commit was decided.
+#[derive(Debug)]
+pub enum Committing {
+    /// It is committed, now or by an earlier attempt, and the copy holds what is current.
+    Done(Committed),
+    /// It is committed and safe, but the copy could not be brought up to date.
+    Uncopied(Committed, StorageError),
+    /// It is not committed. The bytes are kept under this id.
+    Refused {
+        /// Why.
+        why: Refusal,
+        /// The id among the rejected writes of the unit.
+        kept: String,
+    },
+    /// It is not committed, and nothing needed to be kept: the request itself asked for a condition.
+    Unmet {
+        /// What is current instead.
+        current: Option<VersionId>,
+    },
+    /// It is not committed: another lineage is current. Asked for only by doors that check.
+    OtherLineage {
+        /// The lineage that is current.
+        current: Option<String>,
+    },
+}
+
+/// Why a write was refused and its bytes kept.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// Somebody else holds the unit.
+    Held(Box<Lock>),
+    /// The lock that the writer names is not held by anybody: it was released, broken, or never taken.
+    Lost(LockId),
+    /// A newer write of the same lock was committed before.
+    Late,
+    /// The unit was deleted after the write was sent.
+    Deleted,
+}
+
+impl Refusal {
+    /// In a word, as it stands beside the kept bytes.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Held(_) => "held-by-another",
+            Self::Lost(_) => "lock-lost",
+            Self::Late => "late",
+            Self::Deleted => "deleted-meanwhile",
+        }
+    }
+}
+
+/// What one look at the head says about a commit.
+enum Verdict {
+    Go(Session),
+    Already(Committed),
+    No(Refusal),
+    Unmet(Option<VersionId>),
+    OtherLineage(Option<String>),
+}
+
+impl Vault {
+    /// Commits a version.
+    ///
+    /// # Errors
+    /// If the bucket could not be asked, or did not confirm. Then the write may be committed or not: the same request
+    /// again finds out, and is answered like the first.
+    pub async fn commit(&self, unit: &UnitId, request: &CommitRequest) -> Result<Committing, StorageError> {
+        let sha256 = Sha256::of(&request.bytes);
+        let mut known = self.touch(unit).await?;
+        let was_deleted = known.head.deleted.is_some();
+        let mut orphans: Vec<VersionId> = Vec::new();
+        let turn = self.turn(unit);
+        let mut my_turn = None;
+
+        for _ in 0..TURNS_MAX {
+            let verdict = judge(&known.head, request, sha256, was_deleted);
+            let session = match verdict {
+                Verdict::Go(session) => session,
+                // Only a successful compare-and-swap may be answered from memory.
+                _ if !known.fresh => {
+                    known = self.touch_fresh(unit).await?;
+                    continue;
+                }
+                verdict => {
+                    drop(my_turn);
+                    return self.conclude(unit, request, known, verdict, orphans).await;
+                }
+            };
+
+            let committed = self.new_version(&known.head, request, sha256, session);
+            self.put_version(unit, &committed, request.bytes.clone(), request.door).await?;
+
+            let mut next = (*known.head).clone();
+            next.advance(Some(committed.clone()));
+            if next.deleted.take().is_some() || next.created.is_none() {
+                next.created = Some(self.now());
+                next.living_since = known.head.epoch + 1;
+            }
+            match self.swap(unit, Some(&known), next).await? {
+                Swap::Done(now) => {
+                    drop(my_turn);
+                    self.discard_behind(unit, orphans, &now.head);
+                    return Ok(self.finish(unit, now, committed, Some(request)).await);
+                }
+                Swap::Moved(now) => {
+                    let now = self.moved(unit, now).await?;
+                    // Our swap may have landed, and somebody else's after it.
+                    if now.head.names(&committed.version) {
+                        drop(my_turn);
+                        self.discard_behind(unit, orphans, &now.head);
+                        return Ok(self.finish(unit, now, committed, None).await);
+                    }
+                    orphans.push(committed.version);
+                    known = now;
+                }
+            }
+            if my_turn.is_none() {
+                my_turn = Some(turn.lock().await);
+                // Whoever had the turn before has moved the head again, and this replica remembers how.
+                known = self.touch(unit).await?;
+            }
+        }
+        self.discard_behind(unit, orphans, &known.head);
+        Err(StorageError::Busy { key: self.bucket().layout().head(unit), tries: TURNS_MAX })
+    }
+
+    /// Whether a write now would be the first of this unit. Costs nothing while the head is remembered and the unit
+    /// exists.
+    ///
+    /// # Errors
+    /// If the head cannot be read.
+    pub async fn is_first_write(&self, unit: &UnitId) -> Result<bool, StorageError> {
+        if self.remembered(unit).is_some_and(|known| known.head.exists()) {
+            return Ok(false);
+        }
+        match self.load(unit).await? {
+            Some(known) => Ok(!known.head.exists()),
+            None => Ok(self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?.is_none()),
+        }
+    }
+
+    async fn conclude(
+        &self,
+        unit: &UnitId,
+        request: &CommitRequest,
+        known: Known,
+        verdict: Verdict,
+        orphans: Vec<VersionId>,
+    ) -> Result<Committing, StorageError> {
+        let answer = match verdict {
+            Verdict::Already(committed) => self.finish(unit, known.clone(), committed, None).await,
+            Verdict::No(why) => {
+                // Keep first, then refuse: whoever reads the refusal must find the bytes.
+                let kept = self.keep_rejected(unit, request, &why).await?;
+                Committing::Refused { why, kept }
+            }
+            Verdict::Unmet(current) => Committing::Unmet { current },
+            Verdict::OtherLineage(current) => Committing::OtherLineage { current },
+            Verdict::Go(_) => return Err(StorageError::Busy { key: self.bucket().layout().head(unit), tries: 1 }),
+        };
+        self.discard_behind(unit, orphans, &known.head);
+        Ok(answer)
+    }
+
+    /// After the commit: the copy, the housekeeping, the answer. `fresh` is the request whose swap was the last.
+    async fn finish(
+        &self,
+        unit: &UnitId,
+        known: Known,
+        committed: Committed,
+        fresh: Option<&CommitRequest>,
+    ) -> Committing {
+        let copied = match fresh {
+            Some(request) => self.publish(unit, &known, &committed, &request.bytes).await,
+            None => self.mend(unit, Insist::No).await,
+        };
+        if known.head.lock.is_none() {
+            self.record_copy_behind(unit);
+        }
+        self.tidy_behind(unit, &known.head);
+        match copied {
+            Ok(()) => Committing::Done(committed),
+            Err(error) => Committing::Uncopied(committed, error),
+        }
+    }
+
+    /// Puts the copy while this version is current, conditional on what the copy is known to be; else settles.
+    async fn publish(
+        &self,
+        unit: &UnitId,
+        known: &Known,
+        committed: &Committed,
+        bytes: &Bytes,
+    ) -> Result<(), StorageError> {
+        if known.head.current_version() == Some(committed.version) {
+            let condition = known.head.copy.as_ref().map_or(If::Absent, |copy| If::Still(copy.tag.clone()));
+            match self.put_copy(unit, known, bytes.clone(), condition).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.in_doubt() => {}
+                Err(denied) => return Err(denied),
+            }
+        }
+        let insist = if committed.origin == Origin::Undelete { Insist::PutAgain } else { Insist::No };
+        self.mend(unit, insist).await
+    }
+
+    /// Settles until the copy holds what is current.
+    pub(crate) async fn mend(&self, unit: &UnitId, insist: Insist) -> Result<(), StorageError> {
+        match self.settle(unit, COPY_ROUNDS, insist).await? {
+            Settled::Done(_) => Ok(()),
+            Settled::Unsettled { failure: Some(failure), .. } => Err(failure),
+            Settled::Unsettled { failure: None, .. } => {
+                Err(StorageError::Busy { key: self.bucket().layout().copy(unit), tries: COPY_ROUNDS })
+            }
+        }
+    }
+
+    /// Puts what `known` names into the copy and remembers what that was answered. False: the condition did not hold.
+    pub(crate) async fn put_copy(
+        &self,
+        unit: &UnitId,
+        known: &Known,
+        bytes: Bytes,
+        condition: If,
+    ) -> Result<bool, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        match self.bucket().put_if(Kind::Copy, &key, bytes, condition).await? {
+            Put::Done(tag) => {
+                let record = CopyRecord { version: known.head.current_version(), tag };
+                self.keep_sight(unit, Sight { record, replaced: known.head.copy.clone() });
+                Ok(true)
+            }
+            Put::Refused => Ok(false),
+        }
+    }
+
+    fn new_version(&self, head: &Head, request: &CommitRequest, sha256: Sha256, session: Session) -> Committed {
+        let summary = &request.summary;
+        Committed {
+            version: VersionId {
+                epoch: head.epoch + 1,
+                serial: summary.serial.unwrap_or_default(),
+                session,
+                sha256,
+                nonce: self.draw_short(),
+            },
+            sha256,
+            md5: Some(opentaco_domain::digest::md5_base64(&request.bytes)),
+            size: request.bytes.len() as u64,
+            serial: summary.serial,
+            lineage: summary.lineage.clone(),
+            terraform_version: summary.terraform_version.clone(),
+            committed_at: self.now(),
+            by: request.principal.clone(),
+            lock_id: match &request.holding {
+                Holding::Lock(id) => Some(id.clone()),
+                Holding::Nothing => None,
+            },
+            sent_sha256: sha256,
+            sent_serial: summary.serial,
+            key: request.key.clone(),
+            origin: request.origin.clone(),
+        }
+    }
+
+    /// Removes version objects of attempts that did not commit. `head` is newer than all of them, so none of them can
+    /// commit any more: their swaps were conditional on heads that are gone.
+    pub(crate) fn discard_behind(&self, unit: &UnitId, orphans: Vec<VersionId>, head: &Head) {
+        let orphans: Vec<_> = orphans.into_iter().filter(|version| !head.names(version)).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        let vault = self.clone();
+        let unit = unit.clone();
+        self.behind(async move {
+            for version in orphans {
+                let key = vault.bucket().layout().version(&unit, &version);
+                if let Err(error) = vault.bucket().delete(Kind::Version, &key).await {
+                    tracing::debug!(%unit, %version, %error, "an object of a write that was not committed is left to the collector");
+                }
+            }
+        });
+    }
+}
+
+/// What the head says about a commit; nothing here performs I/O.
+fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool) -> Verdict {
+    if let Some(committed) = already(head, request, sha256) {
+        return Verdict::Already(committed.clone());
+    }
+    let session = match (&head.lock, &request.holding) {
+        (None, Holding::Nothing) => Session::NONE,
+        (Some(lock), Holding::Lock(id)) if lock.info.id == *id => lock.session,
+        (Some(lock), _) => return Verdict::No(Refusal::Held(Box::new(lock.clone()))),
+        (None, Holding::Lock(id)) => return Verdict::No(Refusal::Lost(id.clone())),
+    };
+    if head.deleted.is_some() && session == Session::NONE && !was_deleted {
+        return Verdict::No(Refusal::Deleted);
+    }
+    if request.if_match.is_some_and(|wanted| head.current_version() != Some(wanted)) {
+        return Verdict::Unmet(head.current_version());
+    }
+    if !request.force {
+        if is_late(head, request, session) {
+            return Verdict::No(Refusal::Late);
+        }
+        if let (true, Some(current)) = (request.same_lineage, &head.current)
+            && let (Some(ours), Some(theirs)) = (&request.summary.lineage, &current.lineage)
+            && ours != theirs
+        {
+            return Verdict::OtherLineage(current.lineage.clone());
+        }
+    }
+    Verdict::Go(session)
+}
+
+/// The commit that an earlier attempt of this very request has made.
+fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Option<&'a Committed> {
+    if let Some(key) = &request.key {
+        return head.known().find(|committed| committed.key.as_ref() == Some(key) && committed.sent_sha256 == sha256);
+    }
+    if request.origin != Origin::Write {
+        return head.known().find(|committed| committed.origin == request.origin && committed.sent_sha256 == sha256 && Some(committed.version) == head.current_version());
+    }
+    match &request.holding {
+        Holding::Lock(id) if id.is_uuid() => head
+            .known()
+            .find(|committed| committed.lock_id.as_ref() == Some(id) && committed.sent_sha256 == sha256),
+        // Without a lock, or with an id that may be used again, the same bytes may be meant anew: A, then B, then A.
+        Holding::Lock(id) => head
+            .current
+            .as_ref()
+            .filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256),
+        Holding::Nothing => {
+            head.current.as_ref().filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256)
+        }
+    }
+}
+
+/// Whether this lock has already committed a newer write of the same lineage.
+fn is_late(head: &Head, request: &CommitRequest, session: Session) -> bool {
+    let (Holding::Lock(id), Some(serial), Some(lineage)) =
+        (&request.holding, request.summary.serial, &request.summary.lineage)
+    else {
+        return false;
+    };
+    head.known().any(|committed| {
+        committed.version.session == session
+            && committed.lock_id.as_ref() == Some(id)
+            && committed.lineage.as_ref() == Some(lineage)
+            && committed.sent_serial.is_some_and(|sent| sent > serial)
+    })
+}
+
+/// Whether `kept` of a head names this version. For the collector.
+pub(crate) fn is_kept(head: &Head, version: &VersionId) -> bool {
+    head.kept.contains(&kept_name(version))
+}

@@ -1,0 +1,226 @@
+//! Creating, describing, deleting and bringing back units.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use opentaco_domain::{Holding, Principal, StateSummary, UnitId};
+
+use crate::bucket::{If, Kind, Meta};
+use crate::commit::{CommitRequest, Committing};
+use crate::head::{Deleted, Head, Lock, Origin};
+use crate::heads::{Known, Swap};
+use crate::settle::Insist;
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// How a request to create a unit was decided.
+#[derive(Debug)]
+pub enum Creating {
+    /// It is there, since now.
+    Created(Known),
+    /// It was there before.
+    Exists(Known),
+}
+
+/// How a request to delete a unit was decided.
+#[derive(Debug)]
+pub enum Deleting {
+    /// It is gone.
+    Deleted,
+    /// There was none.
+    NoUnit,
+    /// Somebody holds it.
+    Held(Lock),
+}
+
+/// How a request to bring back a unit was decided.
+#[derive(Debug)]
+pub enum Undeleting {
+    /// It lives again, empty as it was.
+    Empty,
+    /// It lives again, with its last content as a new version.
+    Committed(Committing),
+    /// It is not deleted.
+    Lives,
+    /// There never was such a unit.
+    NoUnit,
+    /// Somebody holds it.
+    Held(Lock),
+    /// It was deleted so long ago that its versions are gone.
+    Expired,
+}
+
+/// What a unit without a head looks like.
+#[derive(Debug)]
+pub enum Described {
+    /// A unit with a head.
+    Known(Known),
+    /// A unit that nobody has touched through us: what its copy says.
+    Untouched(Meta),
+    /// No such unit.
+    NoUnit,
+}
+
+impl Vault {
+    /// What is true of a unit now: one request, two for a unit that nobody has touched through us.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub async fn describe(&self, unit: &UnitId) -> Result<Described, StorageError> {
+        if let Some(known) = self.load(unit).await? {
+            return Ok(if known.head.exists() { Described::Known(known) } else { Described::NoUnit });
+        }
+        let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+        Ok(copy.map_or(Described::NoUnit, Described::Untouched))
+    }
+
+    /// Creates a unit without a state, visible in listings by an empty copy.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer; the unit may have been created, and the same request again says so.
+    pub async fn create(
+        &self,
+        unit: &UnitId,
+        labels: BTreeMap<String, String>,
+        description: String,
+    ) -> Result<Creating, StorageError> {
+        let mut known = self.touch(unit).await?;
+        let created = loop {
+            if known.head.exists() {
+                if known.fresh {
+                    return Ok(Creating::Exists(known));
+                }
+                known = self.touch_fresh(unit).await?;
+                continue;
+            }
+            let mut next = (*known.head).clone();
+            next.deleted = None;
+            next.created = Some(self.now());
+            next.living_since = known.head.epoch + 1;
+            next.labels.clone_from(&labels);
+            next.description.clone_from(&description);
+            match self.swap(unit, Some(&known), next).await? {
+                Swap::Done(now) => break now,
+                Swap::Moved(now) => known = self.moved(unit, now).await?,
+            }
+        };
+        match self.put_copy(unit, &created, Bytes::new(), If::Absent).await {
+            Ok(true) => {}
+            Ok(false) => self.mend(unit, Insist::No).await?,
+            Err(error) if error.in_doubt() => self.mend(unit, Insist::No).await?,
+            Err(denied) => return Err(denied),
+        }
+        self.record_copy_behind(unit);
+        Ok(Creating::Created(created))
+    }
+
+    /// Changes what people say of a unit. `None`: there is no such unit.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub async fn annotate(
+        &self,
+        unit: &UnitId,
+        labels: Option<&BTreeMap<String, String>>,
+        description: Option<&str>,
+    ) -> Result<Option<Known>, StorageError> {
+        let mut known = self.touch_fresh(unit).await?;
+        loop {
+            if !known.head.exists() {
+                return Ok(None);
+            }
+            let mut next = (*known.head).clone();
+            if let Some(labels) = labels {
+                next.labels.clone_from(labels);
+            }
+            if let Some(description) = description {
+                description.clone_into(&mut next.description);
+            }
+            match self.swap(unit, Some(&known), next).await? {
+                Swap::Done(now) => return Ok(Some(now)),
+                Swap::Moved(now) => known = self.moved(unit, now).await?,
+            }
+        }
+    }
+
+    /// Deletes a unit: a tombstone in the head, an empty copy. The versions stay for thirty days.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer; the same request again finishes what was begun.
+    pub async fn delete(&self, unit: &UnitId, by: &Principal) -> Result<Deleting, StorageError> {
+        // What somebody wrote directly belongs to the history before it is deleted.
+        self.mend(unit, Insist::No).await?;
+        let mut known = self.touch_fresh(unit).await?;
+        let incarnation = known.head.living_since;
+        if !known.head.exists() {
+            return Ok(Deleting::NoUnit);
+        }
+        loop {
+            // Pursue only what was first seen: a unit that was created since is another one.
+            if known.head.living_since != incarnation || !known.head.exists() {
+                return Ok(Deleting::Deleted);
+            }
+            if let Some(lock) = &known.head.lock {
+                return Ok(Deleting::Held(lock.clone()));
+            }
+            let mut next: Head = (*known.head).clone();
+            next.deleted =
+                Some(Deleted { at: self.now(), by: by.clone(), version: known.head.current_version() });
+            next.advance(None);
+            next.outputs.clear();
+            match self.swap(unit, Some(&known), next).await? {
+                Swap::Done(_) => break,
+                Swap::Moved(now) => known = self.moved(unit, now).await?,
+            }
+        }
+        self.mend(unit, Insist::No).await?;
+        self.record_copy_behind(unit);
+        Ok(Deleting::Deleted)
+    }
+
+    /// Brings back a deleted unit with its last content, as a new version.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub async fn undelete(
+        &self,
+        unit: &UnitId,
+        by: &Principal,
+        door: &'static str,
+    ) -> Result<Undeleting, StorageError> {
+        let Some(known) = self.load(unit).await? else {
+            let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+            return Ok(if copy.is_some() { Undeleting::Lives } else { Undeleting::NoUnit });
+        };
+        let Some(deleted) = &known.head.deleted else {
+            return Ok(if known.head.exists() { Undeleting::Lives } else { Undeleting::NoUnit });
+        };
+        if let Some(lock) = &known.head.lock {
+            return Ok(Undeleting::Held(lock.clone()));
+        }
+        let Some(version) = deleted.version else {
+            if known.head.recent.is_empty() && deleted.at < self.now() - jiff::SignedDuration::from_hours(24 * opentaco_domain::limits::TOMBSTONE_DAYS) {
+                return Ok(Undeleting::Expired);
+            }
+            let (labels, description) = (known.head.labels.clone(), known.head.description.clone());
+            return Ok(match self.create(unit, labels, description).await? {
+                Creating::Created(_) => Undeleting::Empty,
+                Creating::Exists(_) => Undeleting::Lives,
+            });
+        };
+        let bytes = self.version_bytes(unit, &version).await?;
+        let request = CommitRequest {
+            summary: StateSummary::read(&bytes).unwrap_or_default(),
+            bytes,
+            holding: Holding::Nothing,
+            principal: by.clone(),
+            door,
+            key: None,
+            if_match: None,
+            force: false,
+            same_lineage: false,
+            origin: Origin::Undelete,
+        };
+        self.commit(unit, &request).await.map(Undeleting::Committed)
+    }
+}

@@ -1,0 +1,163 @@
+//! Locking and unlocking: a compare-and-swap of `lock` in the head, and an answer.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use opentaco_domain::{LockId, LockInfo, Principal, Session, UnitId, limits};
+
+use crate::head::{Head, Lock};
+use crate::heads::{Known, Swap};
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// A request for a lock.
+#[derive(Debug, Clone)]
+pub struct Locking<'a> {
+    /// What the asker says of itself.
+    pub info: LockInfo,
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// Through which door.
+    pub door: &'static str,
+    /// The very bytes that were sent.
+    pub sent: &'a [u8],
+}
+
+/// How a request for a lock was decided.
+#[derive(Debug)]
+pub enum Locked {
+    /// The asker holds it: since now, or since an earlier attempt of this request.
+    Granted(Lock),
+    /// Somebody else holds it.
+    Held(Lock),
+    /// The lock with this id was released or broken before. A UUID locks once.
+    Over,
+}
+
+/// How a request to unlock was decided.
+#[derive(Debug)]
+pub enum Unlocked {
+    /// Nobody holds it under that id (any more). The lock that ended just now, if it was this request that ended it.
+    Free(Option<Lock>),
+    /// Somebody else holds it.
+    Held(Lock),
+}
+
+impl Vault {
+    /// Takes the lock of a unit.
+    ///
+    /// # Errors
+    /// If the bucket could not be asked, or did not confirm: then the lock may have been taken, and the same request
+    /// again finds out.
+    pub async fn lock(&self, unit: &UnitId, request: Locking<'_>) -> Result<Locked, StorageError> {
+        let id = request.info.id.clone();
+        let mut known = self.touch(unit).await?;
+        loop {
+            let over = id.is_uuid() && known.head.released.contains(&id);
+            if over || known.head.lock.is_some() {
+                // Only a successful compare-and-swap may be answered from memory.
+                if !known.fresh {
+                    known = self.touch_fresh(unit).await?;
+                    continue;
+                }
+                return Ok(match &known.head.lock {
+                    Some(lock) if lock.info.id == id && lock.principal == *request.principal => {
+                        Locked::Granted(lock.clone())
+                    }
+                    _ if over => Locked::Over,
+                    Some(lock) => Locked::Held(lock.clone()),
+                    None => Locked::Over,
+                });
+            }
+            let lock = Lock {
+                info: request.info.clone(),
+                principal: request.principal.clone(),
+                door: request.door.to_owned(),
+                since: self.now(),
+                session: Session::of(&id, self.draw()),
+                sent: (request.sent.len() <= limits::LOCK_BODY_BYTES_MAX).then(|| STANDARD.encode(request.sent)),
+                adopted: false,
+            };
+            let next = Head { lock: Some(lock.clone()), ..(*known.head).clone() };
+            match self.swap(unit, Some(&known), next).await? {
+                Swap::Done(_) => {
+                    self.show_lock(unit, &lock);
+                    return Ok(Locked::Granted(lock));
+                }
+                Swap::Moved(now) => known = self.moved(unit, now).await?,
+            }
+        }
+    }
+
+    /// Gives back the lock with this id.
+    ///
+    /// # Errors
+    /// As [`Vault::lock`].
+    pub async fn unlock(&self, unit: &UnitId, id: &LockId) -> Result<Unlocked, StorageError> {
+        let Some(mut known) = self.recall(unit).await? else { return self.unlock_untouched(unit, id).await };
+        loop {
+            match &known.head.lock {
+                Some(lock) if lock.info.id == *id => {}
+                _ if !known.fresh => {
+                    known = self.touch_fresh(unit).await?;
+                    continue;
+                }
+                Some(lock) if !known.head.released.contains(id) => return Ok(Unlocked::Held(lock.clone())),
+                _ => return Ok(Unlocked::Free(None)),
+            }
+            match self.release(unit, &known).await? {
+                Ok(lock) => return Ok(Unlocked::Free(Some(lock))),
+                Err(now) => known = now,
+            }
+        }
+    }
+
+    /// Breaks whatever lock there is; pursues only the holder it first sees.
+    ///
+    /// # Errors
+    /// As [`Vault::lock`].
+    pub async fn force_unlock(&self, unit: &UnitId) -> Result<Option<Lock>, StorageError> {
+        let mut known = self.touch_fresh(unit).await?;
+        let Some(victim) = known.head.lock.clone() else { return Ok(None) };
+        loop {
+            match &known.head.lock {
+                Some(lock) if lock.session == victim.session => {}
+                _ => return Ok(None),
+            }
+            match self.release(unit, &known).await? {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(now) => known = now,
+            }
+        }
+    }
+
+    /// A unit without a head has no lock of ours; an old lock file beside it is a lock.
+    async fn unlock_untouched(&self, unit: &UnitId, id: &LockId) -> Result<Unlocked, StorageError> {
+        let known = self.touch_fresh(unit).await?;
+        let Some(lock) = &known.head.lock else { return Ok(Unlocked::Free(None)) };
+        if lock.info.id != *id {
+            return Ok(Unlocked::Held(lock.clone()));
+        }
+        Box::pin(self.unlock(unit, id)).await
+    }
+
+    /// One try to end the lock that `known` shows; otherwise the head as it is now.
+    async fn release(&self, unit: &UnitId, known: &Known) -> Result<Result<Lock, Known>, StorageError> {
+        let mut next = (*known.head).clone();
+        let Some(lock) = next.release() else { return Ok(Err(known.clone())) };
+        match self.swap(unit, Some(known), next).await? {
+            Swap::Done(_) => {
+                self.hide_lock(unit, lock.adopted);
+                Ok(Ok(lock))
+            }
+            Swap::Moved(now) => Ok(Err(self.moved(unit, now).await?)),
+        }
+    }
+
+    /// The head after somebody else has changed it.
+    pub(crate) async fn moved(&self, unit: &UnitId, now: Option<Known>) -> Result<Known, StorageError> {
+        match now {
+            Some(known) => Ok(known),
+            None => self.touch_fresh(unit).await,
+        }
+    }
+}

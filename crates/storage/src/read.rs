@@ -1,0 +1,196 @@
+//! Reading: the head and the copy side by side, and the copy served if it is what the head names.
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use opentaco_domain::digest::Sha256Hasher;
+use opentaco_domain::{Sha256, UnitId, VersionId, limits};
+
+use crate::bucket::{ByteStream, Got, Kind, Meta};
+use crate::head::{Committed, Head};
+use crate::settle::{Insist, Settled};
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// A copy up to this size is hashed in memory and served from there; a larger one is hashed as it streams by, and its
+/// version is served instead.
+const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A state that is being read.
+pub struct Reading {
+    /// In bytes.
+    pub size: u64,
+    /// The version that is read; none for a unit that nobody has touched through us yet.
+    pub committed: Option<Committed>,
+    /// The bytes.
+    pub body: ByteStream,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("size", &self.size).field("committed", &self.committed).finish_non_exhaustive()
+    }
+}
+
+/// What the copy turned out to be, beside a head.
+enum Look {
+    /// The current version; here it is.
+    Current(Reading),
+    /// Nothing, and nothing is what the head names.
+    Empty,
+    /// The version before the current one: a commit is under way.
+    Before,
+    /// Anything else: to be settled.
+    Other,
+}
+
+impl Vault {
+    /// Reads the current state; `None` if the unit has none.
+    ///
+    /// # Errors
+    /// If the head or the copy cannot be read, or the copy holds bytes that are not ours and could not be judged. Never
+    /// "no state" because of a fault.
+    pub async fn read(&self, unit: &UnitId) -> Result<Option<Reading>, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        let (known, copy) = futures::try_join!(self.load(unit), self.bucket().get(Kind::Copy, &key))?;
+        let Some(known) = known else { return Ok(untouched(copy)) };
+        match self.look_at(unit, &known.head, copy).await? {
+            Look::Current(reading) => Ok(Some(reading)),
+            Look::Empty => Ok(None),
+            Look::Before => {
+                self.settle_behind(unit);
+                self.serve(unit, &known.head).await
+            }
+            Look::Other => match self.settle(unit, limits::READ_SETTLE_ROUNDS, Insist::No).await? {
+                Settled::Done(known) => {
+                    self.record_copy_behind(unit);
+                    self.serve(unit, &known.head).await
+                }
+                Settled::Unsettled { known, foreign: false, .. } => self.serve(unit, &known.head).await,
+                Settled::Unsettled { foreign: true, failure: Some(failure), .. } => Err(failure),
+                Settled::Unsettled { foreign: true, failure: None, .. } => {
+                    Err(StorageError::Busy { key, tries: limits::READ_SETTLE_ROUNDS })
+                }
+            },
+        }
+    }
+
+    /// The bytes of a version, streamed; `None` if it is not in the history of the unit.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub async fn read_version(&self, unit: &UnitId, version: &VersionId) -> Result<Option<Reading>, StorageError> {
+        let Some(known) = self.load(unit).await? else { return Ok(None) };
+        if !known.head.names(version) {
+            return Ok(None);
+        }
+        let committed = known.head.known().find(|committed| committed.version == *version).cloned();
+        let Some(got) = self.bucket().get(Kind::Version, &self.bucket().layout().version(unit, version)).await? else {
+            return Ok(None);
+        };
+        let committed = committed.or_else(|| crate::versions::from_attributes(version, &got.meta, &got.attributes));
+        Ok(Some(Reading { size: got.meta.size, committed, body: got.body }))
+    }
+
+    async fn look_at(&self, unit: &UnitId, head: &Head, copy: Option<Got>) -> Result<Look, StorageError> {
+        let Some(current) = &head.current else {
+            return Ok(if copy.is_none_or(|got| got.meta.size == 0) { Look::Empty } else { Look::Other });
+        };
+        let Some(got) = copy else { return Ok(Look::Other) };
+        let meta = got.meta.clone();
+        if head.copy_is_current(&meta) || self.saw_current(unit, head, &meta) {
+            return Ok(Look::Current(Reading { size: meta.size, committed: Some(current.clone()), body: got.body }));
+        }
+        if is_before(head, &meta) {
+            return Ok(Look::Before);
+        }
+        if meta.size != current.size {
+            return Ok(Look::Other);
+        }
+        if meta.size > BUFFERED_BYTES_MAX {
+            return Ok(match digest(got.body).await? == current.sha256 {
+                true => match self.serve(unit, head).await? {
+                    Some(reading) => Look::Current(reading),
+                    None => Look::Other,
+                },
+                false => Look::Other,
+            });
+        }
+        let bytes = got.bytes().await?;
+        if Sha256::of(&bytes) != current.sha256 {
+            return Ok(Look::Other);
+        }
+        Ok(Look::Current(Reading { size: meta.size, committed: Some(current.clone()), body: whole(bytes) }))
+    }
+
+    /// What the head names, from its version object.
+    async fn serve(&self, unit: &UnitId, head: &Head) -> Result<Option<Reading>, StorageError> {
+        let Some(current) = &head.current else { return Ok(None) };
+        let key = self.bucket().layout().version(unit, &current.version);
+        let Some(got) = self.bucket().get(Kind::Version, &key).await? else {
+            return Err(missing(key));
+        };
+        Ok(Some(Reading { size: got.meta.size, committed: Some(current.clone()), body: got.body }))
+    }
+
+    /// The bytes of a version that the head names, whole and checked against the hash in its name.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer, or does not hold those bytes.
+    pub async fn version_bytes(&self, unit: &UnitId, version: &VersionId) -> Result<Bytes, StorageError> {
+        let key = self.bucket().layout().version(unit, version);
+        match self.bucket().fetch(Kind::Version, &key).await? {
+            Some((_, bytes)) if Sha256::of(&bytes) == version.sha256 => Ok(bytes),
+            Some(_) => Err(StorageError::Corrupt {
+                key,
+                reason: "its bytes are not those that its name tells; restore it from a backup of the bucket".to_owned(),
+            }),
+            None => Err(missing(key)),
+        }
+    }
+
+    fn settle_behind(&self, unit: &UnitId) {
+        let vault = self.clone();
+        let unit = unit.clone();
+        self.behind(async move {
+            match vault.settle(&unit, limits::READ_SETTLE_ROUNDS, Insist::No).await {
+                Ok(_) => vault.record_copy_behind(&unit),
+                Err(error) => tracing::debug!(%unit, %error, "the state copy is not settled yet"),
+            }
+        });
+    }
+}
+
+/// A unit without a head is read as it is.
+fn untouched(copy: Option<Got>) -> Option<Reading> {
+    let got = copy.filter(|got| got.meta.size > 0)?;
+    Some(Reading { size: got.meta.size, committed: None, body: got.body })
+}
+
+/// Whether the copy is known to hold the version just before the current one.
+fn is_before(head: &Head, seen: &Meta) -> bool {
+    match (&head.copy, head.recent.first()) {
+        (Some(copy), Some(before)) => copy.version == Some(before.version) && copy.is(seen),
+        _ => false,
+    }
+}
+
+fn missing(key: String) -> StorageError {
+    StorageError::Corrupt {
+        key,
+        reason: "the head names it and it is not there; restore it from a backup of the bucket, or restore another version"
+            .to_owned(),
+    }
+}
+
+pub(crate) fn whole(bytes: Bytes) -> ByteStream {
+    stream::once(async move { Ok(bytes) }).boxed()
+}
+
+/// The hash of a body that is read to its end without being kept.
+async fn digest(mut body: ByteStream) -> Result<Sha256, StorageError> {
+    let mut hasher = Sha256Hasher::new();
+    while let Some(chunk) = body.try_next().await? {
+        hasher.update(&chunk);
+    }
+    Ok(hasher.finish())
+}

@@ -1,0 +1,246 @@
+//! Settling: the one way to mend a copy that is not what the head names.
+//!
+//! Every step that could harm is conditional: a judgement is a compare-and-swap on the very head beside which the copy
+//! was seen, and the mending put is conditional on the very copy that was judged.
+
+use bytes::Bytes;
+use opentaco_domain::{Sha256, UnitId, VersionId};
+
+use crate::bucket::{If, Kind, Meta};
+use crate::head::{CopyRecord, Head, Origin};
+use crate::heads::{Known, Sight, Swap};
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// How settling ended.
+#[derive(Debug)]
+pub enum Settled {
+    /// The copy holds what this head names.
+    Done(Known),
+    /// It came to no end: others were writing all the while, or the bucket did not let us.
+    Unsettled {
+        /// The head as last read.
+        known: Known,
+        /// Whether the copy, as last seen, held bytes that are not ours and could not be judged.
+        foreign: bool,
+        /// What the bucket said to our last write, if that was the reason.
+        failure: Option<StorageError>,
+    },
+}
+
+/// What to do with a copy that already holds the right bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insist {
+    /// Leave it.
+    No,
+    /// Put it once more: a late write that was made for the old one must not find it. (Undelete.)
+    PutAgain,
+}
+
+/// The copy and the head, seen together.
+struct Scene {
+    copy: Option<Meta>,
+    known: Known,
+    /// The bytes of the copy, where they had to be looked at.
+    bytes: Option<Bytes>,
+}
+
+/// What a scene calls for.
+enum Judgement {
+    /// The copy holds what the head names.
+    Holds,
+    /// The copy's bytes are known for what they are: put what the head names over them.
+    Overwrite,
+    /// An older version of ours: record that, then overwrite.
+    Lags(VersionId),
+    /// Somebody wrote it directly.
+    Foreign(Bytes),
+}
+
+impl Vault {
+    /// Mends the copy in at most so many rounds.
+    ///
+    /// # Errors
+    /// If the copy or the head cannot be read; nothing is lost then, and the next one goes on.
+    pub async fn settle(&self, unit: &UnitId, rounds: usize, insist: Insist) -> Result<Settled, StorageError> {
+        let mut last = None;
+        for round in 0..rounds {
+            if round > 0 {
+                self.bucket().pause(round.min(2)).await;
+            }
+            let Some(scene) = self.look(unit).await? else { continue };
+            let judgement = self.judge_copy(unit, &scene, insist).await?;
+            let foreign = matches!(judgement, Judgement::Foreign(_));
+            let failure = match self.act_on(unit, &scene, judgement).await {
+                Ok(Some(known)) => return Ok(Settled::Done(known)),
+                Ok(None) => None,
+                Err(error) if error.in_doubt() => Some(error),
+                Err(denied) => {
+                    return Ok(Settled::Unsettled { known: scene.known, foreign, failure: Some(denied) });
+                }
+            };
+            last = Some(Settled::Unsettled { known: scene.known, foreign, failure });
+        }
+        match last {
+            Some(unsettled) => Ok(unsettled),
+            None => {
+                Ok(Settled::Unsettled { known: self.touch_fresh(unit).await?, foreign: false, failure: None })
+            }
+        }
+    }
+
+    /// Does what a scene calls for. The head that the copy holds now, or nothing if somebody was faster: look again.
+    async fn act_on(
+        &self,
+        unit: &UnitId,
+        scene: &Scene,
+        judgement: Judgement,
+    ) -> Result<Option<Known>, StorageError> {
+        let known = match judgement {
+            Judgement::Holds => return Ok(Some(scene.known.clone())),
+            Judgement::Overwrite => Some(scene.known.clone()),
+            Judgement::Lags(version) => self.note(unit, scene, Some(version)).await?,
+            Judgement::Foreign(bytes) if scene.known.head.holder_has_committed() => {
+                self.keep_external(unit, &scene.known.head, &bytes).await?;
+                self.note(unit, scene, None).await?
+            }
+            Judgement::Foreign(bytes) => return self.adopt(unit, scene, &bytes).await,
+        };
+        let Some(known) = known else { return Ok(None) };
+        let done = self.overwrite(unit, &known, scene.copy.as_ref()).await?;
+        Ok(done.then_some(known))
+    }
+
+    /// Copy, head, copy: a scene in which the copy was the same before and after the head was read, or nothing.
+    async fn look(&self, unit: &UnitId) -> Result<Option<Scene>, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        let before = self.bucket().head(Kind::Copy, &key).await?;
+        let known = self.touch_fresh(unit).await?;
+        let told = match &before {
+            None => true,
+            Some(meta) => meta.size == 0 || known.head.copy.as_ref().is_some_and(|record| record.is(meta)),
+        };
+        let (after, bytes) = if told {
+            (self.bucket().head(Kind::Copy, &key).await?, None)
+        } else {
+            match self.bucket().fetch(Kind::Copy, &key).await? {
+                Some((meta, bytes)) => (Some(meta), Some(bytes)),
+                None => (None, None),
+            }
+        };
+        let same = match (&before, &after) {
+            (None, None) => true,
+            (Some(before), Some(after)) => before.tag.same(&after.tag),
+            _ => false,
+        };
+        Ok(same.then_some(Scene { copy: after, known, bytes }))
+    }
+
+    async fn judge_copy(&self, unit: &UnitId, scene: &Scene, insist: Insist) -> Result<Judgement, StorageError> {
+        let head = &scene.known.head;
+        let Some(meta) = scene.copy.as_ref().filter(|meta| meta.size > 0) else {
+            return Ok(if head.current.is_none() { Judgement::Holds } else { Judgement::Overwrite });
+        };
+        let right = || match insist {
+            Insist::No => Judgement::Holds,
+            Insist::PutAgain => Judgement::Overwrite,
+        };
+        if head.copy_is_current(meta) {
+            return Ok(right());
+        }
+        let Some(bytes) = &scene.bytes else { return Ok(Judgement::Overwrite) };
+        let sha256 = Sha256::of(bytes);
+        if head.current.as_ref().is_some_and(|current| current.sha256 == sha256) {
+            return Ok(right());
+        }
+        // Bytes that the copy was never yet recorded to be past are a lagging copy. Once it was seen holding the
+        // current version, somebody put the old ones back, and means it.
+        let seen_current =
+            head.current.is_some() && head.copy.as_ref().map(|copy| copy.version) == Some(head.current_version());
+        if !seen_current && let Some(version) = self.ours(unit, head, sha256).await? {
+            return Ok(Judgement::Lags(version));
+        }
+        Ok(Judgement::Foreign(bytes.clone()))
+    }
+
+    /// The newest committed version with this content.
+    async fn ours(&self, unit: &UnitId, head: &Head, sha256: Sha256) -> Result<Option<VersionId>, StorageError> {
+        if let Some(committed) = head.known().find(|committed| committed.sha256 == sha256) {
+            return Ok(Some(committed.version));
+        }
+        if head.kept.is_empty() {
+            return Ok(None);
+        }
+        let kept = self.kept_versions(unit, head).await?;
+        Ok(kept.into_iter().map(|(version, _)| version).find(|version| version.sha256 == sha256))
+    }
+
+    /// Records a judgement in the head it was made beside. None: the head has moved, judge again.
+    async fn note(
+        &self,
+        unit: &UnitId,
+        scene: &Scene,
+        version: Option<VersionId>,
+    ) -> Result<Option<Known>, StorageError> {
+        let Some(meta) = &scene.copy else { return Ok(None) };
+        let mut next = (*scene.known.head).clone();
+        next.copy = Some(CopyRecord { version, tag: meta.tag.clone() });
+        self.swap_judged(unit, &scene.known, next).await
+    }
+
+    /// Makes a new version of what somebody wrote directly. None: the head has moved, judge again.
+    async fn adopt(&self, unit: &UnitId, scene: &Scene, bytes: &Bytes) -> Result<Option<Known>, StorageError> {
+        let Some(meta) = &scene.copy else { return Ok(None) };
+        let head = &scene.known.head;
+        let adopted = self.put_found(unit, bytes, meta, head.epoch + 1, Origin::External).await?;
+        let version = adopted.version;
+        let mut next = (**head).clone();
+        next.advance(Some(adopted));
+        next.copy = Some(CopyRecord { version: Some(version), tag: meta.tag.clone() });
+        if next.deleted.take().is_some() || next.created.is_none() {
+            next.created = Some(self.now());
+            next.living_since = head.epoch + 1;
+        }
+        match self.swap_judged(unit, &scene.known, next).await? {
+            Some(known) => {
+                tracing::warn!(
+                    audit = "external", %unit, %version, bytes = bytes.len(),
+                    "somebody wrote the state in the bucket directly; it is adopted as a new version"
+                );
+                self.tidy_behind(unit, &known.head);
+                Ok(Some(known))
+            }
+            None => {
+                let now = self.touch_fresh(unit).await?;
+                self.discard_behind(unit, vec![version], &now.head);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn swap_judged(&self, unit: &UnitId, from: &Known, next: Head) -> Result<Option<Known>, StorageError> {
+        match self.swap(unit, Some(from), next).await? {
+            Swap::Done(known) => {
+                self.drop_sight(unit);
+                Ok(Some(known))
+            }
+            Swap::Moved(_) => Ok(None),
+        }
+    }
+
+    /// Puts what the head names over the copy that was judged. False: the copy is another by now.
+    async fn overwrite(&self, unit: &UnitId, known: &Known, copy: Option<&Meta>) -> Result<bool, StorageError> {
+        let bytes = match &known.head.current {
+            Some(current) => self.version_bytes(unit, &current.version).await?,
+            None => Bytes::new(),
+        };
+        let condition = copy.map_or(If::Absent, |meta| If::Still(meta.tag.clone()));
+        self.put_copy(unit, known, bytes, condition).await
+    }
+
+    /// Whether our own last put of the copy is what the store shows, and put what is current.
+    pub(crate) fn saw_current(&self, unit: &UnitId, head: &Head, seen: &Meta) -> bool {
+        let (Some(Sight { record, replaced }), Some(current)) = (self.sight(unit), &head.current) else { return false };
+        record.version == Some(current.version) && replaced == head.copy && record.is(seen) && seen.size == current.size
+    }
+}

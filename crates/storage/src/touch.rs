@@ -1,0 +1,139 @@
+//! The first touch of a unit that has no head: a bucket older than us, or a unit nobody has ever written.
+//!
+//! What is found becomes the first head: the bytes its first version, a lock file its lock. Only then is the request
+//! decided, on that head.
+
+use bytes::Bytes;
+use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
+
+use crate::bucket::{Kind, Meta};
+use crate::head::{Committed, CopyRecord, Head, Lock, Origin};
+use crate::heads::{Known, Swap};
+use crate::vault::Vault;
+use crate::StorageError;
+
+/// Who wrote what was there before us.
+pub(crate) const BEFORE_US: &str = "unknown (found in the bucket)";
+
+impl Vault {
+    /// The head of a unit, made from what lies in the bucket if there is none yet.
+    pub(crate) async fn touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
+        if let Some(known) = self.recall(unit).await? {
+            return Ok(known);
+        }
+        self.first_touch(unit).await
+    }
+
+    /// As [`Vault::touch`], but never from memory.
+    pub(crate) async fn touch_fresh(&self, unit: &UnitId) -> Result<Known, StorageError> {
+        if let Some(known) = self.load(unit).await? {
+            return Ok(known);
+        }
+        self.first_touch(unit).await
+    }
+
+    async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
+        let layout = self.bucket().layout();
+        // The locks before the state: a holder that writes and then unlocks in between is seen holding, never missed.
+        let (own, foreign) = (layout.lock_copy(unit), layout.foreign_lock(unit));
+        let (own, foreign) = futures::try_join!(
+            self.bucket().fetch(Kind::LockCopy, &own),
+            self.bucket().fetch(Kind::LockCopy, &foreign)
+        )?;
+        let copy = self.bucket().fetch(Kind::Copy, &layout.copy(unit)).await?;
+
+        let mut head = Head::blank();
+        head.lock = own.or(foreign).map(|(meta, bytes)| self.found_lock(&meta, &bytes));
+        let mut orphan = None;
+        if let Some((meta, bytes)) = copy {
+            head.created = Some(meta.modified);
+            head.living_since = 1;
+            let version = if bytes.is_empty() {
+                None
+            } else {
+                let adopted = self.put_found(unit, &bytes, &meta, 1, Origin::Adopted).await?;
+                orphan = Some(adopted.version);
+                head.current = Some(adopted);
+                orphan
+            };
+            head.copy = Some(CopyRecord { version, tag: meta.tag });
+        }
+        match self.swap(unit, None, head).await? {
+            Swap::Done(known) => Ok(known),
+            Swap::Moved(theirs) => {
+                let known = match theirs {
+                    Some(known) => known,
+                    None => self.load(unit).await?.ok_or_else(|| StorageError::Busy {
+                        key: self.bucket().layout().head(unit),
+                        tries: 1,
+                    })?,
+                };
+                if let Some(version) = orphan {
+                    self.discard_behind(unit, vec![version], &known.head);
+                }
+                Ok(known)
+            }
+        }
+    }
+
+    /// Keeps bytes that were found in the copy as a version of their own; it is not committed yet.
+    pub(crate) async fn put_found(
+        &self,
+        unit: &UnitId,
+        bytes: &Bytes,
+        meta: &Meta,
+        epoch: u64,
+        origin: Origin,
+    ) -> Result<Committed, StorageError> {
+        let summary = StateSummary::read(bytes).unwrap_or_default();
+        let sha256 = Sha256::of(bytes);
+        let version = VersionId {
+            epoch,
+            serial: summary.serial.unwrap_or_default(),
+            session: Session::NONE,
+            sha256,
+            nonce: self.draw_short(),
+        };
+        let committed = Committed {
+            version,
+            sha256,
+            md5: Some(opentaco_domain::digest::md5_base64(bytes)),
+            size: bytes.len() as u64,
+            serial: summary.serial,
+            lineage: summary.lineage,
+            terraform_version: summary.terraform_version,
+            committed_at: if origin == Origin::Adopted { meta.modified } else { self.now() },
+            by: Principal::new(BEFORE_US),
+            lock_id: None,
+            sent_sha256: sha256,
+            sent_serial: summary.serial,
+            key: None,
+            origin,
+        };
+        self.put_version(unit, &committed, bytes.clone(), "bucket").await?;
+        Ok(committed)
+    }
+
+    /// A lock file that was found. One that cannot be read holds all the same: nobody knows whom it protects.
+    fn found_lock(&self, meta: &Meta, bytes: &[u8]) -> Lock {
+        let info = LockInfo::from_json(bytes).unwrap_or_else(|error| LockInfo {
+            id: LockId::parse(&format!("unreadable-{}", Sha256::of(bytes).short()))
+                .expect("a short word of letters, digits and a dash is a lock id"),
+            operation: String::new(),
+            info: format!("a lock file was found beside the state and cannot be read: {error}"),
+            who: BEFORE_US.to_owned(),
+            version: String::new(),
+            created: meta.modified.to_string(),
+            path: String::new(),
+        });
+        Lock {
+            session: Session::of(&info.id, self.draw()),
+            principal: Principal::new(BEFORE_US),
+            door: "bucket".to_owned(),
+            since: meta.modified,
+            sent: None,
+            adopted: true,
+            info,
+        }
+    }
+}
