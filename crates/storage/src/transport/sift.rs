@@ -31,30 +31,19 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// Where an entry stands in the document, and what its name is called.
+    /// What kind of entry stands at the end of `path`, if it is one.
     fn entry(self, path: &[Vec<u8>]) -> Option<Kind> {
-        let [parents @ .., element] = path else {
-            return None;
-        };
-        let (home, kinds): (&[&[u8]], [(&[u8], Kind); 2]) = match self {
-            Self::S3 => (
-                &[b"ListBucketResult"],
-                [(b"Contents", Kind::Object), (b"CommonPrefixes", Kind::Folded)],
-            ),
-            Self::Azure => (
-                &[b"EnumerationResults", b"Blobs"],
-                [(b"Blob", Kind::Object), (b"BlobPrefix", Kind::Folded)],
-            ),
-        };
-        if parents != home {
-            return None;
+        let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+        match (self, path.as_slice()) {
+            (Self::S3, [b"ListBucketResult", b"Contents"]) => Some(Kind::Object),
+            (Self::S3, [b"ListBucketResult", b"CommonPrefixes"]) => Some(Kind::Folded),
+            (Self::Azure, [b"EnumerationResults", b"Blobs", b"Blob"]) => Some(Kind::Object),
+            (Self::Azure, [b"EnumerationResults", b"Blobs", b"BlobPrefix"]) => Some(Kind::Folded),
+            _ => None,
         }
-        kinds
-            .into_iter()
-            .find(|(name, _)| element == name)
-            .map(|(_, kind)| kind)
     }
 
+    /// What the name of such an entry is called.
     fn name_of(self, kind: Kind) -> &'static [u8] {
         match (self, kind) {
             (Self::Azure, _) => b"Name",
