@@ -13,6 +13,9 @@ pub mod state;
 pub mod unit;
 pub mod version;
 
+mod keys;
+mod text;
+
 pub use access::{Action, Caller, Decision, Policy, PolicyUnreadable, Principal};
 pub use clock::{Clock, StoppedClock, SystemClock};
 pub use digest::Sha256;

@@ -1,0 +1,102 @@
+//! What the tests of the protocol say again and again.
+
+use bytes::Bytes;
+use opentaco_domain::{Holding, LockId, LockInfo, Principal, StateSummary, UnitId};
+use opentaco_storage::commit::{CommitRequest, Committing};
+use opentaco_storage::head::{Committed, Origin};
+use opentaco_storage::locks::{Locked, Locking, Unlocked};
+use opentaco_storage::{StorageError, Vault};
+
+/// The unit that most tests are about.
+pub fn unit() -> UnitId {
+    UnitId::parse("myapp/prod").unwrap()
+}
+
+/// A lock id as Terraform makes them; `n` tells them apart.
+pub fn uuid(n: u8) -> LockId {
+    LockId::parse(&format!("00000000-0000-4000-8000-0000000000{n:02x}")).unwrap()
+}
+
+/// A state with this serial; `marker` tells contents apart.
+pub fn state(serial: u64, marker: &str) -> Bytes {
+    Bytes::from(format!(r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{"m":"{marker}"}}}}"#))
+}
+
+/// Somebody.
+pub fn alice() -> Principal {
+    Principal::new("alice")
+}
+
+/// What a client says of itself when it locks.
+pub fn info(id: &LockId) -> LockInfo {
+    LockInfo {
+        id: id.clone(),
+        operation: "OperationTypeApply".to_owned(),
+        info: String::new(),
+        who: "alice@laptop".to_owned(),
+        version: "1.11.4".to_owned(),
+        created: "2026-11-22T12:00:00Z".to_owned(),
+        path: String::new(),
+    }
+}
+
+/// LOCK.
+pub async fn lock(replica: &Vault, id: &LockId) -> Result<Locked, StorageError> {
+    let principal = alice();
+    let request = Locking { info: info(id), principal: &principal, door: "terraform", sent: b"{}" };
+    replica.lock(&unit(), request).await
+}
+
+/// LOCK that must succeed.
+pub async fn locked(replica: &Vault, id: &LockId) {
+    let answer = lock(replica, id).await.unwrap();
+    assert!(matches!(answer, Locked::Granted(_)), "{answer:?}");
+}
+
+/// UNLOCK that must succeed.
+pub async fn unlocked(replica: &Vault, id: &LockId) {
+    let answer = replica.unlock(&unit(), id).await.unwrap();
+    assert!(matches!(answer, Unlocked::Free(_)), "{answer:?}");
+}
+
+/// What is sent with a POST.
+pub fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
+    CommitRequest {
+        summary: StateSummary::read(&bytes).unwrap_or_default(),
+        bytes,
+        holding,
+        principal: alice(),
+        door: "terraform",
+        key: None,
+        if_match: None,
+        force: false,
+        same_lineage: false,
+        origin: Origin::Write,
+    }
+}
+
+/// POST under a lock.
+pub async fn write(replica: &Vault, id: &LockId, bytes: Bytes) -> Result<Committing, StorageError> {
+    replica.commit(&unit(), &post(Holding::Lock(id.clone()), bytes)).await
+}
+
+/// POST without a lock.
+pub async fn write_unlocked(replica: &Vault, bytes: Bytes) -> Result<Committing, StorageError> {
+    replica.commit(&unit(), &post(Holding::Nothing, bytes)).await
+}
+
+/// What must have been committed.
+pub fn done(answer: Result<Committing, StorageError>) -> Committed {
+    match answer {
+        Ok(Committing::Done(committed)) => committed,
+        other => panic!("should be committed: {other:?}"),
+    }
+}
+
+/// GET: the bytes, or none.
+pub async fn read(replica: &Vault) -> Result<Option<Bytes>, StorageError> {
+    use futures::TryStreamExt;
+    let Some(reading) = replica.read(&unit()).await? else { return Ok(None) };
+    let chunks: Vec<Bytes> = reading.body.try_collect().await?;
+    Ok(Some(chunks.concat().into()))
+}

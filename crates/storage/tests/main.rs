@@ -1,0 +1,5 @@
+//! The integration tests of storage, in one binary.
+
+mod budget;
+mod common;
+mod traces;
