@@ -16,7 +16,8 @@ use async_trait::async_trait;
 use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use object_store::client::{
-    ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+    ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse,
+    HttpService,
 };
 use object_store::{Error, ObjectMeta, Result};
 
@@ -54,10 +55,17 @@ impl Connector {
 impl HttpConnector for Connector {
     /// A client of our own making; of the options, only whether plain http is allowed is heeded.
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
-        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
-        let direct = Direct::new(Patience::default(), allow_http)
-            .map_err(|source| Error::Generic { store: "HTTP", source: Box::new(source) })?;
-        Ok(HttpClient::new(Counted::over(HttpClient::new(direct), Arc::clone(&self.counts))))
+        let allow_http = options
+            .get_config_value(&ClientConfigKey::AllowHttp)
+            .is_some_and(|value| value == "true");
+        let direct = Direct::new(Patience::default(), allow_http).map_err(|source| Error::Generic {
+            store: "HTTP",
+            source: Box::new(source),
+        })?;
+        Ok(HttpClient::new(Counted::over(
+            HttpClient::new(direct),
+            Arc::clone(&self.counts),
+        )))
     }
 }
 
@@ -71,7 +79,11 @@ struct Counted {
 
 impl Counted {
     fn over(inner: HttpClient, counts: Arc<HttpCounts>) -> Self {
-        Self { inner, counts, warned: Mutex::default() }
+        Self {
+            inner,
+            counts,
+            warned: Mutex::default(),
+        }
     }
 
     /// The answer to a listing, with what cannot be named taken out.
@@ -107,7 +119,11 @@ impl Counted {
         if warned.len() < WARNINGS_MAX && warned.insert(hasher.finish()) {
             let keys = &skipped[..skipped.len().min(NAMED_MAX)];
             let count = skipped.len();
-            tracing::warn!(count, ?keys, "the bucket holds keys that no unit can have; listings leave them out");
+            tracing::warn!(
+                count,
+                ?keys,
+                "the bucket holds keys that no unit can have; listings leave them out"
+            );
         }
     }
 }
@@ -117,12 +133,18 @@ impl HttpService for Counted {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let listing = listing(request.method(), request.uri().query().unwrap_or_default());
         let prefix = request.extensions().get::<AskedPrefix>().cloned();
-        let fate = Fate { counts: &self.counts, method: request.method().clone(), outcome: Outcome::Abandoned };
+        let fate = Fate {
+            counts: &self.counts,
+            method: request.method().clone(),
+            outcome: Outcome::Abandoned,
+        };
         match self.inner.execute(request).await {
             Ok(answer) => {
                 fate.is(Outcome::of(answer.status()));
                 match listing {
-                    Some(dialect) if answer.status().is_success() => self.sifted(answer, dialect, prefix).await,
+                    Some(dialect) if answer.status().is_success() => {
+                        self.sifted(answer, dialect, prefix).await
+                    }
                     _ => Ok(answer),
                 }
             }
@@ -207,7 +229,10 @@ mod tests {
                     .header(CONTENT_LENGTH, body.len())
                     .body((*body).to_owned().into())
                     .unwrap()),
-                Self::Breaks => Err(HttpError::new(HttpErrorKind::Interrupted, std::io::Error::other("cut"))),
+                Self::Breaks => Err(HttpError::new(
+                    HttpErrorKind::Interrupted,
+                    std::io::Error::other("cut"),
+                )),
                 Self::Hangs => pending().await,
             }
         }
@@ -215,11 +240,18 @@ mod tests {
 
     fn client(server: Server) -> (Counted, Arc<HttpCounts>) {
         let counts = Arc::new(HttpCounts::default());
-        (Counted::over(HttpClient::new(server), Arc::clone(&counts)), counts)
+        (
+            Counted::over(HttpClient::new(server), Arc::clone(&counts)),
+            counts,
+        )
     }
 
     fn request(method: &str, url: &str) -> HttpRequest {
-        http::Request::builder().method(method).uri(url).body(HttpRequestBody::empty()).unwrap()
+        http::Request::builder()
+            .method(method)
+            .uri(url)
+            .body(HttpRequestBody::empty())
+            .unwrap()
     }
 
     async fn text(answer: HttpResponse) -> String {
@@ -250,7 +282,10 @@ mod tests {
             assert!(futures::poll!(&mut call).is_pending());
             assert_eq!(counts.total(), 0);
         }
-        assert_eq!(counts.requests(), [(("PUT".to_owned(), Outcome::Abandoned), 1)].into());
+        assert_eq!(
+            counts.requests(),
+            [(("PUT".to_owned(), Outcome::Abandoned), 1)].into()
+        );
         assert_eq!(counts.of("PUT"), 1);
         assert_eq!(counts.of("GET"), 0);
     }
@@ -258,8 +293,14 @@ mod tests {
     #[tokio::test]
     async fn a_page_of_a_listing_is_sifted_and_its_length_told_anew() {
         let (client, counts) = client(Server::Says(200, PAGE));
-        let answer = client.call(request("GET", "http://s/b?list-type=2&prefix=a%2F")).await.unwrap();
-        assert_eq!(answer.headers()[CONTENT_LENGTH], SIFTED.len().to_string().as_str());
+        let answer = client
+            .call(request("GET", "http://s/b?list-type=2&prefix=a%2F"))
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.headers()[CONTENT_LENGTH],
+            SIFTED.len().to_string().as_str()
+        );
         assert_eq!(text(answer).await, SIFTED);
         assert_eq!(counts.skipped(), 1);
     }
@@ -297,7 +338,10 @@ mod tests {
     async fn the_same_skipped_keys_are_warned_of_once() {
         let (client, counts) = client(Server::Says(200, PAGE));
         for _ in 0..3 {
-            client.call(request("GET", "http://s/b?list-type=2")).await.unwrap();
+            client
+                .call(request("GET", "http://s/b?list-type=2"))
+                .await
+                .unwrap();
         }
         assert_eq!(counts.skipped(), 3);
         assert_eq!(client.warned.lock().unwrap().len(), 1);
