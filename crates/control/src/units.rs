@@ -134,14 +134,14 @@ impl StateControl {
         self.permit(caller, Action::Read, unit)?;
         match self.vault().describe(unit).await.map_err(ControlError::from_storage)? {
             Described::Known(known) => Ok(view(unit, &known.head)),
-            Described::Untouched(meta) => Ok(UnitView {
+            Described::Untouched(meta, lock) => Ok(UnitView {
                 unit: unit.clone(),
                 created: None,
                 updated: Some(meta.modified),
                 size: meta.size,
                 current: None,
-                locked: false,
-                holder: None,
+                locked: lock.is_some(),
+                holder: lock.map(Holder::from),
                 labels: BTreeMap::new(),
                 description: String::new(),
             }),

@@ -10,6 +10,7 @@ use opentaco_domain::limits::{COMMITS_BETWEEN_COLLECTIONS, RECENT_VERSIONS_MAX, 
 use opentaco_domain::{Session, UnitId, VersionId};
 
 use crate::bucket::{Kind, Meta};
+use crate::commit::is_kept;
 use crate::head::{Head, kept_name};
 use crate::heads::Swap;
 use crate::vault::{Retention, Vault};
@@ -88,21 +89,22 @@ impl Vault {
 
         let mut history: Vec<(VersionId, jiff::Timestamp)> =
             head.recent.iter().map(|committed| (committed.version, committed.committed_at)).collect();
-        let mut kept: Vec<_> = listed
+        let mut older: Vec<_> = listed
             .iter()
-            .filter(|(version, _)| head.kept.contains(&kept_name(version)))
+            .filter(|(version, _)| is_kept(head, version))
             .map(|(version, meta)| (*version, meta.modified))
             .collect();
-        kept.sort_by(|(a, _), (b, _)| b.cmp(a));
-        history.extend(kept);
+        older.sort_by(|(a, _), (b, _)| b.cmp(a));
+        history.extend(older);
 
         let guard = head.copy.as_ref().and_then(|copy| copy.version).map_or(u64::MAX, |version| version.epoch);
         let pruned = to_prune(&history, usize::from(head.current.is_some()), self.retention(), now, guard);
-        history.retain(|(version, _)| !pruned.contains(version));
         next.recent.retain(|committed| !pruned.contains(&committed.version));
-        next.recent.truncate(RECENT_VERSIONS_MAX);
-        next.kept =
-            history.iter().skip(next.recent.len()).map(|(version, _)| kept_name(version)).collect();
+        let leaving = next.recent.split_off(next.recent.len().min(RECENT_VERSIONS_MAX));
+        // A name that was not listed is kept as it is: another replica may have moved it here since the listing.
+        let gone: HashSet<String> = pruned.iter().map(kept_name).collect();
+        next.kept.retain(|name| !gone.contains(name));
+        next.kept.splice(0..0, leaving.iter().map(|committed| kept_name(&committed.version)));
         next
     }
 }

@@ -36,7 +36,7 @@ mod lock_copies;
 pub mod locks;
 pub mod memory;
 pub mod open;
-// pub mod proof;
+pub mod proof;
 pub mod read;
 pub mod rejected;
 pub mod settle;

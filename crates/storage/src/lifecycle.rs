@@ -55,14 +55,14 @@ pub enum Undeleting {
 pub enum Described {
     /// A unit with a head.
     Known(Known),
-    /// A unit that nobody has touched through us: what its copy says.
-    Untouched(Meta),
+    /// A unit that nobody has touched through us: what its copy says, and the lock file beside it.
+    Untouched(Meta, Option<Lock>),
     /// No such unit.
     NoUnit,
 }
 
 impl Vault {
-    /// What is true of a unit now: one request, two for a unit that nobody has touched through us.
+    /// What is true of a unit now: one request, four for a unit that nobody has touched through us.
     ///
     /// # Errors
     /// If the bucket gives no answer.
@@ -70,8 +70,9 @@ impl Vault {
         if let Some(known) = self.load(unit).await? {
             return Ok(if known.head.exists() { Described::Known(known) } else { Described::NoUnit });
         }
-        let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
-        Ok(copy.map_or(Described::NoUnit, Described::Untouched))
+        let copy = self.bucket().layout().copy(unit);
+        let Some(meta) = self.bucket().head(Kind::Copy, &copy).await? else { return Ok(Described::NoUnit) };
+        Ok(Described::Untouched(meta, self.lock_before_us(unit).await?))
     }
 
     /// Creates a unit without a state, visible in listings by an empty copy.

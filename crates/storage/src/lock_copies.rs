@@ -16,14 +16,31 @@ use crate::StorageError;
 /// What this replica has yet to write.
 #[derive(Debug, Default)]
 pub(crate) struct LockCopies {
-    pending: Mutex<HashMap<UnitId, Pending>>,
-    idle: Notify,
+    pending: Mutex<Wishes>,
+    granted: Notify,
 }
 
-/// What the lock copy of a unit should say. `wanted` is none while the last wish is being written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Wishes {
+    by_unit: HashMap<UnitId, Pending>,
+    /// How many wishes there have been so far.
+    count: u64,
+}
+
+/// What the lock copy of a unit should say. Wishes are numbered in the order they were made.
+#[derive(Debug, Default)]
 struct Pending {
-    wanted: Option<Wish>,
+    /// The latest wish, with the number of the oldest one that it overtook.
+    wanted: Option<(Wish, u64)>,
+    /// The number of the wish that is being written.
+    writing: Option<u64>,
+}
+
+impl Pending {
+    /// Whether everything that was wished up to `number` is written.
+    fn is_past(&self, number: u64) -> bool {
+        self.writing.is_none_or(|writing| writing > number) && self.wanted.as_ref().is_none_or(|(_, oldest)| *oldest > number)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -43,25 +60,31 @@ impl Vault {
         self.wish(unit, Wish::Absent { adopted });
     }
 
-    /// Returns when this replica has no lock copy left to write.
+    /// Returns when every lock copy that this replica has yet to write is written. Later wishes are not waited for.
     pub(crate) async fn lock_copies_written(&self) {
+        let until = hold(&self.lock_copies().pending).count;
         loop {
-            let idle = self.lock_copies().idle.notified();
-            if hold(&self.lock_copies().pending).is_empty() {
+            let granted = self.lock_copies().granted.notified();
+            if hold(&self.lock_copies().pending).by_unit.values().all(|of_unit| of_unit.is_past(until)) {
                 return;
             }
-            idle.await;
+            granted.await;
         }
     }
 
     fn wish(&self, unit: &UnitId, wish: Wish) {
-        {
+        let is_new = {
             let mut pending = hold(&self.lock_copies().pending);
-            if let Some(writing) = pending.get_mut(unit) {
-                writing.wanted = Some(wish);
-                return;
-            }
-            pending.insert(unit.clone(), Pending { wanted: Some(wish) });
+            pending.count += 1;
+            let number = pending.count;
+            let is_new = !pending.by_unit.contains_key(unit);
+            let of_unit = pending.by_unit.entry(unit.clone()).or_default();
+            let oldest = of_unit.wanted.as_ref().map_or(number, |(_, oldest)| *oldest);
+            of_unit.wanted = Some((wish, oldest));
+            is_new
+        };
+        if !is_new {
+            return;
         }
         let vault = self.clone();
         let unit = unit.clone();
@@ -74,17 +97,17 @@ impl Vault {
         });
     }
 
-    /// The wish to write now; none when all are written, and the unit is no longer pending.
+    /// The wish to write now, the one before being written; none when all are, and the unit is no longer pending.
     fn next_wish(&self, unit: &UnitId) -> Option<Wish> {
         let mut pending = hold(&self.lock_copies().pending);
-        let wish = pending.get_mut(unit).and_then(|writing| writing.wanted.take());
-        if wish.is_none() {
-            pending.remove(unit);
-            if pending.is_empty() {
-                self.lock_copies().idle.notify_waiters();
-            }
+        let of_unit = pending.by_unit.get_mut(unit)?;
+        let next = of_unit.wanted.take();
+        of_unit.writing = next.as_ref().map(|(_, oldest)| *oldest);
+        if next.is_none() {
+            pending.by_unit.remove(unit);
         }
-        wish
+        self.lock_copies().granted.notify_waiters();
+        next.map(|(wish, _)| wish)
     }
 
     async fn grant(&self, unit: &UnitId, wish: &Wish) -> Result<(), StorageError> {

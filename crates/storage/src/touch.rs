@@ -33,17 +33,12 @@ impl Vault {
     }
 
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
-        let layout = self.bucket().layout();
         // The locks before the state: a holder that writes and then unlocks in between is seen holding, never missed.
-        let (own, foreign) = (layout.lock_copy(unit), layout.foreign_lock(unit));
-        let (own, foreign) = futures::try_join!(
-            self.bucket().fetch(Kind::LockCopy, &own),
-            self.bucket().fetch(Kind::LockCopy, &foreign)
-        )?;
-        let copy = self.bucket().fetch(Kind::Copy, &layout.copy(unit)).await?;
+        let lock = self.lock_before_us(unit).await?;
+        let copy = self.bucket().fetch(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
 
         let mut head = Head::blank();
-        head.lock = own.or(foreign).map(|(meta, bytes)| self.found_lock(&meta, &bytes));
+        head.lock = lock;
         let mut orphan = None;
         if let Some((meta, bytes)) = copy {
             head.created = Some(meta.modified);
@@ -74,6 +69,17 @@ impl Vault {
                 Ok(known)
             }
         }
+    }
+
+    /// The lock that lies beside a unit nobody has touched through us.
+    pub(crate) async fn lock_before_us(&self, unit: &UnitId) -> Result<Option<Lock>, StorageError> {
+        let layout = self.bucket().layout();
+        let (own, foreign) = (layout.lock_copy(unit), layout.foreign_lock(unit));
+        let (own, foreign) = futures::try_join!(
+            self.bucket().fetch(Kind::LockCopy, &own),
+            self.bucket().fetch(Kind::LockCopy, &foreign)
+        )?;
+        Ok(own.or(foreign).map(|(meta, bytes)| self.found_lock(&meta, &bytes)))
     }
 
     /// Keeps bytes that were found in the copy as a version of their own; it is not committed yet.
