@@ -88,8 +88,14 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Write, Self::Lock, Self::Create, Self::Delete, Self::ForceUnlock];
+    pub const ALL: [Self; 6] = [
+        Self::Read,
+        Self::Write,
+        Self::Lock,
+        Self::Create,
+        Self::Delete,
+        Self::ForceUnlock,
+    ];
 
     /// The name of the right, as roles and the audit spell it.
     #[must_use]

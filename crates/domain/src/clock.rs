@@ -18,7 +18,10 @@ pub trait Clock: Send + Sync + Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -41,7 +44,9 @@ impl StoppedClock {
     /// If a `Span` counts in days or more, which have no fixed length.
     pub fn advance(&self, by: impl Into<TimestampArithmetic>) {
         let mut now = self.time();
-        *now = now.saturating_add(by).expect("a duration without calendar units can be added");
+        *now = now
+            .saturating_add(by)
+            .expect("a duration without calendar units can be added");
     }
 
     /// Shows another time from now on; it may lie in the past.

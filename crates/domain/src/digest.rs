@@ -145,7 +145,11 @@ mod tests {
     fn digests_are_those_of_the_standards() {
         assert_eq!(Sha256::of(b"abc").to_string(), OF_ABC);
         assert_eq!(Sha256::of(b"abc").short(), "ba7816bf");
-        assert_eq!(md5_base64(b""), "1B2M2Y8AsgTpgAmY7PhCfg==", "what terraform sends with an empty UNLOCK");
+        assert_eq!(
+            md5_base64(b""),
+            "1B2M2Y8AsgTpgAmY7PhCfg==",
+            "what terraform sends with an empty UNLOCK"
+        );
         assert_eq!(md5_base64(b"abc"), "kAFQmDzST7DWlj99KOF/cg==");
     }
 
@@ -165,8 +169,18 @@ mod tests {
         let digest = Sha256::of(b"abc");
         assert_eq!(OF_ABC.parse(), Ok(digest));
         assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{OF_ABC}\""));
-        assert_eq!(serde_json::from_str::<Sha256>(&format!("\"{OF_ABC}\"")).unwrap(), digest);
-        for other in [&OF_ABC.to_uppercase(), "", "ba", &OF_ABC[1..], &format!("{OF_ABC}0"), &OF_ABC.replace('b', "g")] {
+        assert_eq!(
+            serde_json::from_str::<Sha256>(&format!("\"{OF_ABC}\"")).unwrap(),
+            digest
+        );
+        for other in [
+            &OF_ABC.to_uppercase(),
+            "",
+            "ba",
+            &OF_ABC[1..],
+            &format!("{OF_ABC}0"),
+            &OF_ABC.replace('b', "g"),
+        ] {
             assert_eq!(other.parse::<Sha256>(), Err(NotASha256), "{other}");
         }
         assert!(serde_json::from_str::<Sha256>("7").is_err());

@@ -41,7 +41,9 @@ fn is_spelling_of(key: &[u8], name: &str) -> bool {
     if key.is_ascii() {
         return key.eq_ignore_ascii_case(name.as_bytes());
     }
-    let Ok(key) = std::str::from_utf8(key) else { return false };
+    let Ok(key) = std::str::from_utf8(key) else {
+        return false;
+    };
     let folded = key.chars().map(|letter| match letter {
         'ſ' => 's',
         '\u{212a}' => 'k',

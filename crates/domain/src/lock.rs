@@ -137,7 +137,7 @@ pub struct LockInfo {
     pub path: String,
 }
 
-/// The keys of a lock, as [`OneOf`] wants them; [`Key::of`] knows them again.
+/// The keys of a lock, in lower case, as [`OneOf`] wants them.
 const KEYS: &[&str] = &["id", "operation", "info", "who", "version", "created", "path"];
 
 impl LockInfo {
@@ -168,8 +168,10 @@ impl LockInfo {
         if bytes.len() > LOCK_BODY_BYTES_MAX {
             return Err(LockError::TooLarge { bytes: bytes.len() });
         }
-        let said: Said = serde_json::from_slice(bytes)
-            .map_err(|error| LockError::NotAnObject { line: error.line(), column: error.column() })?;
+        let said: Said = serde_json::from_slice(bytes).map_err(|error| LockError::NotAnObject {
+            line: error.line(),
+            column: error.column(),
+        })?;
         let id = said.text("id", "ID")?;
         Ok(Self {
             operation: said.text("operation", "Operation")?,
@@ -219,7 +221,10 @@ struct Said([Field; KEYS.len()]);
 
 impl Said {
     fn text(&self, key: &str, shown: &'static str) -> Result<String, LockError> {
-        let field = KEYS.iter().position(|known| *known == key).and_then(|at| self.0.get(at));
+        let field = KEYS
+            .iter()
+            .position(|known| *known == key)
+            .and_then(|at| self.0.get(at));
         match field {
             Some(Field::Text(text)) => Ok(text.clone()),
             Some(Field::Other) => Err(LockError::NotAString { key: shown }),
@@ -323,12 +328,18 @@ const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// A time that Go's decoder takes: the same text if it does already, else the same moment, else the zero time.
 fn time_for_go(text: &str) -> Cow<'_, str> {
-    let Ok(time) = text.parse::<Timestamp>() else { return ZERO_TIME.into() };
+    let Ok(time) = text.parse::<Timestamp>() else {
+        return ZERO_TIME.into();
+    };
     if is_rfc3339(text) {
         return text.into();
     }
     let spelled = time.to_string();
-    if is_rfc3339(&spelled) { spelled.into() } else { ZERO_TIME.into() }
+    if is_rfc3339(&spelled) {
+        spelled.into()
+    } else {
+        ZERO_TIME.into()
+    }
 }
 
 /// Whether a text that is some spelling of a time is RFC 3339's, which is the only one Go takes.
@@ -336,10 +347,13 @@ fn is_rfc3339(text: &str) -> bool {
     let Some((date_time, rest)) = text.as_bytes().split_at_checked("0001-01-01T00:00:00".len()) else {
         return false;
     };
-    let shaped = date_time.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
-        b'0' => byte.is_ascii_digit(),
-        mark => byte == mark,
-    });
+    let shaped = date_time
+        .iter()
+        .zip(b"0000-00-00T00:00:00")
+        .all(|(byte, shape)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            mark => byte == mark,
+        });
     // Rust's reader takes leap seconds and offsets of over a day; Go's does not.
     let second_exists = !date_time.ends_with(b"60");
     let zone = match rest.strip_prefix(b".") {
@@ -400,13 +414,20 @@ mod tests {
             r#"{{"ID":"{UUID}","Operation":"","Info":"","Who":"","Version":"","Created":"0001-01-01T00:00:00Z","Path":""}}"#
         );
         let info = LockInfo::from_json(body.as_bytes()).unwrap();
-        assert_eq!(info, LockInfo { created: ZERO_TIME.to_owned(), ..LockInfo::of(id(UUID)) });
+        assert_eq!(
+            info,
+            LockInfo {
+                created: ZERO_TIME.to_owned(),
+                ..LockInfo::of(id(UUID))
+            }
+        );
         assert_eq!(String::from_utf8(info.to_terraform_json()).unwrap(), body);
     }
 
     #[test]
     fn the_seeds_description_in_lower_case_is_read() {
-        let info = LockInfo::from_json(br#"{"id": "lock-uuid", "who": "user@host", "version": "1.0.0"}"#).unwrap();
+        let info =
+            LockInfo::from_json(br#"{"id": "lock-uuid", "who": "user@host", "version": "1.0.0"}"#).unwrap();
         let expected = LockInfo {
             who: "user@host".to_owned(),
             version: "1.0.0".to_owned(),
@@ -419,10 +440,26 @@ mod tests {
     fn keys_are_read_as_gos_decoder_reads_them() {
         let id_of = |body: &str| LockInfo::from_json(body.as_bytes()).map(|info| info.id.to_string());
         assert_eq!(id_of(r#"{"iD":"a"}"#).unwrap(), "a");
-        assert_eq!(id_of(r#"{"ID":"a","id":"b"}"#).unwrap(), "b", "the last one counts");
-        assert_eq!(id_of(r#"{"ID":"a","ID":null}"#).unwrap(), "a", "null changes nothing");
-        assert_eq!(id_of(r#"{"\u0049D":"a"}"#).unwrap(), "a", "an escape in a key is the letter");
-        assert_eq!(id_of(r#" {"ID":"a","\ud800":{"ID":7},"x":[[{}]]} "#).unwrap(), "a", "the unknown is ignored");
+        assert_eq!(
+            id_of(r#"{"ID":"a","id":"b"}"#).unwrap(),
+            "b",
+            "the last one counts"
+        );
+        assert_eq!(
+            id_of(r#"{"ID":"a","ID":null}"#).unwrap(),
+            "a",
+            "null changes nothing"
+        );
+        assert_eq!(
+            id_of(r#"{"\u0049D":"a"}"#).unwrap(),
+            "a",
+            "an escape in a key is the letter"
+        );
+        assert_eq!(
+            id_of(r#" {"ID":"a","\ud800":{"ID":7},"x":[[{}]]} "#).unwrap(),
+            "a",
+            "the unknown is ignored"
+        );
         assert_eq!(id_of(r#"{"ID":1,"ID":"a"}"#).unwrap(), "a");
     }
 
@@ -437,7 +474,11 @@ mod tests {
                 } else {
                     format!(r#"{{"ID":"a","{key_as_sent}":{value}}}"#)
                 };
-                assert_eq!(LockInfo::from_json(body.as_bytes()), Err(LockError::NotAString { key }), "{body}");
+                assert_eq!(
+                    LockInfo::from_json(body.as_bytes()),
+                    Err(LockError::NotAString { key }),
+                    "{body}"
+                );
             }
         }
     }
@@ -445,17 +486,31 @@ mod tests {
     #[test]
     fn a_lock_without_an_id_is_none() {
         for body in ["{}", r#"{"ID":""}"#, r#"{"ID":null}"#, r#"{"Who":"alice"}"#] {
-            assert_eq!(LockInfo::from_json(body.as_bytes()), Err(LockError::NoId), "{body}");
+            assert_eq!(
+                LockInfo::from_json(body.as_bytes()),
+                Err(LockError::NoId),
+                "{body}"
+            );
         }
-        assert_eq!(LockInfo::from_json(br#"{"ID":"a\nb"}"#), Err(LockError::IdControlCharacter));
+        assert_eq!(
+            LockInfo::from_json(br#"{"ID":"a\nb"}"#),
+            Err(LockError::IdControlCharacter)
+        );
         let long = format!(r#"{{"ID":"{}"}}"#, "a".repeat(256));
-        assert_eq!(LockInfo::from_json(long.as_bytes()), Err(LockError::IdTooLong { bytes: 256 }));
+        assert_eq!(
+            LockInfo::from_json(long.as_bytes()),
+            Err(LockError::IdTooLong { bytes: 256 })
+        );
     }
 
     #[test]
     fn junk_is_no_lock() {
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
-        assert_eq!(LockInfo::from_json(deep.as_bytes()), Err(LockError::NoId), "depth is no reason to fall over");
+        assert_eq!(
+            LockInfo::from_json(deep.as_bytes()),
+            Err(LockError::NoId),
+            "depth is no reason to fall over"
+        );
         let junk: [&[u8]; 11] = [
             b"",
             b" ",
@@ -471,7 +526,10 @@ mod tests {
         ];
         for body in junk {
             let refused = LockInfo::from_json(body);
-            assert!(matches!(refused, Err(LockError::NotAnObject { .. })), "{body:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(LockError::NotAnObject { .. })),
+                "{body:?}: {refused:?}"
+            );
         }
     }
 
@@ -482,14 +540,20 @@ mod tests {
         assert_eq!(largest.len(), LOCK_BODY_BYTES_MAX);
         assert!(LockInfo::from_json(largest.as_bytes()).is_ok());
         let too_large = body(LOCK_BODY_BYTES_MAX + 1);
-        assert_eq!(LockInfo::from_json(too_large.as_bytes()), Err(LockError::TooLarge { bytes: 16_385 }));
+        assert_eq!(
+            LockInfo::from_json(too_large.as_bytes()),
+            Err(LockError::TooLarge { bytes: 16_385 })
+        );
     }
 
     #[test]
     fn a_time_goes_out_in_a_spelling_that_go_reads() {
         let spellings = [
             ("2026-11-22T07:12:53Z", "2026-11-22T07:12:53Z"),
-            ("2026-11-22T07:12:53.946393766+01:00", "2026-11-22T07:12:53.946393766+01:00"),
+            (
+                "2026-11-22T07:12:53.946393766+01:00",
+                "2026-11-22T07:12:53.946393766+01:00",
+            ),
             ("2026-11-22t07:12:53z", "2026-11-22T07:12:53Z"),
             ("2026-11-22 07:12:53+01", "2026-11-22T06:12:53Z"),
             ("2026-11-22T07:12:53+01:00[Europe/Paris]", "2026-11-22T06:12:53Z"),
@@ -508,12 +572,18 @@ mod tests {
 
     #[test]
     fn a_lock_in_our_own_json_has_lower_case_names_and_needs_only_its_id() {
-        let info = LockInfo { who: "alice".to_owned(), ..LockInfo::of(id("a")) };
+        let info = LockInfo {
+            who: "alice".to_owned(),
+            ..LockInfo::of(id("a"))
+        };
         let value = json!({
             "id": "a", "operation": "", "info": "", "who": "alice", "version": "", "created": "", "path": "",
         });
         assert_eq!(serde_json::to_value(&info).unwrap(), value);
-        assert_eq!(serde_json::from_value::<LockInfo>(json!({"id": "a", "who": "alice"})).unwrap(), info);
+        assert_eq!(
+            serde_json::from_value::<LockInfo>(json!({"id": "a", "who": "alice"})).unwrap(),
+            info
+        );
         assert!(serde_json::from_value::<LockInfo>(json!({"id": ""})).is_err());
         assert!(serde_json::from_value::<LockInfo>(json!({"who": "alice"})).is_err());
     }
@@ -522,7 +592,12 @@ mod tests {
     fn only_a_uuid_with_its_hyphens_is_one() {
         assert!(id(UUID).is_uuid());
         assert!(id(&UUID.to_uppercase()).is_uuid());
-        for other in [&UUID.replace('-', ""), &format!("{{{UUID}}}"), "by-hand", &UUID.replace('9', "g")] {
+        for other in [
+            &UUID.replace('-', ""),
+            &format!("{{{UUID}}}"),
+            "by-hand",
+            &UUID.replace('9', "g"),
+        ] {
             assert!(!id(other).is_uuid(), "{other}");
         }
     }
@@ -531,7 +606,10 @@ mod tests {
     fn a_lock_id_is_between_one_byte_and_the_limit() {
         assert_eq!(LockId::parse(""), Err(LockError::NoId));
         assert!(LockId::parse(&"a".repeat(LOCK_ID_BYTES_MAX)).is_ok());
-        assert_eq!(LockId::parse(&"a".repeat(256)), Err(LockError::IdTooLong { bytes: 256 }));
+        assert_eq!(
+            LockId::parse(&"a".repeat(256)),
+            Err(LockError::IdTooLong { bytes: 256 })
+        );
         assert_eq!(LockId::parse("a\rb"), Err(LockError::IdControlCharacter));
         assert_eq!(id("ünlock me 🌮").as_str(), "ünlock me 🌮");
     }

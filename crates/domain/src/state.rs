@@ -125,23 +125,36 @@ pub fn with_serial(bytes: &[u8], serial: u64) -> Result<Vec<u8>, StateError> {
 ///
 /// One pass, nothing copied, and no limit on how deep the rest is nested: it is skipped without recursion.
 fn for_each_field<'a>(bytes: &'a [u8], see: impl FnMut(&'static str, &'a str)) -> Result<(), StateError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| StateError::NotUtf8 { at: error.valid_up_to() })?;
+    let text = std::str::from_utf8(bytes).map_err(|error| StateError::NotUtf8 {
+        at: error.valid_up_to(),
+    })?;
     match bytes.get(start_of(bytes)) {
         None => return Err(StateError::Empty),
         Some(b'{') => {}
         Some(_) => return Err(StateError::NotAnObject),
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Fields { see, text: PhantomData }.deserialize(&mut reader).and_then(|()| reader.end());
+    let read = Fields {
+        see,
+        text: PhantomData,
+    }
+    .deserialize(&mut reader)
+    .and_then(|()| reader.end());
     read.map_err(|error| match error.is_eof() {
         true => StateError::Truncated { bytes: bytes.len() },
-        false => StateError::NotJson { line: error.line(), column: error.column() },
+        false => StateError::NotJson {
+            line: error.line(),
+            column: error.column(),
+        },
     })
 }
 
 /// Where the white space before a JSON value ends.
 fn start_of(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count()
+    bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+        .count()
 }
 
 /// The reader behind [`for_each_field`].

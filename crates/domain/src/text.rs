@@ -32,7 +32,10 @@ pub(crate) struct Spelled<T> {
 
 impl<T> Spelled<T> {
     pub(crate) fn new(expected: &'static str) -> Self {
-        Self { expected, value: PhantomData }
+        Self {
+            expected,
+            value: PhantomData,
+        }
     }
 }
 

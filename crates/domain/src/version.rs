@@ -67,7 +67,13 @@ pub struct VersionId {
 impl Ord for VersionId {
     fn cmp(&self, other: &Self) -> Ordering {
         let order = |version: &Self| {
-            (version.epoch, version.nonce, version.serial, version.session, version.sha256)
+            (
+                version.epoch,
+                version.nonce,
+                version.serial,
+                version.session,
+                version.sha256,
+            )
         };
         order(self).cmp(&order(other))
     }
@@ -81,7 +87,13 @@ impl PartialOrd for VersionId {
 
 impl fmt::Display for VersionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, serial, session, sha256, nonce } = self;
+        let Self {
+            epoch,
+            serial,
+            session,
+            sha256,
+            nonce,
+        } = self;
         write!(formatter, "{epoch:016x}-{serial}-{session}-{sha256}-{nonce:08x}")
     }
 }
@@ -117,7 +129,9 @@ impl VersionId {
 spelled_as_text!(VersionId, "the name of a version");
 
 fn hex_u32(text: &str) -> Option<u32> {
-    (text.len() == 8).then(|| hex_u64_of(text))?.and_then(|number| number.try_into().ok())
+    (text.len() == 8)
+        .then(|| hex_u64_of(text))?
+        .and_then(|number| number.try_into().ok())
 }
 
 fn hex_u64(text: &str) -> Option<u64> {
@@ -142,26 +156,43 @@ mod tests {
     use super::*;
 
     fn any_version() -> impl Strategy<Value = VersionId> {
-        (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u8; 8]>(), any::<u32>()).prop_map(
-            |(epoch, serial, session, content, nonce)| VersionId {
+        (
+            any::<u64>(),
+            any::<u64>(),
+            any::<u32>(),
+            any::<[u8; 8]>(),
+            any::<u32>(),
+        )
+            .prop_map(|(epoch, serial, session, content, nonce)| VersionId {
                 epoch,
                 serial,
                 session: Session(session),
                 sha256: Sha256::of(&content),
                 nonce,
-            },
-        )
+            })
     }
 
     fn example() -> VersionId {
-        VersionId { epoch: 41, serial: 7, session: Session(0xab), sha256: Sha256::of(b"{}"), nonce: 1 }
+        VersionId {
+            epoch: 41,
+            serial: 7,
+            session: Session(0xab),
+            sha256: Sha256::of(b"{}"),
+            nonce: 1,
+        }
     }
 
     #[test]
     fn a_version_is_spelled_as_the_design_says() {
         let sha256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
-        assert_eq!(example().to_string(), format!("0000000000000029-7-000000ab-{sha256}-00000001"));
-        assert_eq!(serde_json::to_value(example()).unwrap(), serde_json::json!(example().to_string()));
+        assert_eq!(
+            example().to_string(),
+            format!("0000000000000029-7-000000ab-{sha256}-00000001")
+        );
+        assert_eq!(
+            serde_json::to_value(example()).unwrap(),
+            serde_json::json!(example().to_string())
+        );
     }
 
     #[test]
@@ -189,7 +220,13 @@ mod tests {
         for other in others {
             assert_eq!(other.parse::<VersionId>(), Err(NotAVersion), "{other}");
         }
-        assert_eq!(text.replacen("-7-", "-0-", 1).parse::<VersionId>().unwrap().serial, 0);
+        assert_eq!(
+            text.replacen("-7-", "-0-", 1)
+                .parse::<VersionId>()
+                .unwrap()
+                .serial,
+            0
+        );
     }
 
     #[test]
