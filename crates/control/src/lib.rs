@@ -24,7 +24,10 @@ pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Verdict};
 pub use opentaco_storage::head::{Committed, Origin};
-pub use opentaco_storage::open::{AzureConfig, GcsConfig, S3Config, StoreConfig};
+pub use opentaco_storage::open::{
+    AzureConfig, AzureCredentials, GcsConfig, GcsCredentials, S3Config, S3Key, Secret, StoreConfig,
+};
+pub use opentaco_storage::Retention;
 pub use opentaco_storage::rejected::Rejected;
 pub use state::{Receipt, StateRead, StateWrite, WritePermit};
 pub use units::{CreateUnit, ListUnits, UnitView, UnitsPage};
