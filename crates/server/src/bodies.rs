@@ -1,0 +1,362 @@
+//! Reading the bodies of requests: whole, once, checked on the way in, and never more of them than memory was promised.
+//!
+//! A body is copied once, from the pieces it arrives in to one buffer of its announced length. What all bodies in
+//! flight may take together is a budget in bytes; one that is larger than the budget waits until it has all of it for
+//! itself. A slow body may take as long as it likes while it makes progress; one that stands still is given up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fmt, mem};
+
+use axum::body::{Body, BodyDataStream};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use http::{HeaderMap, StatusCode};
+use opentaco_domain::digest::Md5Hasher;
+use opentaco_domain::limits;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::problem::Problem;
+
+/// The unit of the budget: permits of a semaphore are counted in 32 bits, and budgets are larger than 4 GiB.
+const BUDGET_UNIT_BYTES: u64 = 1024;
+
+/// How much of a body that nobody wanted is read and thrown away, so that the client reads our answer instead of
+/// finding its connection reset: what usually is on its way already.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long that may take.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// What the operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// The largest state.
+    pub one_bytes_max: u64,
+    /// All states in flight together.
+    pub in_flight_bytes_max: u64,
+    /// How long a body may stand still.
+    pub idle: Duration,
+    /// How long a body may wait until there is room for it.
+    pub admission: Duration,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            one_bytes_max: limits::STATE_BODY_BYTES_MAX,
+            in_flight_bytes_max: limits::BODIES_IN_FLIGHT_BYTES_MAX,
+            idle: Duration::from_secs(60),
+            admission: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Reads bodies within limits. Clones share the budget.
+#[derive(Debug, Clone)]
+pub struct Bodies {
+    limits: BodyLimits,
+    budget: Arc<Semaphore>,
+    budget_units: u32,
+}
+
+/// A body that has arrived whole. Its part of the budget is given back when this is dropped.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The body.
+    pub bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is, or says it is, larger than allowed.
+    #[error("the body is larger than the {limit} bytes that are accepted here")]
+    TooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Nothing more came of it.
+    #[error("the body stood still for {} seconds", after.as_secs_f32())]
+    Stalled {
+        /// For how long.
+        after: Duration,
+    },
+    /// There was no room for it.
+    #[error("other bodies have taken all the memory that is set aside for them")]
+    Crowded,
+    /// The connection broke, or what came was no HTTP body.
+    #[error("the body broke off")]
+    Broken {
+        /// How.
+        #[source]
+        source: axum::Error,
+    },
+    /// `Content-MD5` is not how an MD5 digest is written.
+    #[error("the Content-MD5 header is not 16 bytes in base64")]
+    DigestUnreadable,
+    /// The body is not the one that was sent.
+    #[error(
+        "the body does not match its Content-MD5: it was changed on the way; nothing was written, send it again"
+    )]
+    DigestDiffers,
+}
+
+impl Bodies {
+    /// Reads within these limits.
+    #[must_use]
+    pub fn new(limits: BodyLimits) -> Self {
+        let units = limits
+            .in_flight_bytes_max
+            .div_ceil(BUDGET_UNIT_BYTES)
+            .clamp(1, u64::from(u32::MAX >> 4));
+        let budget_units = u32::try_from(units).expect("clamped to 28 bits");
+        Self {
+            limits,
+            budget: Arc::new(Semaphore::new(budget_units as usize)),
+            budget_units,
+        }
+    }
+
+    /// Reads a state, when there is room for it.
+    ///
+    /// # Errors
+    /// If it is too large, stands still, breaks off, or is not what its `Content-MD5` says.
+    pub async fn read_state(&self, headers: &HeaderMap, body: Body) -> Result<Arrived, BodyError> {
+        let limit = self.limits.one_bytes_max;
+        let announced = announced_length(&body);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(BodyError::TooLarge { limit });
+        }
+        // A body of unknown length has to be taken for the largest one: to ask for more room midway is how two bodies
+        // that each hold half of the budget wait for each other.
+        let share = self.admit(announced.unwrap_or(limit)).await?;
+        let bytes = self.read(headers, body, announced, limit).await?;
+        Ok(Arrived {
+            bytes,
+            _share: Some(share),
+        })
+    }
+
+    /// Reads a body that says something about a lock: small enough to be nobody's concern.
+    ///
+    /// # Errors
+    /// As [`read_state`](Self::read_state).
+    pub async fn read_note(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, BodyError> {
+        let limit = limits::LOCK_BODY_BYTES_MAX as u64;
+        let announced = announced_length(&body);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(BodyError::TooLarge { limit });
+        }
+        self.read(headers, body, announced, limit).await
+    }
+
+    async fn admit(&self, length: u64) -> Result<OwnedSemaphorePermit, BodyError> {
+        let units = length
+            .div_ceil(BUDGET_UNIT_BYTES)
+            .min(u64::from(self.budget_units));
+        let units = u32::try_from(units).expect("no more than the budget, which has 32 bits");
+        let admission = Arc::clone(&self.budget).acquire_many_owned(units);
+        match timeout(self.limits.admission, admission).await {
+            Ok(share) => Ok(share.expect("the budget is never closed")),
+            Err(_) => Err(BodyError::Crowded),
+        }
+    }
+
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        announced: Option<u64>,
+        limit: u64,
+    ) -> Result<Bytes, BodyError> {
+        let mut digest = ContentMd5::of(headers)?;
+        let capacity = usize::try_from(announced.unwrap_or(0)).map_err(|_| BodyError::TooLarge { limit })?;
+        let mut whole = BytesMut::with_capacity(capacity);
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = self.next_piece(&mut pieces).await? {
+            if (whole.len() + piece.len()) as u64 > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            digest.update(&piece);
+            whole.extend_from_slice(&piece);
+        }
+        digest.verify()?;
+        Ok(whole.freeze())
+    }
+
+    async fn next_piece(&self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, BodyError> {
+        let idle = self.limits.idle;
+        match timeout(idle, pieces.next()).await {
+            Ok(Some(Ok(piece))) => Ok(Some(piece)),
+            Ok(Some(Err(source))) => Err(BodyError::Broken { source }),
+            Ok(None) => Ok(None),
+            Err(_) => Err(BodyError::Stalled { after: idle }),
+        }
+    }
+}
+
+fn announced_length(body: &Body) -> Option<u64> {
+    axum::body::HttpBody::size_hint(body).exact()
+}
+
+/// The digest a client sent along, if it did, computed while the body comes in.
+enum ContentMd5 {
+    NotSent,
+    Sent { digest: String, hasher: Box<Md5Hasher> },
+}
+
+impl ContentMd5 {
+    fn of(headers: &HeaderMap) -> Result<Self, BodyError> {
+        let Some(digest) = headers.get("content-md5") else {
+            return Ok(Self::NotSent);
+        };
+        let digest = digest.to_str().map_err(|_| BodyError::DigestUnreadable)?.trim();
+        match BASE64_STANDARD.decode(digest) {
+            Ok(bytes) if bytes.len() == 16 => Ok(Self::Sent {
+                digest: digest.to_owned(),
+                hasher: Box::new(Md5Hasher::new()),
+            }),
+            _ => Err(BodyError::DigestUnreadable),
+        }
+    }
+
+    fn update(&mut self, piece: &[u8]) {
+        if let Self::Sent { hasher, .. } = self {
+            hasher.update(piece);
+        }
+    }
+
+    fn verify(self) -> Result<(), BodyError> {
+        match self {
+            Self::NotSent => Ok(()),
+            Self::Sent { digest, hasher } => {
+                if hasher.finish() == digest {
+                    Ok(())
+                } else {
+                    Err(BodyError::DigestDiffers)
+                }
+            }
+        }
+    }
+}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        let (status, code, hint) = match &self {
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                ". Nothing was changed; the operator can raise the limit for states with -max-body-size",
+            ),
+            Self::Stalled { .. } => (
+                StatusCode::REQUEST_TIMEOUT,
+                "body_stalled",
+                ". Nothing was changed",
+            ),
+            Self::Crowded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "crowded",
+                ". Nothing was changed; try again",
+            ),
+            Self::Broken { .. } => (StatusCode::BAD_REQUEST, "body_broken", ". Nothing was changed"),
+            Self::DigestUnreadable => (StatusCode::BAD_REQUEST, "bad_digest", ". Nothing was changed"),
+            Self::DigestDiffers => (StatusCode::BAD_REQUEST, "digest_differs", ""),
+        };
+        let problem = Problem::new(status, code, format!("{self}{hint}"));
+        match &self {
+            Self::Broken { source } => problem.caused_by(source),
+            Self::TooLarge { .. }
+            | Self::Stalled { .. }
+            | Self::Crowded
+            | Self::DigestUnreadable
+            | Self::DigestDiffers => problem,
+        }
+        .into_response()
+    }
+}
+
+/// A body on loan: what its reader leaves unread comes back.
+///
+/// A server that closes a connection with unread bytes in it resets it, and the client may never see the answer that
+/// was sent before: a refused upload of 250 MB would look like a broken network, and be tried again. So whatever a
+/// refusal left unread is read on, within bounds, while the answer is on its way.
+pub struct Lent {
+    body: Body,
+    back: Arc<Mutex<Option<Body>>>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lent").finish_non_exhaustive()
+    }
+}
+
+/// Where a lent body comes back to.
+#[derive(Debug, Default)]
+pub struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    /// Lends `body` out.
+    pub fn lend(&self, body: Body) -> Body {
+        Body::new(Lent {
+            body,
+            back: Arc::clone(&self.0),
+        })
+    }
+
+    /// Reads and throws away what came back unread, behind the answer.
+    pub fn drain(self) {
+        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(rest) = rest.filter(|rest| !axum::body::HttpBody::is_end_stream(rest)) else {
+            return;
+        };
+        let draining = timeout(LINGER_MAX, async move {
+            let mut pieces = rest.into_data_stream();
+            let mut read = 0;
+            while let Some(Ok(piece)) = pieces.next().await {
+                read += piece.len();
+                if read > LINGER_BYTES_MAX {
+                    return;
+                }
+            }
+        });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "belongs to a connection, not to an operation: no simulation has it"
+        )]
+        drop(tokio::spawn(draining));
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let rest = mem::take(&mut self.body);
+        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+}
+
+impl axum::body::HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,373 @@
+//! Every flag, in one table, and the help that is made from it.
+
+use std::fmt::Write as _;
+
+/// A flag of the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What stands for its value in the help; none for a switch.
+    pub value: Option<&'static str>,
+    /// The variables that say the same, the first of them ours.
+    pub variables: &'static [&'static str],
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it is for, in lines that fit a terminal.
+    pub help: &'static str,
+    group: Group,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Listening,
+    Storage,
+    S3,
+    Gcs,
+    Azure,
+    Access,
+    Keeping,
+    Limits,
+    Log,
+}
+
+const GROUPS: &[(Group, &str)] = &[
+    (Group::Listening, "Where it listens"),
+    (Group::Storage, "Where states rest"),
+    (
+        Group::S3,
+        "Amazon S3 and what is compatible (credentials: environment, profile, SSO, process, IMDS)",
+    ),
+    (
+        Group::Gcs,
+        "Google Cloud Storage (credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud, the machine's)",
+    ),
+    (
+        Group::Azure,
+        "Azure Blob Storage (credentials: AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID with\nAZURE_TENANT_ID and AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, else the machine's)",
+    ),
+    (Group::Access, "Who may come in"),
+    (Group::Keeping, "How long versions are kept"),
+    (Group::Limits, "How much clients may send"),
+    (Group::Log, "The log, on standard error"),
+];
+
+const fn flag(
+    group: Group,
+    name: &'static str,
+    value: &'static str,
+    variables: &'static [&'static str],
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        value: Some(value),
+        variables,
+        default,
+        help,
+        group,
+    }
+}
+
+const fn switch(
+    group: Group,
+    name: &'static str,
+    variables: &'static [&'static str],
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        value: None,
+        variables,
+        default: "false",
+        help,
+        group,
+    }
+}
+
+/// All of them.
+pub const FLAGS: &[Flag] = &[
+    flag(
+        Group::Listening,
+        "host",
+        "ADDRESS",
+        &["OPENTACO_HOST"],
+        "127.0.0.1",
+        "The address to listen on. Put a proxy that speaks TLS in front before you listen to the world.",
+    ),
+    flag(
+        Group::Listening,
+        "port",
+        "PORT",
+        &["OPENTACO_PORT"],
+        "8080",
+        "The port to listen on; 0 takes a free one. The first line of the log names it.",
+    ),
+    flag(
+        Group::Listening,
+        "port-file",
+        "FILE",
+        &["OPENTACO_PORT_FILE"],
+        "none",
+        "A file to write the bound address to, once requests are answered there.",
+    ),
+    flag(
+        Group::Storage,
+        "storage",
+        "STORE",
+        &["OPENTACO_STORAGE"],
+        "local, or the store whose bucket is named",
+        "local, s3, gcs, azure or memory. What is in memory is lost when the service ends.",
+    ),
+    flag(
+        Group::Storage,
+        "data-dir",
+        "DIRECTORY",
+        &["OPENTACO_DATA_DIR"],
+        "./opentaco-data",
+        "Our own files: the root token, and below bucket/ the states if they rest on local disk.",
+    ),
+    switch(
+        Group::Storage,
+        "single-replica",
+        &["OPENTACO_SINGLE_REPLICA"],
+        "Serve from a store without conditional writes. Safe only while this is the one process that ever\nwrites there. `opentacosvc doctor` tells whether you need it.",
+    ),
+    switch(
+        Group::Storage,
+        "fallback-memory",
+        &["OPENTACO_FALLBACK_MEMORY"],
+        "If the store cannot be opened, start all the same and keep states in memory, where they will be\nlost. Without it the service does not start.",
+    ),
+    flag(
+        Group::S3,
+        "s3-bucket",
+        "NAME",
+        &["OPENTACO_S3_BUCKET"],
+        "none",
+        "The bucket. Naming one is asking for -storage s3.",
+    ),
+    flag(
+        Group::S3,
+        "s3-prefix",
+        "PREFIX",
+        &["OPENTACO_S3_PREFIX"],
+        "none",
+        "What all keys in the bucket start with.",
+    ),
+    flag(
+        Group::S3,
+        "s3-region",
+        "REGION",
+        &["OPENTACO_S3_REGION"],
+        "AWS_REGION, or the profile's",
+        "The bucket's region.",
+    ),
+    flag(
+        Group::S3,
+        "s3-endpoint",
+        "URL",
+        &["OPENTACO_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+        "Amazon's",
+        "Where to find a compatible store. Plain http is taken if you say http.",
+    ),
+    switch(
+        Group::S3,
+        "s3-virtual-hosted",
+        &["OPENTACO_S3_VIRTUAL_HOSTED"],
+        "Whether the bucket stands in the host name. Amazon wants it; other stores are asked by path unless\nyou say this.",
+    ),
+    flag(
+        Group::Gcs,
+        "gcs-bucket",
+        "NAME",
+        &["OPENTACO_GCS_BUCKET"],
+        "none",
+        "The bucket. Naming one is asking for -storage gcs.",
+    ),
+    flag(
+        Group::Gcs,
+        "gcs-prefix",
+        "PREFIX",
+        &["OPENTACO_GCS_PREFIX"],
+        "none",
+        "What all names in the bucket start with.",
+    ),
+    flag(
+        Group::Gcs,
+        "gcs-endpoint",
+        "URL",
+        &["OPENTACO_GCS_ENDPOINT"],
+        "Google's",
+        "An emulator. It is asked without credentials unless GOOGLE_APPLICATION_CREDENTIALS is set.",
+    ),
+    flag(
+        Group::Azure,
+        "azure-container",
+        "NAME",
+        &["OPENTACO_AZURE_CONTAINER"],
+        "none",
+        "The container. Naming one is asking for -storage azure.",
+    ),
+    flag(
+        Group::Azure,
+        "azure-account",
+        "NAME",
+        &["OPENTACO_AZURE_ACCOUNT", "AZURE_STORAGE_ACCOUNT"],
+        "none",
+        "The storage account.",
+    ),
+    flag(
+        Group::Azure,
+        "azure-prefix",
+        "PREFIX",
+        &["OPENTACO_AZURE_PREFIX"],
+        "none",
+        "What all names in the container start with.",
+    ),
+    flag(
+        Group::Azure,
+        "azure-endpoint",
+        "URL",
+        &["OPENTACO_AZURE_ENDPOINT"],
+        "Azure's",
+        "Another address of the account, an emulator's for example.",
+    ),
+    switch(
+        Group::Azure,
+        "azure-use-cli",
+        &["OPENTACO_AZURE_USE_CLI"],
+        "Be whoever `az login` logged in.",
+    ),
+    flag(
+        Group::Access,
+        "root-token-file",
+        "FILE",
+        &["OPENTACO_ROOT_TOKEN_FILE"],
+        "root-token in the data directory",
+        "A file with the root token: the one way in until people can log in. Clients send it as Bearer, or as\nthe password of Basic credentials with any user name. OPENTACO_ROOT_TOKEN sets the token itself.\nReplicas on one bucket need the same one. Without either, one is drawn and kept.",
+    ),
+    switch(
+        Group::Access,
+        "auth-disable",
+        &["OPENTACO_AUTH_DISABLE"],
+        "Let everybody do everything. For trying things out on your own machine.",
+    ),
+    flag(
+        Group::Keeping,
+        "max-versions",
+        "NUMBER",
+        &["OPENTACO_MAX_VERSIONS"],
+        "100",
+        "Versions kept of each unit. The first and the last write of each lock outlive those in between.",
+    ),
+    flag(
+        Group::Keeping,
+        "versions-min-age",
+        "DURATION",
+        &["OPENTACO_VERSIONS_MIN_AGE"],
+        "24h",
+        "Nothing younger is dropped, however many there are.",
+    ),
+    flag(
+        Group::Limits,
+        "max-body-size",
+        "SIZE",
+        &["OPENTACO_MAX_BODY_SIZE"],
+        "1GiB",
+        "The largest state that is accepted.",
+    ),
+    flag(
+        Group::Limits,
+        "max-bodies-in-flight",
+        "SIZE",
+        &["OPENTACO_MAX_BODIES_IN_FLIGHT"],
+        "256MiB",
+        "Memory for all states that are being received. A larger one waits until it has all of it.",
+    ),
+    flag(
+        Group::Log,
+        "log-level",
+        "LEVEL",
+        &["OPENTACO_LOG"],
+        "info",
+        "error, warn, info, debug or trace; or by part, as in warn,opentaco::request=info.",
+    ),
+    flag(
+        Group::Log,
+        "log-format",
+        "FORMAT",
+        &["OPENTACO_LOG_FORMAT"],
+        "text",
+        "text, or json for an object a line.",
+    ),
+];
+
+/// The help of `opentacosvc`.
+pub(super) fn help() -> String {
+    let mut help = "\
+opentacosvc keeps the states of Terraform and OpenTofu in one bucket: locked, versioned, readable without it.
+
+Usage:
+  opentacosvc [flags]          serve
+  opentacosvc doctor [flags]   ask the store whether two replicas may share it, tell what it said, and end
+  opentacosvc help             this text (-h, --help)
+  opentacosvc version          the version (-V, --version)
+
+Started without any flag it keeps states on local disk, draws a root token, and its first log line says
+where both are. Then, in your configuration:
+
+  terraform {
+    backend \"http\" {
+      address        = \"http://localhost:8080/v1/backend/myapp/prod\"
+      lock_address   = \"http://localhost:8080/v1/backend/myapp/prod\"
+      unlock_address = \"http://localhost:8080/v1/backend/myapp/prod\"
+    }
+  }
+
+and in your shell TF_HTTP_USERNAME=root and TF_HTTP_PASSWORD=$(cat opentaco-data/root-token).
+
+Every flag is written with one dash or two, with a space or = before its value, and has a variable that
+says the same. A flag wins over its variable.
+"
+    .to_owned();
+    for (group, title) in GROUPS {
+        write!(help, "\n{title}\n").expect("a String takes all");
+        for flag in FLAGS.iter().filter(|flag| flag.group == *group) {
+            describe(&mut help, flag).expect("a String takes all");
+        }
+    }
+    help.push_str(
+        "
+Exit codes
+  0  it ended as asked; doctor: the store keeps its word
+  1  it could not do what was asked; the last line says why
+  2  it did not understand the flags or variables
+  3  doctor: the store does not keep its word, so replicas must not share it
+  4  doctor: the store could not be asked
+",
+    );
+    help
+}
+
+fn describe(help: &mut String, flag: &Flag) -> std::fmt::Result {
+    let Flag {
+        name,
+        value,
+        variables,
+        default,
+        help: text,
+        ..
+    } = flag;
+    let value = value.map(|value| format!(" <{value}>")).unwrap_or_default();
+    let variables = variables.join(", ");
+    writeln!(
+        help,
+        "  -{name}, --{name}{value}   [{variables}; default: {default}]"
+    )?;
+    for line in text.lines() {
+        writeln!(help, "      {line}")?;
+    }
+    Ok(())
+}

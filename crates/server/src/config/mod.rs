@@ -1,0 +1,201 @@
+//! What the operator says, by flags and by variables: read once, understood once, and then nobody looks at the
+//! environment again.
+//!
+//! A flag wins over its variable. Every flag may be written with one dash or with two. What does not parse is shown
+//! with the name of the variable or flag it came from, unless it is a secret.
+
+mod flags;
+mod given;
+mod store;
+mod values;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use opentaco_control::StoreConfig;
+use opentaco_domain::limits;
+
+use crate::bodies::BodyLimits;
+use crate::logging::Logging;
+use crate::root_token::RootToken;
+
+pub use flags::{FLAGS, Flag};
+use given::Given;
+
+/// Exit codes of `opentacosvc`, as its help documents them.
+pub mod exit {
+    /// It did what it was asked to, and ended.
+    pub const DONE: u8 = 0;
+    /// It could not.
+    pub const FAILED: u8 = 1;
+    /// It did not understand what it was asked.
+    pub const USAGE: u8 = 2;
+    /// `doctor`: the store does not keep its word.
+    pub const UNSAFE_STORE: u8 = 3;
+    /// `doctor`: the store could not be asked.
+    pub const STORE_UNREACHABLE: u8 = 4;
+}
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub enum Asked {
+    /// To print this.
+    Print(String),
+    /// To serve.
+    Serve(Box<Config>),
+    /// To ask the store whether it keeps its word.
+    Doctor(StoreConfig),
+}
+
+/// Everything there is to know before the service starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; the first that can be bound.
+    pub listen: Vec<SocketAddr>,
+    /// Where to write the address that was bound.
+    pub port_file: Option<PathBuf>,
+    /// Where states rest.
+    pub store: StoreConfig,
+    /// Whether other processes may serve from the same store.
+    pub shared: bool,
+    /// Serve from memory if the store cannot be opened.
+    pub fallback_memory: bool,
+    /// Serve from a store without conditional writes.
+    pub single_replica: bool,
+    /// Versions kept of each unit.
+    pub versions_max: usize,
+    /// Age below which no version is dropped.
+    pub versions_min_age: Duration,
+    /// How much clients may send.
+    pub bodies: BodyLimits,
+    /// Who may come in.
+    pub auth: Auth,
+    /// Our own files.
+    pub data_dir: PathBuf,
+    /// The log.
+    pub logging: Logging,
+}
+
+/// Who may come in.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// Anybody.
+    Disabled,
+    /// Whoever knows this token of the operator's.
+    Token(RootToken),
+    /// Whoever knows the token in this file of the operator's.
+    TokenFile(PathBuf),
+    /// Whoever knows the token that is kept in the data directory.
+    KeptToken,
+}
+
+/// Why the command line or the environment cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A variable of the environment, if it is set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Understands a command line (without the program's name) and an environment.
+///
+/// # Errors
+/// What is not understood, where it came from and what would be.
+pub fn understand(arguments: &[String], environment: Environment<'_>) -> Result<Asked, ConfigError> {
+    let (command, given) = match given::read(arguments, environment)? {
+        given::Read::Print(text) => return Ok(Asked::Print(text)),
+        given::Read::Given(command, given) => (command, given),
+    };
+    let data_dir = given
+        .path("data-dir")
+        .unwrap_or_else(|| PathBuf::from("opentaco-data"));
+    let store = store::choose(&given, environment, &data_dir)?;
+    match command {
+        given::Command::Doctor => Ok(Asked::Doctor(store)),
+        given::Command::Serve => Ok(Asked::Serve(Box::new(config(
+            &given,
+            environment,
+            store,
+            data_dir,
+        )?))),
+    }
+}
+
+fn config(
+    given: &Given,
+    environment: Environment<'_>,
+    store: StoreConfig,
+    data_dir: PathBuf,
+) -> Result<Config, ConfigError> {
+    let defaults = BodyLimits::default();
+    Ok(Config {
+        listen: listen(given)?,
+        port_file: given.path("port-file"),
+        shared: !matches!(store, StoreConfig::Memory | StoreConfig::Local { .. }),
+        store,
+        fallback_memory: given.switch("fallback-memory")?,
+        single_replica: given.switch("single-replica")?,
+        versions_max: given
+            .parse("max-versions", values::count)?
+            .unwrap_or(limits::VERSIONS_MAX_DEFAULT),
+        versions_min_age: given
+            .parse("versions-min-age", values::duration)?
+            .unwrap_or(Duration::from_secs(24 * 60 * 60)),
+        bodies: BodyLimits {
+            one_bytes_max: given
+                .parse("max-body-size", values::bytes)?
+                .unwrap_or(defaults.one_bytes_max),
+            in_flight_bytes_max: given
+                .parse("max-bodies-in-flight", values::bytes)?
+                .unwrap_or(defaults.in_flight_bytes_max),
+            ..defaults
+        },
+        auth: auth(given, environment)?,
+        data_dir,
+        logging: Logging {
+            format: given
+                .parse("log-format", values::log_format)?
+                .unwrap_or(crate::logging::LogFormat::Text),
+            filter: given
+                .parse("log-level", values::log_filter)?
+                .unwrap_or_else(|| "info".to_owned()),
+        },
+    })
+}
+
+fn listen(given: &Given) -> Result<Vec<SocketAddr>, ConfigError> {
+    let port = given.parse("port", values::port)?.unwrap_or(8080);
+    let host = given.text("host").unwrap_or("127.0.0.1");
+    match (host, port).to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(given.refuse("host", &format!("not an address to listen on ({error})"))),
+    }
+}
+
+fn auth(given: &Given, environment: Environment<'_>) -> Result<Auth, ConfigError> {
+    let token = environment("OPENTACO_ROOT_TOKEN").filter(|token| !token.is_empty());
+    let file = given.path("root-token-file");
+    if given.switch("auth-disable")? {
+        return Ok(Auth::Disabled);
+    }
+    match (token, file) {
+        (Some(_), Some(_)) => Err(ConfigError::new(format!(
+            "both OPENTACO_ROOT_TOKEN and {} are set, and only one token opens: unset one of them",
+            given.origin("root-token-file")
+        ))),
+        (Some(token), None) => RootToken::parse(&token).map(Auth::Token).map_err(|error| {
+            ConfigError::new(format!(
+                "OPENTACO_ROOT_TOKEN (not shown) is no root token: {error}"
+            ))
+        }),
+        (None, Some(file)) => Ok(Auth::TokenFile(file)),
+        (None, None) => Ok(Auth::KeptToken),
+    }
+}

@@ -1,0 +1,102 @@
+//! How the values of flags are written.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::logging::{LogFormat, Logging};
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "not a port: a number from 0 (any free one) to 65535".to_owned())
+}
+
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("not a number of at least 1".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text
+        .parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "not a duration, such as 90s, 24h or 7d12h".to_owned())
+}
+
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        "kb" => Some(1_000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        _ => None,
+    };
+    let size = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor));
+    size.filter(|size| *size > 0)
+        .ok_or_else(|| "not a size, such as 256MiB, 1GiB or 1000000".to_owned())
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("not a log format: text or json".to_owned()),
+    }
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    Logging::check(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| format!("not a log level such as info or debug ({error})"))
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("neither true nor false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_with_the_units_people_use() {
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("256MiB"), Ok(256 << 20));
+        assert_eq!(bytes("1 gib"), Ok(1 << 30));
+        assert_eq!(bytes("2GB"), Ok(2_000_000_000));
+        for wrong in ["", "0", "MiB", "1.5GiB", "-1", "1TiBs", "99999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_with_units_and_never_go_backwards() {
+        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "24", "-1h", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off_and_nothing_else() {
+        assert_eq!(switch("TRUE"), Ok(true));
+        assert_eq!(switch("0"), Ok(false));
+        assert!(switch("disabled").is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! `opentacosvc`: read the flags, open the bucket, serve, stop cleanly.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use opentaco_server::config::{self, Asked, exit};
+use opentaco_server::problem::chain;
+use opentaco_server::run;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let code = match config::understand(&arguments, &environment) {
+        Ok(Asked::Print(text)) => print(&text, exit::DONE),
+        Ok(Asked::Doctor(store)) => match runtime() {
+            Ok(runtime) => {
+                let (text, code) = runtime.block_on(run::doctor(&store));
+                print(&text, code)
+            }
+            Err(error) => complain(&chain(&error), exit::FAILED),
+        },
+        Ok(Asked::Serve(config)) => {
+            let served = config.logging.start().and_then(|()| runtime());
+            match served.map(|runtime| runtime.block_on(run::run(*config))) {
+                Ok(Ok(())) => exit::DONE,
+                Ok(Err(error)) => complain(&chain(&error), exit::FAILED),
+                Err(error) => complain(&chain(&error), exit::FAILED),
+            }
+        }
+        Err(error) => complain(
+            &format!("{error}\n\n`opentacosvc help` explains every flag"),
+            exit::USAGE,
+        ),
+    };
+    ExitCode::from(code)
+}
+
+/// A few workers do for a service that waits for its bucket; each costs memory while it waits.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+}
+
+/// Nobody may be reading any more, and that is no failure of ours.
+fn print(text: &str, code: u8) -> u8 {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    code
+}
+
+fn complain(text: &str, code: u8) -> u8 {
+    let _ = std::io::stderr().write_all(format!("opentacosvc: {text}\n").as_bytes());
+    code
+}

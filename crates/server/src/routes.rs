@@ -1,0 +1,147 @@
+//! Every address of the service, in one table. The router is made from it, and so is the test that tries them all as
+//! nobody.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use futures::future::BoxFuture;
+use http::header::ALLOW;
+use http::{HeaderValue, StatusCode};
+
+use crate::app::App;
+use crate::extract::Notes;
+use crate::problem::Problem;
+use crate::{layers, operator, terraform};
+
+/// Who may ask at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Everybody, without credentials.
+    Open,
+    /// Callers we know. What each may do is decided behind the door.
+    Caller,
+}
+
+/// One method of one address.
+pub struct Route {
+    /// The method; Terraform brings some of its own.
+    pub method: &'static str,
+    /// The path; `{*unit}` stands for the rest of it.
+    pub path: &'static str,
+    /// Who may ask.
+    pub guard: Guard,
+    /// What it is called in the log.
+    pub action: &'static str,
+    answer: fn(App, Request) -> BoxFuture<'static, Response>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({:?})", self.method, self.path, self.guard)
+    }
+}
+
+macro_rules! routes {
+    ($($method:literal $path:literal $guard:ident $action:literal => $handler:path;)*) => {
+        &[$(Route {
+            method: $method,
+            path: $path,
+            guard: Guard::$guard,
+            action: $action,
+            answer: |app, request| Box::pin(Handler::call($handler, request, app)),
+        }),*]
+    };
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = routes! {
+    "GET"    "/healthz"                 Open   "health"      => operator::alive;
+    "HEAD"   "/healthz"                 Open   "health"      => operator::alive;
+    "GET"    "/readyz"                  Open   "ready"       => operator::ready;
+    "HEAD"   "/readyz"                  Open   "ready"       => operator::ready;
+
+    "GET"    "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::read;
+    "HEAD"   "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::head;
+    "POST"   "/v1/backend/{*unit}"      Caller "unit.write"  => terraform::state::write;
+    "PUT"    "/v1/backend/{*unit}"      Caller "unit.write"  => terraform::state::write;
+    "DELETE" "/v1/backend/{*unit}"      Caller "unit.delete" => terraform::state::delete;
+    "LOCK"   "/v1/backend/{*unit}"      Caller "unit.lock"   => terraform::lock::take;
+    "UNLOCK" "/v1/backend/{*unit}"      Caller "unit.lock"   => terraform::lock::release;
+
+    "POST"   "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
+    "PUT"    "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
+    "LOCK"   "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
+    "DELETE" "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::release;
+    "UNLOCK" "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::release;
+};
+
+/// The service behind its layers.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for path in paths() {
+        let dispatch = move |State(app): State<App>, request: Request| dispatch(path, app, request);
+        router = router.route(path, any(dispatch));
+        // An address that stops where the unit should begin is answered with that, not with "no such address": to
+        // Terraform a 404 is an empty state.
+        if let Some((start, _)) = path.split_once("{*") {
+            router = router
+                .route(start, any(dispatch))
+                .route(start.trim_end_matches('/'), any(dispatch));
+        }
+    }
+    layers::around(router.fallback(no_such_address), app.clone()).with_state(app)
+}
+
+/// Whether a path may be asked for without credentials.
+#[must_use]
+pub fn is_open(path: &str) -> bool {
+    let mut routes = ROUTES.iter().filter(|route| route.path == path).peekable();
+    routes.peek().is_some() && routes.all(|route| route.guard == Guard::Open)
+}
+
+fn paths() -> Vec<&'static str> {
+    let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+    paths.dedup();
+    paths
+}
+
+/// Methods are looked up here and not by the framework, which knows neither LOCK nor UNLOCK.
+async fn dispatch(path: &'static str, app: App, mut request: Request) -> Response {
+    let route = ROUTES
+        .iter()
+        .find(|route| route.path == path && route.method == request.method().as_str());
+    let Some(route) = route else {
+        return method_not_allowed(path);
+    };
+    if let Some(notes) = request.extensions().get::<Notes>() {
+        notes.action(route.action);
+    }
+    request.extensions_mut().insert(route);
+    (route.answer)(app, request).await
+}
+
+fn method_not_allowed(path: &str) -> Response {
+    let methods: Vec<_> = ROUTES
+        .iter()
+        .filter(|route| route.path == path)
+        .map(|route| route.method)
+        .collect();
+    let methods = methods.join(", ");
+    let message = format!("this address knows {methods}");
+    let mut response =
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response();
+    let allow = HeaderValue::from_str(&methods).expect("methods are visible ASCII");
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+async fn no_such_address() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_address",
+        "there is nothing at this address; states are at /v1/backend/<unit>",
+    )
+}

@@ -1,0 +1,170 @@
+//! What `opentacosvc` does, from a configuration to its end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use opentaco_control::{ControlError, OpenOptions, StateControl, StoreConfig};
+
+use crate::app::App;
+use crate::bodies::Bodies;
+use crate::config::{Auth, Config, exit};
+use crate::doorkeeper::Doorkeeper;
+use crate::problem::chain;
+use crate::root_token::{self, RootToken, RootTokenError};
+use crate::serve::{Patience, asked_to_stop, serve};
+
+/// Why the service could not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No root token.
+    #[error(transparent)]
+    RootToken(#[from] RootTokenError),
+    /// No bucket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// No address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which one.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// No port file.
+    #[error("cannot write the port file {file}")]
+    PortFile {
+        /// Which one.
+        file: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// No service.
+    #[error("cannot serve")]
+    Serve(#[from] io::Error),
+}
+
+/// Serves until the process is asked to stop.
+///
+/// # Errors
+/// What keeps it from serving.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let stop = asked_to_stop()?;
+    let listener = TcpListener::bind(config.listen.as_slice()).map_err(|source| {
+        let addresses: Vec<_> = config.listen.iter().map(SocketAddr::to_string).collect();
+        RunError::Listen {
+            address: addresses.join(", "),
+            source,
+        }
+    })?;
+    let (doorkeeper, token_at) = doorkeeper(&config)?;
+    let control = open(&config).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(
+        address = %format!("http://{address}"),
+        storage = control.description(),
+        auth = doorkeeper.mode(),
+        root_token = token_at,
+        "opentacosvc is open"
+    );
+    warn(&config, token_at.as_deref());
+    if let Some(file) = &config.port_file {
+        // Whoever waits for this file may connect as soon as it is there: the listener is bound, and holds whoever
+        // comes until we answer.
+        write_whole(file, &format!("{address}\n")).map_err(|source| RunError::PortFile {
+            file: file.display().to_string(),
+            source,
+        })?;
+    }
+    let app = App::new(control, doorkeeper, Bodies::new(config.bodies));
+    Ok(serve(listener, app, stop, Patience::default()).await?)
+}
+
+/// Asks the store whether it keeps its word: what to print, and the exit code.
+pub async fn doctor(store: &StoreConfig) -> (String, u8) {
+    match StateControl::doctor(store).await {
+        Ok(described) => {
+            let verdict = described.verdict;
+            let code = if verdict.is_safe() {
+                exit::DONE
+            } else if verdict.is_unknown() {
+                exit::STORE_UNREACHABLE
+            } else {
+                exit::UNSAFE_STORE
+            };
+            (format!("{}\n\n{verdict}\n", described.description), code)
+        }
+        Err(error) => (
+            format!("the store could not be asked: {}\n", chain(&error)),
+            exit::STORE_UNREACHABLE,
+        ),
+    }
+}
+
+fn doorkeeper(config: &Config) -> Result<(Doorkeeper, Option<String>), RootTokenError> {
+    let (token, at) = match &config.auth {
+        Auth::Disabled => return Ok((Doorkeeper::Nobody, None)),
+        Auth::Token(token) => (token.clone(), "OPENTACO_ROOT_TOKEN".to_owned()),
+        Auth::TokenFile(file) => (RootToken::read(file)?, file.display().to_string()),
+        Auth::KeptToken => {
+            let (token, file) = RootToken::kept_in(&config.data_dir)?;
+            (token, file.display().to_string())
+        }
+    };
+    Ok((Doorkeeper::Root(token), Some(at)))
+}
+
+async fn open(config: &Config) -> Result<StateControl, ControlError> {
+    let mut options = OpenOptions {
+        single_replica: config.single_replica,
+        ..OpenOptions::default()
+    };
+    options.retention.versions_max = config.versions_max;
+    options.retention.versions_min_age = config.versions_min_age;
+    match StateControl::open(&config.store, options.clone()).await {
+        Err(error) if config.fallback_memory => {
+            tracing::warn!(
+                cause = chain(&error),
+                "THE STORE CANNOT BE OPENED. As -fallback-memory says, states are kept in memory and are LOST when this process ends"
+            );
+            StateControl::open(&StoreConfig::Memory, options).await
+        }
+        opened => opened,
+    }
+}
+
+/// What an operator may not know and should.
+fn warn(config: &Config, token_at: Option<&str>) {
+    if matches!(config.auth, Auth::Disabled) {
+        tracing::warn!(
+            "AUTH IS DISABLED: whoever reaches this address may read, change and delete every state. Start without -auth-disable to close it"
+        );
+    }
+    if matches!(config.store, StoreConfig::Memory) {
+        tracing::warn!("states are kept in memory and are LOST when this process ends");
+    }
+    let Some(at) = token_at else { return };
+    if matches!(config.auth, Auth::KeptToken) && config.shared {
+        tracing::warn!(
+            root_token = at,
+            "the root token was drawn by this replica alone; on a shared bucket give all replicas the same one, by OPENTACO_ROOT_TOKEN or OPENTACO_ROOT_TOKEN_FILE"
+        );
+    }
+    if !matches!(config.auth, Auth::Token(_))
+        && root_token::is_readable_by_others(Path::new(at)).unwrap_or(false)
+    {
+        tracing::warn!(
+            root_token = at,
+            "others on this machine can read the root token; chmod 600 would stop them"
+        );
+    }
+}
+
+/// Whoever sees the file sees all of it.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, file)
+}

@@ -1,0 +1,153 @@
+//! What Terraform is told when it cannot have what it asked for.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use jiff::Timestamp;
+use opentaco_control::{ControlError, Holder};
+use opentaco_domain::{LockInfo, UnitId};
+use serde_json::{Map, Value};
+
+use crate::bodies::BodyError;
+use crate::problem::Problem;
+
+/// A refusal in Terraform's dialect.
+#[derive(Debug)]
+pub struct Refused(Response);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        Self(error.into_response())
+    }
+}
+
+impl From<ControlError> for Refused {
+    fn from(error: ControlError) -> Self {
+        Self(problem(&error).into_response())
+    }
+}
+
+/// Every way to be refused, and what becomes of it. What was decided is a 4xx; 503 is for what the client may well try
+/// again, and it does.
+fn problem(error: &ControlError) -> Problem {
+    let text = error.to_string();
+    match error {
+        ControlError::Forbidden { .. } => Problem::new(StatusCode::FORBIDDEN, "forbidden", text),
+        ControlError::Locked { unit, holder } => {
+            Problem::new(StatusCode::LOCKED, "locked", text).with_all(lock_info(unit, Some(holder)))
+        }
+        ControlError::NotHolder { unit, holder, kept } => {
+            let problem = Problem::new(StatusCode::CONFLICT, "not_holder", text);
+            with_kept(
+                problem.with_all(lock_info(unit, holder.as_deref())),
+                kept.as_deref(),
+            )
+        }
+        ControlError::LockOver { .. } => Problem::new(StatusCode::GONE, "lock_over", text),
+        ControlError::Late { kept, .. } => {
+            with_kept(Problem::new(StatusCode::CONFLICT, "late", text), kept.as_deref())
+        }
+        ControlError::Conflict { current, .. } => {
+            let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "version_conflict", text);
+            match current {
+                Some(current) => problem.with("current", current.to_string()),
+                None => problem,
+            }
+        }
+        ControlError::OtherLineage { .. } => Problem::new(StatusCode::CONFLICT, "other_lineage", text),
+        ControlError::DeletedMeanwhile { kept, .. } => with_kept(
+            Problem::new(StatusCode::CONFLICT, "deleted", text),
+            kept.as_deref(),
+        ),
+        ControlError::NoState { .. } => Problem::new(StatusCode::NOT_FOUND, "no_state", text),
+        ControlError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, "not_found", text),
+        ControlError::AlreadyExists { .. } => Problem::new(StatusCode::CONFLICT, "already_exists", text),
+        ControlError::Invalid { .. } => Problem::new(StatusCode::BAD_REQUEST, "invalid", text),
+        ControlError::Saved { version, source, .. } => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "saved", text).caused_by(source);
+            problem.with("saved_version", version.to_string())
+        }
+        ControlError::PolicyUnreadable { source } => unavailable(text, source),
+        ControlError::Unavailable { source } | ControlError::Corrupt { source } => unavailable(text, source),
+        ControlError::Unopened { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text),
+    }
+}
+
+fn unavailable(text: String, source: &(dyn std::error::Error + 'static)) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text).caused_by(source)
+}
+
+fn with_kept(problem: Problem, kept: Option<&str>) -> Problem {
+    match kept {
+        Some(id) => problem.with("kept", id),
+        None => problem,
+    }
+}
+
+/// The members of a `LockInfo` as Go decodes it, for a holder or for nobody.
+///
+/// `Who` and `Info` carry the sentence for the person: of everything we could say they are all that is printed.
+fn lock_info(unit: &UnitId, holder: Option<&Holder>) -> Map<String, Value> {
+    let Some(Holder {
+        info,
+        principal,
+        since,
+    }) = holder
+    else {
+        let nobody =
+            format!("nobody holds `{unit}`: the lock of this request was released or broken, or never taken");
+        let members = [
+            ("ID", ""),
+            ("Operation", ""),
+            ("Info", nobody.as_str()),
+            ("Who", "nobody"),
+            ("Version", ""),
+            ("Created", NEVER),
+            ("Path", ""),
+        ];
+        return members
+            .map(|(key, value)| (key.to_owned(), Value::from(value)))
+            .into_iter()
+            .collect();
+    };
+    let at = since.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let name = if info.who.is_empty() {
+        principal.as_str()
+    } else {
+        &info.who
+    };
+    let doing = if info.operation.is_empty() {
+        String::new()
+    } else {
+        format!(" for {}", info.operation)
+    };
+    let remark = if info.info.is_empty() {
+        String::new()
+    } else {
+        format!(" They say: {}", info.info)
+    };
+    // A client that cannot read the time throws the holder away, so one that came from elsewhere, or never, is mended.
+    let created = if info.created.parse::<Timestamp>().is_ok() {
+        info.created.clone()
+    } else {
+        since.to_string()
+    };
+    let told = LockInfo {
+        who: format!("{name} (signed in as {principal}, holds it since {at})"),
+        info: format!(
+            "`{unit}` is locked by {name} since {at}{doing}. Wait for it with -lock-timeout=5m. If nobody is at work there, break it: force-unlock {}.{remark}",
+            info.id
+        ),
+        created,
+        ..info.clone()
+    };
+    serde_json::from_slice(&told.to_terraform_json()).expect("a LockInfo is written as a JSON object")
+}
+
+/// Go's zero time.
+const NEVER: &str = "0001-01-01T00:00:00Z";
