@@ -14,8 +14,8 @@ use futures::future::join_all;
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, PutResult, Result, UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, PutResult, Result, UpdateVersion,
 };
 
 use crate::store::Store;
@@ -50,7 +50,11 @@ const ODD_NAMES: [&str; 13] = [
 /// # Panics
 /// If a promise is broken; the message says which.
 pub async fn run(a: Arc<dyn Store>, b: Arc<dyn Store>, prefix: &str) {
-    let world = World { a, b, prefix: prefix.trim_matches('/').to_owned() };
+    let world = World {
+        a,
+        b,
+        prefix: prefix.trim_matches('/').to_owned(),
+    };
     what_was_put_comes_back_to_the_other_client(&world).await;
     a_create_succeeds_once(&world).await;
     an_update_needs_the_present_etag(&world).await;
@@ -84,26 +88,43 @@ struct World {
 
 impl World {
     fn key(&self, name: &str) -> Path {
-        let key = if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) };
+        let key = if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.prefix)
+        };
         Path::parse(key).expect("the contract's names are legal")
     }
 
     /// A key without the prefix of this world.
     fn name(&self, key: &Path) -> String {
-        let name = key.as_ref().strip_prefix(&self.prefix).expect("only keys of this world are looked at");
+        let name = key
+            .as_ref()
+            .strip_prefix(&self.prefix)
+            .expect("only keys of this world are looked at");
         name.trim_start_matches('/').to_owned()
     }
 
     /// The whole listing below a string, page by page, as one client sees it.
     async fn list(&self, start: &str, opts: PaginatedListOptions) -> Listed {
-        let prefix = if self.prefix.is_empty() { start.to_owned() } else { format!("{}/{start}", self.prefix) };
+        let prefix = if self.prefix.is_empty() {
+            start.to_owned()
+        } else {
+            format!("{}/{start}", self.prefix)
+        };
         let mut opts = opts;
         let mut all = Listed::default();
         loop {
-            let page = expect(self.b.list_paginated(Some(&prefix), opts.clone()).await, "a listing is answered");
-            all.pages.push(page.result.objects.len() + page.result.common_prefixes.len());
-            all.names.extend(page.result.objects.iter().map(|meta| self.name(&meta.location)));
-            all.folded.extend(page.result.common_prefixes.iter().map(|path| self.name(path)));
+            let page = expect(
+                self.b.list_paginated(Some(&prefix), opts.clone()).await,
+                "a listing is answered",
+            );
+            all.pages
+                .push(page.result.objects.len() + page.result.common_prefixes.len());
+            all.names
+                .extend(page.result.objects.iter().map(|meta| self.name(&meta.location)));
+            all.folded
+                .extend(page.result.common_prefixes.iter().map(|path| self.name(path)));
             all.objects.extend(page.result.objects);
             match page.page_token {
                 Some(token) => opts.page_token = Some(token),
@@ -124,17 +145,38 @@ struct Listed {
 async fn what_was_put_comes_back_to_the_other_client(world: &World) {
     let key = world.key("back/1");
     let body: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-    expect(world.a.put(&key, body.clone().into()).await, "a plain put succeeds");
-    assert_eq!(bytes(&*world.b, &key).await, body, "the other client reads the very bytes that were put");
+    expect(
+        world.a.put(&key, body.clone().into()).await,
+        "a plain put succeeds",
+    );
+    assert_eq!(
+        bytes(&*world.b, &key).await,
+        body,
+        "the other client reads the very bytes that were put"
+    );
 
-    let pieces = PutPayload::from_iter([Bytes::from_static(b"in "), Bytes::from_static(b"three "), Bytes::from_static(b"pieces")]);
-    expect(world.a.put(&key, pieces).await, "a put of several pieces succeeds");
-    assert_eq!(bytes(&*world.b, &key).await, "in three pieces", "pieces arrive in order, as one object");
+    let pieces = PutPayload::from_iter([
+        Bytes::from_static(b"in "),
+        Bytes::from_static(b"three "),
+        Bytes::from_static(b"pieces"),
+    ]);
+    expect(
+        world.a.put(&key, pieces).await,
+        "a put of several pieces succeeds",
+    );
+    assert_eq!(
+        bytes(&*world.b, &key).await,
+        "in three pieces",
+        "pieces arrive in order, as one object"
+    );
 }
 
 async fn a_create_succeeds_once(world: &World) {
     let key = world.key("create");
-    expect(create(&*world.a, &key, "first").await, "a create where nothing is succeeds");
+    expect(
+        create(&*world.a, &key, "first").await,
+        "a create where nothing is succeeds",
+    );
     for client in [&world.a, &world.b] {
         let again = create(&**client, &key, "second").await;
         assert!(
@@ -142,13 +184,20 @@ async fn a_create_succeeds_once(world: &World) {
             "a create of what exists is refused as `AlreadyExists`, told apart from every other failure: {again:?}"
         );
     }
-    assert_eq!(bytes(&*world.b, &key).await, "first", "a refused create changes nothing");
+    assert_eq!(
+        bytes(&*world.b, &key).await,
+        "first",
+        "a refused create changes nothing"
+    );
 }
 
 async fn an_update_needs_the_present_etag(world: &World) {
     let key = world.key("update");
     let first = expect(create(&*world.a, &key, "first").await, "a create succeeds");
-    let second = expect(update(&*world.b, &key, "second", first.clone()).await, "an update of what is there succeeds");
+    let second = expect(
+        update(&*world.b, &key, "second", first.clone()).await,
+        "an update of what is there succeeds",
+    );
     assert_ne!(first.e_tag, second.e_tag, "other bytes have another ETag");
     for client in [&world.a, &world.b] {
         let stale = update(&**client, &key, "third", first.clone()).await;
@@ -157,12 +206,26 @@ async fn an_update_needs_the_present_etag(world: &World) {
             "an update of what was there before is refused as `Precondition`: {stale:?}"
         );
     }
-    assert_eq!(bytes(&*world.a, &key).await, "second", "a refused update changes nothing");
-    expect(update(&*world.a, &key, "third", second).await, "the newest ETag goes on");
+    assert_eq!(
+        bytes(&*world.a, &key).await,
+        "second",
+        "a refused update changes nothing"
+    );
+    expect(
+        update(&*world.a, &key, "third", second).await,
+        "the newest ETag goes on",
+    );
 
     let head = expect(world.b.head(&key).await, "a head is answered");
-    let seen = PutResult { e_tag: head.e_tag, version: head.version, extensions: http::Extensions::default() };
-    expect(update(&*world.b, &key, "fourth", seen).await, "an ETag that was read is as good as one that was answered");
+    let seen = PutResult {
+        e_tag: head.e_tag,
+        version: head.version,
+        extensions: http::Extensions::default(),
+    };
+    expect(
+        update(&*world.b, &key, "fourth", seen).await,
+        "an ETag that was read is as good as one that was answered",
+    );
 }
 
 async fn an_update_of_nothing_makes_nothing(world: &World) {
@@ -181,7 +244,11 @@ async fn an_overwrite_asks_nothing(world: &World) {
     let key = world.key("overwrite");
     for body in ["first", "second, longer", "3"] {
         expect(world.a.put(&key, body.into()).await, "an overwrite succeeds");
-        assert_eq!(bytes(&*world.b, &key).await, body, "an overwrite replaces all bytes");
+        assert_eq!(
+            bytes(&*world.b, &key).await,
+            body,
+            "an overwrite replaces all bytes"
+        );
     }
 }
 
@@ -191,7 +258,11 @@ async fn a_deleted_object_is_gone_and_may_be_deleted_again(world: &World) {
     expect(world.a.delete(&key).await, "a delete succeeds");
     assert_absent(world, &key).await;
     let listed = world.list("deleted/", PaginatedListOptions::default()).await;
-    assert_eq!(listed.names, Vec::<String>::new(), "what is deleted is listed no more");
+    assert_eq!(
+        listed.names,
+        Vec::<String>::new(),
+        "what is deleted is listed no more"
+    );
     let again = world.b.delete(&key).await;
     assert!(
         matches!(again, Ok(()) | Err(Error::NotFound { .. })),
@@ -203,7 +274,10 @@ async fn a_deleted_object_can_be_created_again(world: &World) {
     let key = world.key("again");
     let first = expect(create(&*world.a, &key, "first").await, "a create succeeds");
     expect(world.b.delete(&key).await, "a delete succeeds");
-    expect(create(&*world.a, &key, "second").await, "a create after a delete succeeds");
+    expect(
+        create(&*world.a, &key, "second").await,
+        "a create after a delete succeeds",
+    );
     let stale = update(&*world.b, &key, "third", first).await;
     assert!(
         matches!(stale, Err(Error::Precondition { .. })),
@@ -222,15 +296,28 @@ async fn put_get_head_and_list_agree_on_the_etag(world: &World) {
         let put = expect(world.a.put(&key, body.into()).await, "a put succeeds");
         let etag = put.e_tag.clone().expect("a put answers with an ETag");
         let got = expect(world.b.get(&key).await, "a get is answered");
-        assert_eq!(got.meta.e_tag, put.e_tag, "a get shows the ETag that the put answered");
+        assert_eq!(
+            got.meta.e_tag, put.e_tag,
+            "a get shows the ETag that the put answered"
+        );
         assert_eq!(got.meta.size, 3, "a get shows the size");
         let head = expect(world.b.head(&key).await, "a head is answered");
-        assert_eq!((head.e_tag, head.size), (put.e_tag.clone(), 3), "a head shows the ETag and size");
+        assert_eq!(
+            (head.e_tag, head.size),
+            (put.e_tag.clone(), 3),
+            "a head shows the ETag and size"
+        );
         let listed = world.list("etag/", PaginatedListOptions::default()).await;
         assert_eq!(listed.objects.len(), 1, "one object is listed");
-        assert_eq!(listed.objects[0].e_tag, put.e_tag, "a listing shows the ETag that the put answered");
+        assert_eq!(
+            listed.objects[0].e_tag, put.e_tag,
+            "a listing shows the ETag that the put answered"
+        );
         assert_eq!(listed.objects[0].size, 3, "a listing shows the size");
-        assert!(!earlier.contains(&etag), "other bytes of the same size have another ETag: {etag} came twice");
+        assert!(
+            !earlier.contains(&etag),
+            "other bytes of the same size have another ETag: {etag} came twice"
+        );
         earlier.push(etag);
     }
 }
@@ -244,24 +331,47 @@ async fn attributes_come_back_and_go_with_their_object(world: &World) {
     ]
     .into_iter()
     .collect();
-    let options = PutOptions { attributes: given.clone(), ..PutOptions::default() };
-    expect(world.a.put_opts(&key, "kept".into(), options).await, "a put with attributes succeeds");
+    let options = PutOptions {
+        attributes: given.clone(),
+        ..PutOptions::default()
+    };
+    expect(
+        world.a.put_opts(&key, "kept".into(), options).await,
+        "a put with attributes succeeds",
+    );
     let got = expect(world.b.get(&key).await, "a get is answered");
     for (name, value) in &given {
-        assert_eq!(got.attributes.get(name), Some(value), "{name:?} comes back as it was put");
+        assert_eq!(
+            got.attributes.get(name),
+            Some(value),
+            "{name:?} comes back as it was put"
+        );
     }
 
     expect(world.a.put(&key, "other".into()).await, "an overwrite succeeds");
     let got = expect(world.b.get(&key).await, "a get is answered");
     let who = Attribute::Metadata("who".into());
-    assert_eq!(got.attributes.get(&who), None, "the metadata of an overwritten object is not its successor's");
+    assert_eq!(
+        got.attributes.get(&who),
+        None,
+        "the metadata of an overwritten object is not its successor's"
+    );
 }
 
 async fn a_range_is_a_part_of_the_bytes(world: &World) {
     let key = world.key("range");
-    let body: Vec<u8> = (0..200_000u32).map(|n| u8::try_from(n % 251).unwrap_or(0)).collect();
+    let body: Vec<u8> = (0..200_000u32)
+        .map(|n| u8::try_from(n % 251).unwrap_or(0))
+        .collect();
     expect(world.a.put(&key, body.clone().into()).await, "a put succeeds");
-    for (start, end) in [(0, 1), (0, 200_000), (7, 19), (65_536, 140_000), (199_999, 200_000), (199_990, 300_000)] {
+    for (start, end) in [
+        (0, 1),
+        (0, 200_000),
+        (7, 19),
+        (65_536, 140_000),
+        (199_999, 200_000),
+        (199_990, 300_000),
+    ] {
         let options = GetOptions::new().with_range(Some(GetRange::Bounded(start..end)));
         let got = expect(world.b.get_opts(&key, options).await, "a range is answered");
         let end = end.min(200_000);
@@ -269,13 +379,25 @@ async fn a_range_is_a_part_of_the_bytes(world: &World) {
         assert_eq!(got.meta.size, 200_000, "the answer says how large the whole is");
         let part = expect(got.bytes().await, "a range arrives");
         let expected = &body[usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)];
-        assert!(part == expected, "the range {start}..{end} is that part of the bytes");
+        assert!(
+            part == expected,
+            "the range {start}..{end} is that part of the bytes"
+        );
     }
     let options = GetOptions::new().with_range(Some(GetRange::Offset(199_995)));
-    let got = expect(world.b.get_opts(&key, options).await, "a range to the end is answered");
-    assert!(expect(got.bytes().await, "it arrives") == body[199_995..], "a range to the end is the rest");
+    let got = expect(
+        world.b.get_opts(&key, options).await,
+        "a range to the end is answered",
+    );
+    assert!(
+        expect(got.bytes().await, "it arrives") == body[199_995..],
+        "a range to the end is the rest"
+    );
     let options = GetOptions::new().with_range(Some(GetRange::Bounded(200_000..200_001)));
-    assert!(world.b.get_opts(&key, options).await.is_err(), "a range behind the end is an error and not empty");
+    assert!(
+        world.b.get_opts(&key, options).await.is_err(),
+        "a range behind the end is an error and not empty"
+    );
 }
 
 async fn a_get_can_be_conditional(world: &World) {
@@ -284,14 +406,23 @@ async fn a_get_can_be_conditional(world: &World) {
     let second = expect(world.a.put(&key, "second".into()).await, "a put succeeds");
 
     let options = GetOptions::new().with_if_match(second.e_tag.clone());
-    let got = expect(world.b.get_opts(&key, options).await, "a get of the present ETag is answered");
+    let got = expect(
+        world.b.get_opts(&key, options).await,
+        "a get of the present ETag is answered",
+    );
     assert_eq!(expect(got.bytes().await, "it arrives"), "second");
     let options = GetOptions::new().with_if_match(first.e_tag.clone());
     let stale = world.b.get_opts(&key, options).await.map(|_| ());
-    assert!(matches!(stale, Err(Error::Precondition { .. })), "a get of a former ETag is refused: {stale:?}");
+    assert!(
+        matches!(stale, Err(Error::Precondition { .. })),
+        "a get of a former ETag is refused: {stale:?}"
+    );
     let options = GetOptions::new().with_if_none_match(second.e_tag);
     let same = world.b.get_opts(&key, options).await.map(|_| ());
-    assert!(matches!(same, Err(Error::NotModified { .. })), "what has not changed is not sent again: {same:?}");
+    assert!(
+        matches!(same, Err(Error::NotModified { .. })),
+        "what has not changed is not sent again: {same:?}"
+    );
     let options = GetOptions::new().with_if_none_match(first.e_tag);
     expect(world.b.get_opts(&key, options).await, "what has changed is sent");
 }
@@ -300,26 +431,51 @@ async fn an_empty_object_is_an_object(world: &World) {
     let key = world.key("empty/1");
     let put = expect(create(&*world.a, &key, "").await, "a create of nothing succeeds");
     assert!(
-        matches!(create(&*world.b, &key, "").await, Err(Error::AlreadyExists { .. })),
+        matches!(
+            create(&*world.b, &key, "").await,
+            Err(Error::AlreadyExists { .. })
+        ),
         "an empty object is there: a create is refused"
     );
     assert_eq!(bytes(&*world.b, &key).await, "", "an empty object reads as empty");
     let listed = world.list("empty/", PaginatedListOptions::default()).await;
-    assert_eq!(listed.objects.iter().map(|o| o.size).collect::<Vec<_>>(), [0], "it is listed, with size 0");
+    assert_eq!(
+        listed.objects.iter().map(|o| o.size).collect::<Vec<_>>(),
+        [0],
+        "it is listed, with size 0"
+    );
     let full = expect(update(&*world.b, &key, "full", put).await, "it can be updated");
     expect(update(&*world.a, &key, "", full).await, "and emptied");
-    assert_eq!(bytes(&*world.b, &key).await, "", "an emptied object reads as empty");
+    assert_eq!(
+        bytes(&*world.b, &key).await,
+        "",
+        "an emptied object reads as empty"
+    );
 }
 
 async fn a_large_object_comes_back_whole(world: &World) {
     let key = world.key("large");
-    let body: Bytes = (0..LARGE_BYTES).map(|n| u8::try_from((n ^ (n >> 8) ^ (n >> 16)) & 0xff).unwrap_or(0)).collect();
-    let put = expect(world.a.put(&key, body.clone().into()).await, "a large put succeeds");
+    let body: Bytes = (0..LARGE_BYTES)
+        .map(|n| u8::try_from((n ^ (n >> 8) ^ (n >> 16)) & 0xff).unwrap_or(0))
+        .collect();
+    let put = expect(
+        world.a.put(&key, body.clone().into()).await,
+        "a large put succeeds",
+    );
     let got = expect(world.b.get(&key).await, "a large get is answered");
     assert_eq!(got.meta.size, body.len() as u64);
-    assert!(expect(got.bytes().await, "it arrives") == body, "a large object comes back byte for byte");
-    expect(update(&*world.b, &key, body.slice(1..), put).await, "a large update succeeds");
-    assert!(bytes(&*world.a, &key).await == body[1..], "an update replaces a large object whole");
+    assert!(
+        expect(got.bytes().await, "it arrives") == body,
+        "a large object comes back byte for byte"
+    );
+    expect(
+        update(&*world.b, &key, body.slice(1..), put).await,
+        "a large update succeeds",
+    );
+    assert!(
+        bytes(&*world.a, &key).await == body[1..],
+        "an update replaces a large object whole"
+    );
 }
 
 async fn odd_names_are_names(world: &World) {
@@ -329,17 +485,33 @@ async fn odd_names_are_names(world: &World) {
     }
     for name in ODD_NAMES {
         let key = world.key(&format!("odd/{name}"));
-        assert_eq!(bytes(&*world.b, &key).await, name, "`{name}` reads as what was put there");
+        assert_eq!(
+            bytes(&*world.b, &key).await,
+            name,
+            "`{name}` reads as what was put there"
+        );
     }
     let listed = world.list("odd/", PaginatedListOptions::default()).await;
     let expected: Vec<_> = ODD_NAMES.iter().map(|name| format!("odd/{name}")).collect();
-    assert_eq!(listed.names, expected, "odd names are listed as they are, in byte order");
+    assert_eq!(
+        listed.names, expected,
+        "odd names are listed as they are, in byte order"
+    );
     for name in ODD_NAMES {
-        let found = world.list(&format!("odd/{name}"), PaginatedListOptions::default()).await;
-        assert_eq!(found.names, [format!("odd/{name}")], "`{name}` is found by a prefix");
+        let found = world
+            .list(&format!("odd/{name}"), PaginatedListOptions::default())
+            .await;
+        assert_eq!(
+            found.names,
+            [format!("odd/{name}")],
+            "`{name}` is found by a prefix"
+        );
         expect(world.b.delete(&world.key(&format!("odd/{name}"))).await, name);
     }
-    assert_eq!(world.list("odd/", PaginatedListOptions::default()).await.names, Vec::<String>::new());
+    assert_eq!(
+        world.list("odd/", PaginatedListOptions::default()).await.names,
+        Vec::<String>::new()
+    );
 }
 
 /// Fills a place with names, among them such that sort differently by segments than by bytes.
@@ -366,20 +538,42 @@ fn only(names: &[String], keep: impl Fn(&str) -> bool) -> Vec<String> {
 
 async fn a_listing_is_by_string_prefix_in_byte_order(world: &World) {
     let names = fill(world, "list").await;
-    for prefix in ["list/", "list/alpha", "list/alpha/", "list/alpha-", "list/beta/x", "list/z", "list/none", "li"] {
+    for prefix in [
+        "list/",
+        "list/alpha",
+        "list/alpha/",
+        "list/alpha-",
+        "list/beta/x",
+        "list/z",
+        "list/none",
+        "li",
+    ] {
         let listed = world.list(prefix, PaginatedListOptions::default()).await;
         let expected = only(&names, |name| name.starts_with(prefix));
-        assert_eq!(listed.names, expected, "below `{prefix}`: all that start so, and nothing else, in byte order");
-        assert_eq!(listed.folded, Vec::<String>::new(), "without a delimiter nothing is folded");
+        assert_eq!(
+            listed.names, expected,
+            "below `{prefix}`: all that start so, and nothing else, in byte order"
+        );
+        assert_eq!(
+            listed.folded,
+            Vec::<String>::new(),
+            "without a delimiter nothing is folded"
+        );
     }
 }
 
 async fn pages_put_together_are_the_listing(world: &World) {
     let names = fill(world, "pages").await;
     for keys_max in [1, 2, 3, 7, 1000] {
-        let opts = PaginatedListOptions { max_keys: Some(keys_max), ..PaginatedListOptions::default() };
+        let opts = PaginatedListOptions {
+            max_keys: Some(keys_max),
+            ..PaginatedListOptions::default()
+        };
         let listed = world.list("pages/", opts).await;
-        assert_eq!(listed.names, names, "pages of {keys_max} hold every name once, in byte order across pages");
+        assert_eq!(
+            listed.names, names,
+            "pages of {keys_max} hold every name once, in byte order across pages"
+        );
         assert!(
             listed.pages.iter().all(|n| *n <= keys_max),
             "no page of {keys_max} holds more: {:?}",
@@ -390,7 +584,15 @@ async fn pages_put_together_are_the_listing(world: &World) {
 
 async fn an_offset_is_exclusive(world: &World) {
     let names = fill(world, "offset").await;
-    let between = ["offset/alpha", "offset/alpha/1", "offset/alpha-2/deep/3", "offset/b", "offset/z", "offset/zz", "a"];
+    let between = [
+        "offset/alpha",
+        "offset/alpha/1",
+        "offset/alpha-2/deep/3",
+        "offset/b",
+        "offset/z",
+        "offset/zz",
+        "a",
+    ];
     for offset in between {
         for max_keys in [None, Some(2)] {
             let opts = PaginatedListOptions {
@@ -400,7 +602,10 @@ async fn an_offset_is_exclusive(world: &World) {
             };
             let listed = world.list("offset/", opts).await;
             let expected = only(&names, |name| name > offset);
-            assert_eq!(listed.names, expected, "after `{offset}`: everything strictly behind it, on every page");
+            assert_eq!(
+                listed.names, expected,
+                "after `{offset}`: everything strictly behind it, on every page"
+            );
         }
     }
 }
@@ -408,11 +613,25 @@ async fn an_offset_is_exclusive(world: &World) {
 async fn a_delimiter_folds(world: &World) {
     let _names = fill(world, "fold").await;
     for max_keys in [None, Some(1), Some(3)] {
-        let opts = PaginatedListOptions { delimiter: Some("/".into()), max_keys, ..PaginatedListOptions::default() };
+        let opts = PaginatedListOptions {
+            delimiter: Some("/".into()),
+            max_keys,
+            ..PaginatedListOptions::default()
+        };
         let mut listed = world.list("fold/", opts.clone()).await;
         listed.folded.sort();
-        assert_eq!(listed.names, ["fold/z"], "only what has no slash behind the prefix is listed");
-        let tops = ["fold/alpha", "fold/alpha-2", "fold/alpha.d", "fold/alphabet", "fold/beta"];
+        assert_eq!(
+            listed.names,
+            ["fold/z"],
+            "only what has no slash behind the prefix is listed"
+        );
+        let tops = [
+            "fold/alpha",
+            "fold/alpha-2",
+            "fold/alpha.d",
+            "fold/alphabet",
+            "fold/beta",
+        ];
         assert_eq!(listed.folded, tops, "the rest is folded, each once");
         let mut listed = world.list("fold/beta/", opts).await;
         listed.folded.sort();
@@ -430,7 +649,11 @@ async fn of_racing_creates_one_wins(world: &World) {
             async move { create(&**client, &key, format!("racer {n}")).await }
         });
         let winner = the_one_winner(&join_all(racers).await);
-        assert_eq!(bytes(&*world.b, &key).await, format!("racer {winner}"), "the bytes are the winner's");
+        assert_eq!(
+            bytes(&*world.b, &key).await,
+            format!("racer {winner}"),
+            "the bytes are the winner's"
+        );
     }
 }
 
@@ -441,14 +664,26 @@ async fn of_racing_updates_one_wins(world: &World) {
         let racers = (0..RACERS).map(|n| {
             let (key, present) = (key.clone(), present.clone());
             let client = if n % 2 == 0 { &world.a } else { &world.b };
-            async move { update(&**client, &key, format!("racer {n} after {:?}", present.e_tag), present).await }
+            async move {
+                update(
+                    &**client,
+                    &key,
+                    format!("racer {n} after {:?}", present.e_tag),
+                    present,
+                )
+                .await
+            }
         });
         let mut outcomes = join_all(racers).await;
         let before = present;
         let winner = the_one_winner(&outcomes);
         present = expect(outcomes.swap_remove(winner), "the winner won");
         let expected = format!("racer {winner} after {:?}", before.e_tag);
-        assert_eq!(bytes(&*world.b, &key).await, expected, "the bytes are the winner's");
+        assert_eq!(
+            bytes(&*world.b, &key).await,
+            expected,
+            "the bytes are the winner's"
+        );
     }
 }
 
@@ -457,11 +692,19 @@ fn the_one_winner(outcomes: &[Result<PutResult>]) -> usize {
     let winners: Vec<_> = (0..outcomes.len()).filter(|n| outcomes[*n].is_ok()).collect();
     for outcome in outcomes {
         assert!(
-            matches!(outcome, Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. })),
+            matches!(
+                outcome,
+                Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. })
+            ),
             "who loses a race is told so, and not that something broke: {outcome:?}"
         );
     }
-    assert_eq!(winners.len(), 1, "of {} writers that race exactly one wins, here: {winners:?}", outcomes.len());
+    assert_eq!(
+        winners.len(),
+        1,
+        "of {} writers that race exactly one wins, here: {winners:?}",
+        outcomes.len()
+    );
     winners[0]
 }
 
@@ -480,7 +723,10 @@ async fn no_increment_is_lost(world: &World) {
                     extensions: http::Extensions::default(),
                 };
                 let text = expect(got.bytes().await, "it arrives");
-                let number: usize = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).expect("a number");
+                let number: usize = std::str::from_utf8(&text)
+                    .ok()
+                    .and_then(|t| t.parse().ok())
+                    .expect("a number");
                 // The other client's turn: a store that answers at once would never be caught otherwise.
                 tokio::task::yield_now().await;
                 match update(&*client, &key, (number + 1).to_string(), seen).await {
@@ -493,15 +739,25 @@ async fn no_increment_is_lost(world: &World) {
     };
     futures::join!(count(Arc::clone(&world.a)), count(Arc::clone(&world.b)));
     let total = bytes(&*world.b, &key).await;
-    assert_eq!(total, (2 * INCREMENTS).to_string(), "every acknowledged increment is in the number");
+    assert_eq!(
+        total,
+        (2 * INCREMENTS).to_string(),
+        "every acknowledged increment is in the number"
+    );
 }
 
 async fn assert_absent(world: &World, key: &Path) {
     for client in [&world.a, &world.b] {
         let got = client.get(key).await.map(|_| ());
-        assert!(matches!(got, Err(Error::NotFound { .. })), "a get of what is not there says `NotFound`: {got:?}");
+        assert!(
+            matches!(got, Err(Error::NotFound { .. })),
+            "a get of what is not there says `NotFound`: {got:?}"
+        );
         let head = client.head(key).await;
-        assert!(matches!(head, Err(Error::NotFound { .. })), "a head of what is not there says `NotFound`: {head:?}");
+        assert!(
+            matches!(head, Err(Error::NotFound { .. })),
+            "a head of what is not there says `NotFound`: {head:?}"
+        );
     }
 }
 
@@ -511,11 +767,24 @@ async fn bytes(client: &dyn Store, key: &Path) -> Bytes {
 }
 
 async fn create(client: &dyn Store, key: &Path, body: impl Into<Bytes>) -> Result<PutResult> {
-    client.put_opts(key, body.into().into(), PutMode::Create.into()).await
+    client
+        .put_opts(key, body.into().into(), PutMode::Create.into())
+        .await
 }
 
-async fn update(client: &dyn Store, key: &Path, body: impl Into<Bytes>, seen: PutResult) -> Result<PutResult> {
-    client.put_opts(key, body.into().into(), PutMode::Update(UpdateVersion::from(seen)).into()).await
+async fn update(
+    client: &dyn Store,
+    key: &Path,
+    body: impl Into<Bytes>,
+    seen: PutResult,
+) -> Result<PutResult> {
+    client
+        .put_opts(
+            key,
+            body.into().into(),
+            PutMode::Update(UpdateVersion::from(seen)).into(),
+        )
+        .await
 }
 
 fn expect<T, E: Debug>(result: std::result::Result<T, E>, promise: &str) -> T {

@@ -34,8 +34,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 mod disk;
@@ -111,20 +111,41 @@ impl LocalStore {
     /// # Errors
     /// If somebody else has it open, or the disk cannot do what is needed.
     pub fn open(root: &FilePath) -> std::result::Result<Self, LocalError> {
-        let failed = |doing| move |source| LocalError::Disk { doing, path: root.to_owned(), source };
-        let missing: Vec<_> = root.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("making the data directory"))?;
+        let failed = |doing| {
+            move |source| LocalError::Disk {
+                doing,
+                path: root.to_owned(),
+                source,
+            }
+        };
+        let missing: Vec<_> = root
+            .ancestors()
+            .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
+            .collect();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(failed("making the data directory"))?;
         for made in missing {
-            let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
+            let above = made
+                .parent()
+                .filter(|above| !above.as_os_str().is_empty())
+                .unwrap_or(FilePath::new("."));
             sync_directory(above)?;
         }
         let root = fs::canonicalize(root).map_err(failed("looking at the data directory"))?;
         let lock = lock(&root)?;
         let disk = Disk::open(root)?;
         if !disk.keeps_nanoseconds()? {
-            return Err(LocalError::CoarseTimes { directory: disk.root().to_owned() });
+            return Err(LocalError::CoarseTimes {
+                directory: disk.root().to_owned(),
+            });
         }
-        Ok(Self { disk: Arc::new(disk), _lock: Arc::new(lock) })
+        Ok(Self {
+            disk: Arc::new(disk),
+            _lock: Arc::new(lock),
+        })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -139,12 +160,23 @@ impl LocalStore {
 fn lock(root: &FilePath) -> std::result::Result<File, LocalError> {
     let hidden = root.join(HIDDEN);
     let path = hidden.join("lock");
-    let failed = |source| LocalError::Disk { doing: "locking", path: path.clone(), source };
+    let failed = |source| LocalError::Disk {
+        doing: "locking",
+        path: path.clone(),
+        source,
+    };
     fs::create_dir_all(&hidden).map_err(failed)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LocalError::InUse { directory: root.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(LocalError::InUse {
+            directory: root.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
@@ -159,8 +191,14 @@ impl fmt::Display for LocalStore {
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let key = location.clone();
-        let stamp = self.blocking(move |disk| disk.put(&key, &payload, &opts.mode, &opts.attributes)).await?;
-        Ok(PutResult { e_tag: Some(stamp.etag()), version: None, extensions: http::Extensions::default() })
+        let stamp = self
+            .blocking(move |disk| disk.put(&key, &payload, &opts.mode, &opts.attributes))
+            .await?;
+        Ok(PutResult {
+            e_tag: Some(stamp.etag()),
+            version: None,
+            extensions: http::Extensions::default(),
+        })
     }
 
     async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -181,15 +219,26 @@ impl ObjectStore for LocalStore {
         let meta = opened.stamp.meta(location.clone());
         options.check_preconditions(&meta)?;
         let range = match &options.range {
-            Some(range) => range
-                .as_range(meta.size)
-                .map_err(|source| Error::Generic { store: STORE, source: Box::new(source) })?,
+            Some(range) => range.as_range(meta.size).map_err(|source| Error::Generic {
+                store: STORE,
+                source: Box::new(source),
+            })?,
             None => 0..meta.size,
         };
         let attributes = std::mem::take(&mut opened.attributes);
-        let body = if options.head { stream::empty().boxed() } else { read(opened, &range)? };
+        let body = if options.head {
+            stream::empty().boxed()
+        } else {
+            read(opened, &range)?
+        };
         let payload = GetResultPayload::Stream(body);
-        Ok(GetResult { payload, meta, range, attributes, extensions: http::Extensions::default() })
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+            extensions: http::Extensions::default(),
+        })
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -199,7 +248,9 @@ impl ObjectStore for LocalStore {
                 let store = store.clone();
                 async move {
                     let location = location?;
-                    store.blocking(move |disk| disk.delete(&location).map(|()| location)).await
+                    store
+                        .blocking(move |disk| disk.delete(&location).map(|()| location))
+                        .await
                 }
             })
             .buffered(DELETES)
@@ -219,7 +270,10 @@ impl ObjectStore for LocalStore {
                     page_token: Some(token),
                     ..PaginatedListOptions::default()
                 });
-                Ok::<_, Error>(Some((stream::iter(page.result.objects.into_iter().map(Ok)), next)))
+                Ok::<_, Error>(Some((
+                    stream::iter(page.result.objects.into_iter().map(Ok)),
+                    next,
+                )))
             }
         })
         .try_flatten()
@@ -228,7 +282,10 @@ impl ObjectStore for LocalStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let prefix = below(prefix);
-        let mut opts = PaginatedListOptions { delimiter: Some("/".into()), ..PaginatedListOptions::default() };
+        let mut opts = PaginatedListOptions {
+            delimiter: Some("/".into()),
+            ..PaginatedListOptions::default()
+        };
         let mut all = self.list_paginated(Some(&prefix), opts.clone()).await?;
         while let Some(token) = all.page_token.take() {
             opts.page_token = Some(token);
@@ -247,7 +304,11 @@ impl ObjectStore for LocalStore {
 
 #[async_trait]
 impl PaginatedListStore for LocalStore {
-    async fn list_paginated(&self, prefix: Option<&str>, opts: PaginatedListOptions) -> Result<PaginatedListResult> {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        opts: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
         let mut page = Page::new(prefix, &opts)?;
         self.blocking(move |disk| {
             disk.list(&mut page)?;
@@ -268,12 +329,16 @@ fn read(mut opened: Opened, range: &std::ops::Range<u64>) -> Result<BoxStream<'s
         if opened.is_at_end() {
             return Ok(None);
         }
-        tokio::task::spawn_blocking(move || opened.read(CHUNK_BYTES).map(|bytes| Some((bytes, opened)))).await?
+        tokio::task::spawn_blocking(move || opened.read(CHUNK_BYTES).map(|bytes| Some((bytes, opened))))
+            .await?
     });
     Ok(chunks.boxed())
 }
 
 /// Nothing of ours needs it: heads and copies are single conditional puts, and nothing is ever moved.
 fn not_implemented(operation: &str) -> Error {
-    Error::NotImplemented { operation: operation.to_owned(), implementer: STORE.to_owned() }
+    Error::NotImplemented {
+        operation: operation.to_owned(),
+        implementer: STORE.to_owned(),
+    }
 }

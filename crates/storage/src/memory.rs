@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::local::pages::Page;
@@ -41,9 +41,15 @@ impl fmt::Display for MemoryStore {
 
 #[async_trait]
 impl PaginatedListStore for MemoryStore {
-    async fn list_paginated(&self, prefix: Option<&str>, opts: PaginatedListOptions) -> Result<PaginatedListResult> {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        opts: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
         let mut page = Page::new(prefix, &opts)?;
-        let Some(directory) = page.directory() else { return Ok(page.finish()) };
+        let Some(directory) = page.directory() else {
+            return Ok(page.finish());
+        };
         // Everything below the directory, in byte order of keys: it is a `BTreeMap`.
         let mut objects = self.inner.list(Some(&directory));
         while let Some(meta) = objects.try_next().await? {

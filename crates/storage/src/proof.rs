@@ -16,9 +16,7 @@ use bytes::Bytes;
 use futures::future::{Either, join_all, select};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{
-    Attribute, Error, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion,
-};
+use object_store::{Attribute, Error, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 
 use crate::store::Store;
 use crate::surroundings::Surroundings;
@@ -119,13 +117,17 @@ impl Property {
             Self::EtagsAgree => "What was read could not be compared with what is there when it is changed.",
             Self::EtagsChange => "A change by somebody else would go unnoticed and be overwritten.",
             Self::RefusesExisting => "Two first writes of a unit would both succeed, and one would be lost.",
-            Self::OneCreateWins => "Two clients that touch a new unit at once would both believe they hold its lock.",
+            Self::OneCreateWins => {
+                "Two clients that touch a new unit at once would both believe they hold its lock."
+            }
             Self::AcceptsCurrent => "No lock could be taken and no state committed.",
             Self::RefusesStale => "Somebody who lost the lock could still overwrite the state.",
             Self::OneUpdateWins => "Two clients that lock a unit at once would both believe they hold it.",
             Self::ListsAtOnce => "New units would be missing from listings for a while.",
             Self::KeepsMetadata => "Who wrote a version, and why a write was refused, would be forgotten.",
-            Self::Deletes => "Released locks would still be shown in the bucket, and old versions would pile up.",
+            Self::Deletes => {
+                "Released locks would still be shown in the bucket, and old versions would pile up."
+            }
         }
     }
 
@@ -174,7 +176,9 @@ impl Verdict {
     /// Whether any number of replicas may serve from this store: everything that safety hangs on was honoured.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.all(&[Weight::Foundation, Weight::Swap], |outcome| *outcome == Outcome::Honoured)
+        self.all(&[Weight::Foundation, Weight::Swap], |outcome| {
+            *outcome == Outcome::Honoured
+        })
     }
 
     /// Whether one process that writes alone may serve from it, through [`SingleReplica`]: it is sound but for a
@@ -182,7 +186,10 @@ impl Verdict {
     #[must_use]
     pub fn sole_replica_only(&self) -> bool {
         let sound = self.all(&[Weight::Foundation], |outcome| *outcome == Outcome::Honoured);
-        sound && !self.all(&[Weight::Swap], |outcome| !matches!(outcome, Outcome::Broken { .. }))
+        sound
+            && !self.all(&[Weight::Swap], |outcome| {
+                !matches!(outcome, Outcome::Broken { .. })
+            })
     }
 
     /// Whether nothing speaks against the store but that something could not be tried: its address, its rights or the
@@ -201,7 +208,10 @@ impl Verdict {
     }
 
     fn all(&self, weights: &[Weight], holds: impl Fn(&Outcome) -> bool) -> bool {
-        self.outcomes.iter().filter(|(property, _)| weights.contains(&property.weight())).all(|(_, o)| holds(o))
+        self.outcomes
+            .iter()
+            .filter(|(property, _)| weights.contains(&property.weight()))
+            .all(|(_, o)| holds(o))
     }
 }
 
@@ -230,14 +240,22 @@ impl fmt::Display for Verdict {
 pub async fn prove(store: &Arc<dyn Store>, prefix: Option<&str>, surroundings: &Surroundings) -> Verdict {
     let prefix = prefix.unwrap_or_default().trim_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
-    let place = format!("{prefix}{slash}__opentaco_probe/{:016x}/", surroundings.entropy.draw());
-    let probe = Probe { store: store.as_ref(), surroundings, place };
+    let place = format!(
+        "{prefix}{slash}__opentaco_probe/{:016x}/",
+        surroundings.entropy.draw()
+    );
+    let probe = Probe {
+        store: store.as_ref(),
+        surroundings,
+        place,
+    };
     let mut findings = Findings::default();
     match probe.all_keys() {
         Ok(keys) => {
             if let Some(written) = probe.foundation(&keys.main, &mut findings).await {
                 let races = async { futures::join!(probe.race(&keys.races[0]), probe.race(&keys.races[1])) };
-                let ((), (one, two)) = futures::join!(probe.conditions(&keys.main, written, &mut findings), races);
+                let ((), (one, two)) =
+                    futures::join!(probe.conditions(&keys.main, written, &mut findings), races);
                 findings.note(Property::OneCreateWins, worse(one.0, two.0));
                 findings.note(Property::OneUpdateWins, worse(one.1, two.1));
             }
@@ -271,17 +289,29 @@ impl Findings {
     /// Every property in its order; what was not come to is unknown.
     fn verdict(self, store: String) -> Verdict {
         let outcome = |property| {
-            let found = self.0.iter().find(|(known, _)| *known == property).map(|(_, outcome)| outcome.clone());
-            found.unwrap_or_else(|| Outcome::Unknown { error: "not tried, for what was found above".to_owned() })
+            let found = self
+                .0
+                .iter()
+                .find(|(known, _)| *known == property)
+                .map(|(_, outcome)| outcome.clone());
+            found.unwrap_or_else(|| Outcome::Unknown {
+                error: "not tried, for what was found above".to_owned(),
+            })
         };
-        Verdict { store, outcomes: Property::ALL.into_iter().map(|p| (p, outcome(p))).collect() }
+        Verdict {
+            store,
+            outcomes: Property::ALL.into_iter().map(|p| (p, outcome(p))).collect(),
+        }
     }
 }
 
 impl Probe<'_> {
     fn all_keys(&self) -> Result<Keys, object_store::path::Error> {
         let key = |name: &str| Path::parse(format!("{}{name}", self.place));
-        Ok(Keys { main: key("object")?, races: [key("race-1")?, key("race-2")?] })
+        Ok(Keys {
+            main: key("object")?,
+            races: [key("race-1")?, key("race-2")?],
+        })
     }
 
     /// Writes an object and reads it; answers with it if it can be gone on with.
@@ -289,8 +319,14 @@ impl Probe<'_> {
         let body = Bytes::from((0..=u8::MAX).collect::<Vec<_>>());
         let who = Attribute::Metadata("who".into());
         let attributes = [(who.clone(), "opentaco%20probe")].into_iter().collect();
-        let options = PutOptions { attributes, ..PutOptions::default() };
-        let written = match self.ask(self.store.put_opts(key, body.clone().into(), options)).await {
+        let options = PutOptions {
+            attributes,
+            ..PutOptions::default()
+        };
+        let written = match self
+            .ask(self.store.put_opts(key, body.clone().into(), options))
+            .await
+        {
             Ok(written) => written,
             Err(error) => {
                 findings.note(Property::Writable, unknown(&error));
@@ -301,13 +337,19 @@ impl Probe<'_> {
 
         let read = self.ask(async {
             let got = self.store.get(key).await?;
-            let (etag, kept) = (got.meta.e_tag.clone(), got.attributes.get(&who).map(|v| v.as_ref().to_owned()));
+            let (etag, kept) = (
+                got.meta.e_tag.clone(),
+                got.attributes.get(&who).map(|v| v.as_ref().to_owned()),
+            );
             Ok((etag, kept, got.bytes().await?))
         });
         let (etag, kept, bytes) = match read.await {
             Ok(read) => read,
             Err(error @ Error::NotFound { .. }) => {
-                findings.note(Property::ReadsBack, broken(format!("what was just written is not there: {error}")));
+                findings.note(
+                    Property::ReadsBack,
+                    broken(format!("what was just written is not there: {error}")),
+                );
                 return None;
             }
             Err(error) => {
@@ -315,13 +357,24 @@ impl Probe<'_> {
                 return None;
             }
         };
-        let whole = honoured_if(bytes == body, || format!("{} other bytes came back for 256", bytes.len()));
+        let whole = honoured_if(bytes == body, || {
+            format!("{} other bytes came back for 256", bytes.len())
+        });
         findings.note(Property::ReadsBack, whole);
         let agree = written.e_tag.is_some() && etag == written.e_tag;
-        let etags = || format!("the put answered {}, the get {}", shown(&written.e_tag), shown(&etag));
+        let etags = || {
+            format!(
+                "the put answered {}, the get {}",
+                shown(&written.e_tag),
+                shown(&etag)
+            )
+        };
         findings.note(Property::EtagsAgree, honoured_if(agree, etags));
         let metadata = || format!("`who` came back as {}", shown(&kept));
-        findings.note(Property::KeepsMetadata, honoured_if(kept.as_deref() == Some("opentaco%20probe"), metadata));
+        findings.note(
+            Property::KeepsMetadata,
+            honoured_if(kept.as_deref() == Some("opentaco%20probe"), metadata),
+        );
         written.e_tag.is_some().then_some(written)
     }
 
@@ -336,22 +389,35 @@ impl Probe<'_> {
         findings.note(Property::RefusesExisting, refusal("a second create", &create));
 
         let second = match self.update(key, numbered(2), &first).await {
-            Ok(second) => second,
+            Ok(second) => {
+                findings.note(Property::AcceptsCurrent, Outcome::Honoured);
+                second
+            }
             Err(error) => {
-                let outcome = if is_refusal(&error) || is_unsupported(&error) {
-                    broken(format!("the update was refused: {error}"))
+                let speaks_against_it = is_refusal(&error) || is_unsupported(&error);
+                let refused = || broken(format!("the update was refused: {error}"));
+                let outcome = if speaks_against_it {
+                    refused()
                 } else {
                     unknown(&error)
                 };
                 findings.note(Property::AcceptsCurrent, outcome);
-                return;
+                let Ok(second) = self.ask(self.store.put(key, numbered(2).into())).await else {
+                    return;
+                };
+                second
             }
         };
-        findings.note(Property::AcceptsCurrent, Outcome::Honoured);
         let same = || format!("both times {}", shown(&second.e_tag));
-        findings.note(Property::EtagsChange, honoured_if(second.e_tag != first.e_tag, same));
+        findings.note(
+            Property::EtagsChange,
+            honoured_if(second.e_tag != first.e_tag, same),
+        );
         let stale = self.update(key, numbered(3), &first).await;
-        findings.note(Property::RefusesStale, refusal("an update of the ETag before", &stale));
+        findings.note(
+            Property::RefusesStale,
+            refusal("an update of the ETag before", &stale),
+        );
     }
 
     /// Races for an object that is not there, and then for the one that is.
@@ -359,7 +425,12 @@ impl Probe<'_> {
         let creates = join_all((0..RACERS).map(|n| self.create(key, numbered(n)))).await;
         let (created, present) = self.decided(key, &creates).await;
         let Some(present) = present else {
-            return (created, Outcome::Unknown { error: "there was nothing to update".to_owned() });
+            return (
+                created,
+                Outcome::Unknown {
+                    error: "there was nothing to update".to_owned(),
+                },
+            );
         };
         let updates = join_all((0..RACERS).map(|n| self.update(key, numbered(RACERS + n), &present))).await;
         // The bodies are numbered on, so that the bytes that are there afterwards tell which race they come from.
@@ -371,7 +442,10 @@ impl Probe<'_> {
     /// `numbered(n)`.
     async fn decided(&self, key: &Path, answers: &[Answer]) -> (Outcome, Option<PutResult>) {
         let winners: Vec<_> = (0..answers.len()).filter(|n| answers[*n].is_ok()).collect();
-        let trouble = answers.iter().filter_map(|answer| answer.as_ref().err()).find(|error| !is_refusal(error));
+        let trouble = answers
+            .iter()
+            .filter_map(|answer| answer.as_ref().err())
+            .find(|error| !is_refusal(error));
         let read = self.ask(async {
             let got = self.store.get(key).await?;
             let seen = PutResult {
@@ -390,20 +464,31 @@ impl Probe<'_> {
         let outcome = match (winners.as_slice(), trouble) {
             ([winner], _) if bytes.as_ref() == Some(&numbered(*winner)) => Outcome::Honoured,
             ([_], _) => broken("one writer won, but what is there afterwards is not its bytes".to_owned()),
-            ([], Some(error)) if is_unsupported(error) => broken(format!("the store has no such condition: {error}")),
+            ([], Some(error)) if is_unsupported(error) => {
+                broken(format!("the store has no such condition: {error}"))
+            }
             ([], Some(error)) => unknown(error),
             ([], None) => broken(format!("all {RACERS} writers were refused")),
-            (several, _) => broken(format!("{} of {RACERS} writers at once were told that they had won", several.len())),
+            (several, _) => broken(format!(
+                "{} of {RACERS} writers at once were told that they had won",
+                several.len()
+            )),
         };
         (outcome, seen)
     }
 
     async fn is_listed(&self, key: &Path) -> Outcome {
-        let listing = self.ask(self.store.list_paginated(Some(&self.place), PaginatedListOptions::default())).await;
+        let listing = self
+            .ask(
+                self.store
+                    .list_paginated(Some(&self.place), PaginatedListOptions::default()),
+            )
+            .await;
         match listing {
-            Ok(page) => honoured_if(page.result.objects.iter().any(|meta| meta.location == *key), || {
-                format!("`{key}` is not in the listing of `{}`", self.place)
-            }),
+            Ok(page) => honoured_if(
+                page.result.objects.iter().any(|meta| meta.location == *key),
+                || format!("`{key}` is not in the listing of `{}`", self.place),
+            ),
             Err(error) => unknown(&error),
         }
     }
@@ -412,7 +497,10 @@ impl Probe<'_> {
     async fn clean_up(&self, keys: &Keys, findings: &mut Findings) {
         let all = [&keys.main, &keys.races[0], &keys.races[1]];
         let deleted = join_all(all.map(|key| self.ask(self.store.delete(key)))).await;
-        let failed = deleted.into_iter().filter_map(Result::err).find(|e| !matches!(e, Error::NotFound { .. }));
+        let failed = deleted
+            .into_iter()
+            .filter_map(Result::err)
+            .find(|e| !matches!(e, Error::NotFound { .. }));
         let outcome = match failed {
             Some(error) => unknown(&error),
             None => match self.ask(self.store.head(&keys.main)).await {
@@ -425,7 +513,8 @@ impl Probe<'_> {
     }
 
     async fn create(&self, key: &Path, body: Bytes) -> Answer {
-        self.ask(self.store.put_opts(key, body.into(), PutMode::Create.into())).await
+        self.ask(self.store.put_opts(key, body.into(), PutMode::Create.into()))
+            .await
     }
 
     async fn update(&self, key: &Path, body: Bytes, seen: &PutResult) -> Answer {
@@ -434,7 +523,10 @@ impl Probe<'_> {
     }
 
     /// Waits for an answer, but not for ever.
-    async fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    async fn ask<T>(
+        &self,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
         let late = self.surroundings.tasks.sleep(PATIENCE);
         match select(std::pin::pin!(request), late).await {
             Either::Left((answer, _)) => answer,
@@ -463,7 +555,10 @@ fn refusal(what: &str, answer: &Answer) -> Outcome {
 }
 
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. })
+    matches!(
+        error,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }
+    )
 }
 
 /// Whether a store says that it does not know the condition: ours by type, S3's by the code in the answer.
@@ -474,7 +569,10 @@ fn is_unsupported(error: &Error) -> bool {
 
 /// How a racer answers that took no part.
 fn lost() -> Error {
-    Error::Precondition { path: String::new(), source: "it took no part".into() }
+    Error::Precondition {
+        path: String::new(),
+        source: "it took no part".into(),
+    }
 }
 
 fn honoured_if(holds: bool, seen: impl FnOnce() -> String) -> Outcome {
@@ -504,7 +602,8 @@ fn causes(error: &Error) -> String {
 }
 
 fn shown(text: &Option<String>) -> String {
-    text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{text}`"))
+    text.as_ref()
+        .map_or_else(|| "nothing".to_owned(), |text| format!("`{text}`"))
 }
 
 /// The worse of two outcomes: what was seen to be broken, before what is not known.

@@ -58,7 +58,11 @@ pub(super) struct Stamp {
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
         let nanoseconds = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Self { nanoseconds, size: metadata.len(), inode: metadata.ino() }
+        Self {
+            nanoseconds,
+            size: metadata.len(),
+            inode: metadata.ino(),
+        }
     }
 
     pub(super) fn etag(self) -> String {
@@ -96,7 +100,9 @@ impl Opened {
     /// Goes to where a range starts.
     pub(super) fn seek(&mut self, range: &Range<u64>) -> Result<()> {
         if range.start > 0 {
-            self.file.seek(SeekFrom::Start(range.start)).map_err(|source| self.torn(source))?;
+            self.file
+                .seek(SeekFrom::Start(range.start))
+                .map_err(|source| self.torn(source))?;
         }
         self.left = range.end - range.start;
         Ok(())
@@ -107,10 +113,19 @@ impl Opened {
     pub(super) fn read(&mut self, most: u64) -> Result<Bytes> {
         let wanted = self.left.min(most);
         let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
-        (&self.file).take(wanted).read_to_end(&mut bytes).map_err(|source| self.torn(source))?;
+        (&self.file)
+            .take(wanted)
+            .read_to_end(&mut bytes)
+            .map_err(|source| self.torn(source))?;
         self.left -= wanted;
         let whole = bytes.len() as u64 == wanted;
-        let unchanged = self.left > 0 || self.stamp == self.file.metadata().map(|m| Stamp::of(&m)).map_err(|source| self.torn(source))?;
+        let unchanged = self.left > 0
+            || self.stamp
+                == self
+                    .file
+                    .metadata()
+                    .map(|m| Stamp::of(&m))
+                    .map_err(|source| self.torn(source))?;
         if whole && unchanged {
             return Ok(bytes.into());
         }
@@ -122,7 +137,12 @@ impl Opened {
     }
 
     fn torn(&self, source: io::Error) -> Error {
-        Trouble { doing: "reading", path: PathBuf::from(self.key.as_ref()), source }.in_doubt()
+        Trouble {
+            doing: "reading",
+            path: PathBuf::from(self.key.as_ref()),
+            source,
+        }
+        .in_doubt()
     }
 }
 
@@ -158,10 +178,19 @@ impl Disk {
         let probe = self.write_draft(&PutPayload::new())?;
         let seen = fs::metadata(&probe.path).map_err(trouble("looking at", &probe.path))?;
         let ticket = probe.ticket % 1_000_000;
-        Ok(i128::from(ticket) == probe.stamp.nanoseconds.rem_euclid(1_000_000) && Stamp::of(&seen) == probe.stamp)
+        Ok(
+            i128::from(ticket) == probe.stamp.nanoseconds.rem_euclid(1_000_000)
+                && Stamp::of(&seen) == probe.stamp,
+        )
     }
 
-    pub(super) fn put(&self, key: &Path, payload: &PutPayload, mode: &PutMode, attributes: &Attributes) -> Result<Stamp> {
+    pub(super) fn put(
+        &self,
+        key: &Path,
+        payload: &PutPayload,
+        mode: &PutMode,
+        attributes: &Attributes,
+    ) -> Result<Stamp> {
         let path = self.path(key)?;
         let door = self.door(key);
         {
@@ -172,13 +201,18 @@ impl Disk {
         let mut draft = self.write_draft(payload).map_err(|t| t.before_anything(key))?;
         if !attributes.is_empty() {
             draft.describes = Some(key.clone());
-            self.sidecars.write(key, draft.stamp, attributes).map_err(|t| t.before_anything(key))?;
+            self.sidecars
+                .write(key, draft.stamp, attributes)
+                .map_err(|t| t.before_anything(key))?;
         }
         let _alone = door.write().unwrap_or_else(PoisonError::into_inner);
         let replaced = self.stamp(&path, key)?;
         allow(mode, key, replaced)?;
-        let leaving = replaced.filter(|stamp| self.sidecars.knows(*stamp)).map(|stamp| self.link_leaving(&path, stamp));
-        self.publish(&draft.path, &path).map_err(|t| t.before_anything(key))?;
+        let leaving = replaced
+            .filter(|stamp| self.sidecars.knows(*stamp))
+            .map(|stamp| self.link_leaving(&path, stamp));
+        self.publish(&draft.path, &path)
+            .map_err(|t| t.before_anything(key))?;
         draft.published = true;
         self.sync_way_to(&path).map_err(Trouble::in_doubt)?;
         if let Some(leaving) = leaving {
@@ -212,15 +246,28 @@ impl Disk {
     pub(super) fn delete(&self, key: &Path) -> Result<()> {
         let path = self.path(key)?;
         let alone = self.door(key).write().unwrap_or_else(PoisonError::into_inner);
-        let Some(stamp) = self.stamp(&path, key)? else { return Ok(()) };
-        let leaving = Leaving { path: self.new_draft().1, stamp };
+        let Some(stamp) = self.stamp(&path, key)? else {
+            return Ok(());
+        };
+        let directory = path.parent().unwrap_or(&self.root);
+        // Opened before: once the object has left it, another delete may take the directory away.
+        let opened = match File::open(directory) {
+            Ok(opened) => opened,
+            Err(source) => return Err(trouble("opening", directory)(source).before_anything(key)),
+        };
+        let leaving = Leaving {
+            path: self.new_draft().1,
+            stamp,
+        };
         match fs::rename(&path, &leaving.path) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(Trouble { doing: "deleting", path, source }.before_anything(key)),
+            Err(source) => return Err(trouble("deleting", &path)(source).before_anything(key)),
         }
-        let directory = path.parent().unwrap_or(&self.root);
-        sync_directory(directory).map_err(Trouble::in_doubt)?;
+        opened
+            .sync_all()
+            .map_err(trouble("syncing", directory))
+            .map_err(Trouble::in_doubt)?;
         self.sidecars.remove(key, leaving.stamp);
         drop(leaving);
         drop(alone);
@@ -230,7 +277,9 @@ impl Disk {
 
     /// Fills a page, in byte order of keys.
     pub(super) fn list(&self, page: &mut Page) -> Result<()> {
-        let Some(below) = page.directory() else { return Ok(()) };
+        let Some(below) = page.directory() else {
+            return Ok(());
+        };
         if below.parts().next().is_some_and(|first| first.as_ref() == HIDDEN) {
             return Ok(());
         }
@@ -247,7 +296,9 @@ impl Disk {
             let path = self.root.join(&key);
             let flow = if !is_directory {
                 let name = Path::parse(&key)?;
-                page.offer(&key, || Ok(self.stamp(&path, &name)?.map(|stamp| stamp.meta(name.clone()))))?
+                page.offer(&key, || {
+                    Ok(self.stamp(&path, &name)?.map(|stamp| stamp.meta(name.clone())))
+                })?
             } else if page.wants_below(&key) {
                 self.walk(&path, &key, page)?
             } else {
@@ -263,7 +314,14 @@ impl Disk {
     /// What may be on the page of one directory, in byte order of keys; directories have their slash. Names that are no
     /// part of a key are passed over, and so are links to directories, which could lead in a circle.
     fn entries(&self, directory: &FilePath, keys: &str, page: &Page) -> Result<Vec<(String, bool)>> {
-        let failed = |source| Trouble { doing: "listing", path: directory.to_owned(), source }.before_anything(&Path::ROOT);
+        let failed = |source| {
+            Trouble {
+                doing: "listing",
+                path: directory.to_owned(),
+                source,
+            }
+            .before_anything(&Path::ROOT)
+        };
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if is_absence(&error) => return Ok(Vec::new()),
@@ -276,7 +334,9 @@ impl Disk {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             let is_directory = match entry.file_type() {
                 Ok(kind) => kind.is_dir(),
                 Err(error) if is_absence(&error) => continue,
@@ -285,7 +345,11 @@ impl Disk {
             if (keys.is_empty() && name == HIDDEN) || object_store::path::PathPart::parse(&name).is_err() {
                 continue;
             }
-            let key = if is_directory { format!("{keys}{name}/") } else { format!("{keys}{name}") };
+            let key = if is_directory {
+                format!("{keys}{name}/")
+            } else {
+                format!("{keys}{name}")
+            };
             if page.wants_below(&key) {
                 found.push((key, is_directory));
             }
@@ -301,7 +365,8 @@ impl Disk {
             let path = entry.map_err(describe)?.path();
             if let Ok(metadata) = fs::metadata(&path) {
                 let stamp = Stamp::of(&metadata);
-                let lives = |key: &str| fs::metadata(self.root.join(key)).is_ok_and(|m| Stamp::of(&m) == stamp);
+                let lives =
+                    |key: &str| fs::metadata(self.root.join(key)).is_ok_and(|m| Stamp::of(&m) == stamp);
                 self.sidecars.remove_leftover(stamp, lives);
             }
             fs::remove_file(&path).map_err(trouble("cleaning", &path))?;
@@ -312,9 +377,9 @@ impl Disk {
     fn path(&self, key: &Path) -> Result<PathBuf> {
         match key.parts().next() {
             None => Err(unsupported("an object needs a name".to_owned())),
-            Some(first) if first.as_ref() == HIDDEN => {
-                Err(unsupported(format!("`{key}` cannot be an object: the local disk keeps its own files in `{HIDDEN}`")))
-            }
+            Some(first) if first.as_ref() == HIDDEN => Err(unsupported(format!(
+                "`{key}` cannot be an object: the local disk keeps its own files in `{HIDDEN}`"
+            ))),
             Some(_) => Ok(self.root.join(key.as_ref())),
         }
     }
@@ -330,23 +395,47 @@ impl Disk {
         match fs::metadata(path) {
             Ok(metadata) => Ok(metadata.is_file().then(|| Stamp::of(&metadata))),
             Err(error) if is_absence(&error) => Ok(None),
-            Err(source) => Err(Trouble { doing: "looking at", path: path.to_owned(), source }.before_anything(key)),
+            Err(source) => Err(Trouble {
+                doing: "looking at",
+                path: path.to_owned(),
+                source,
+            }
+            .before_anything(key)),
         }
     }
 
     fn open_file(&self, key: &Path, path: &FilePath) -> Result<Opened> {
-        let absent = || Error::NotFound { path: key.to_string(), source: "there is no such file".into() };
+        let absent = || Error::NotFound {
+            path: key.to_string(),
+            source: "there is no such file".into(),
+        };
         // Looked at before it is opened: to open a named pipe would wait for its other end.
         self.stamp(path, key)?.ok_or_else(absent)?;
-        let failed = |source| Trouble { doing: "opening", path: path.to_owned(), source }.before_anything(key);
+        let failed = |source| {
+            Trouble {
+                doing: "opening",
+                path: path.to_owned(),
+                source,
+            }
+            .before_anything(key)
+        };
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if is_absence(&error) => return Err(absent()),
             Err(error) => return Err(failed(error)),
         };
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-        let attributes = self.sidecars.read(key, stamp).map_err(|t| t.before_anything(key))?;
-        Ok(Opened { file, key: key.clone(), stamp, attributes, left: stamp.size })
+        let attributes = self
+            .sidecars
+            .read(key, stamp)
+            .map_err(|t| t.before_anything(key))?;
+        Ok(Opened {
+            file,
+            key: key.clone(),
+            stamp,
+            attributes,
+            left: stamp.size,
+        })
     }
 
     /// A name in the directory of drafts that no other has.
@@ -359,11 +448,19 @@ impl Disk {
     fn write_draft(&self, payload: &PutPayload) -> std::result::Result<Draft<'_>, Trouble> {
         let (ticket, path) = self.new_draft();
         let describe = trouble("writing", &path);
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(describe)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(describe)?;
         let mut draft = Draft {
             sidecars: &self.sidecars,
             path: path.clone(),
-            stamp: Stamp { nanoseconds: 0, size: 0, inode: 0 },
+            stamp: Stamp {
+                nanoseconds: 0,
+                size: 0,
+                inode: 0,
+            },
             ticket,
             describes: None,
             published: false,
@@ -384,7 +481,10 @@ impl Disk {
     /// Gives an object that is about to be replaced a second name among the drafts, so that a crash in between leaves a
     /// trace of the metadata that goes with it. Without it (a file system may have no links), only that is left over.
     fn link_leaving(&self, path: &FilePath, stamp: Stamp) -> Leaving {
-        let leaving = Leaving { path: self.new_draft().1, stamp };
+        let leaving = Leaving {
+            path: self.new_draft().1,
+            stamp,
+        };
         let _best_effort = fs::hard_link(path, &leaving.path);
         leaving
     }
@@ -399,7 +499,9 @@ impl Disk {
                 Err(error) => error,
             };
             match error.kind() {
-                ErrorKind::NotFound if tries < TRIES => self.make_directories(path.parent().unwrap_or(&self.root))?,
+                ErrorKind::NotFound if tries < TRIES => {
+                    self.make_directories(path.parent().unwrap_or(&self.root))?;
+                }
                 // A directory in which nothing is left is no object's.
                 ErrorKind::IsADirectory if tries < TRIES && fs::remove_dir(path).is_ok() => {
                     self.remembered().remove(path);
@@ -492,7 +594,8 @@ impl Drop for Draft<'_> {
             return;
         }
         if let Some(key) = &self.describes {
-            self.sidecars.remove_leftover(self.stamp, |described| described != key.as_ref());
+            self.sidecars
+                .remove_leftover(self.stamp, |described| described != key.as_ref());
         }
         let _gone = fs::remove_file(&self.path);
     }
@@ -524,9 +627,10 @@ impl Trouble {
     /// Nothing has changed.
     fn before_anything(self, key: &Path) -> Error {
         match self.source.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                Error::PermissionDenied { path: key.to_string(), source: Box::new(self) }
-            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::PermissionDenied {
+                path: key.to_string(),
+                source: Box::new(self),
+            },
             ErrorKind::IsADirectory => unsupported(format!(
                 "`{key}` cannot be an object: there are objects below it, and on a local disk a name is a file or a \
                  directory"
@@ -535,50 +639,75 @@ impl Trouble {
                 "`{key}` cannot be an object: a part of its name is an object, and on a local disk a name is a file or \
                  a directory"
             )),
-            ErrorKind::InvalidFilename => {
-                unsupported(format!("`{key}` cannot be an object: a part of its name is longer than this disk takes"))
-            }
+            ErrorKind::InvalidFilename => unsupported(format!(
+                "`{key}` cannot be an object: a part of its name is longer than this disk takes"
+            )),
             _ => self.in_doubt(),
         }
     }
 
     /// Nobody knows whether it has.
     pub(super) fn in_doubt(self) -> Error {
-        Error::Generic { store: STORE, source: Box::new(self) }
+        Error::Generic {
+            store: STORE,
+            source: Box::new(self),
+        }
     }
 }
 
-pub(super) fn trouble<'p>(doing: &'static str, path: &'p FilePath) -> impl Fn(io::Error) -> Trouble + Copy + 'p {
-    move |source| Trouble { doing, path: path.to_owned(), source }
+pub(super) fn trouble<'p>(
+    doing: &'static str,
+    path: &'p FilePath,
+) -> impl Fn(io::Error) -> Trouble + Copy + 'p {
+    move |source| Trouble {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 pub(super) fn sync_directory(directory: &FilePath) -> std::result::Result<(), Trouble> {
-    File::open(directory).and_then(|opened| opened.sync_all()).map_err(trouble("syncing", directory))
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(trouble("syncing", directory))
 }
 
 fn unsupported(reason: String) -> Error {
-    Error::NotSupported { source: reason.into() }
+    Error::NotSupported {
+        source: reason.into(),
+    }
 }
 
 /// Whether an error says that there is no such file, in any of the ways a path can lead nowhere.
 fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+    )
 }
 
 /// Whether a put of this mode may go on, given what is there.
 fn allow(mode: &PutMode, key: &Path, present: Option<Stamp>) -> Result<()> {
-    let stale = |seen: String| Error::Precondition { path: key.to_string(), source: seen.into() };
+    let stale = |seen: String| Error::Precondition {
+        path: key.to_string(),
+        source: seen.into(),
+    };
     match (mode, present) {
         (PutMode::Overwrite, _) | (PutMode::Create, None) => Ok(()),
         (PutMode::Create, Some(stamp)) => {
             let source = format!("its ETag is {}", stamp.etag()).into();
-            Err(Error::AlreadyExists { path: key.to_string(), source })
+            Err(Error::AlreadyExists {
+                path: key.to_string(),
+                source,
+            })
         }
         (PutMode::Update(_), None) => Err(stale("there is no such object".to_owned())),
         (PutMode::Update(expected), Some(stamp)) => match &expected.e_tag {
             Some(etag) if *etag == stamp.etag() => Ok(()),
             Some(etag) => Err(stale(format!("its ETag is {}, not {etag}", stamp.etag()))),
-            None => Err(unsupported(format!("the update of `{key}` names no ETag to compare"))),
+            None => Err(unsupported(format!(
+                "the update of `{key}` names no ETag to compare"
+            ))),
         },
     }
 }

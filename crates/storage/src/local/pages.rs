@@ -42,7 +42,11 @@ impl Page {
         };
         Ok(Self {
             prefix: prefix.unwrap_or_default().to_owned(),
-            delimiter: opts.delimiter.as_deref().filter(|d| !d.is_empty()).map(str::to_owned),
+            delimiter: opts
+                .delimiter
+                .as_deref()
+                .filter(|d| !d.is_empty())
+                .map(str::to_owned),
             keys_max: opts.max_keys.unwrap_or(PAGE_KEYS_MAX).min(PAGE_KEYS_MAX),
             reached,
             objects: Vec::new(),
@@ -53,14 +57,19 @@ impl Page {
 
     /// The whole segments of the prefix: every key of this page lies below. `None` if no key can.
     pub(crate) fn directory(&self) -> Option<Path> {
-        let Some((directory, _)) = self.prefix.rsplit_once('/') else { return Some(Path::ROOT) };
+        let Some((directory, _)) = self.prefix.rsplit_once('/') else {
+            return Some(Path::ROOT);
+        };
         // `Path::parse` forgives slashes at both ends. No key has one there, so nothing starts with such a prefix.
-        Path::parse(directory).ok().filter(|path| path.as_ref() == directory && !directory.is_empty())
+        Path::parse(directory)
+            .ok()
+            .filter(|path| path.as_ref() == directory && !directory.is_empty())
     }
 
     /// Whether a key that starts with `start` could still come onto this page.
     pub(crate) fn wants_below(&self, start: &str) -> bool {
-        (start.starts_with(&self.prefix) || self.prefix.starts_with(start)) && !self.reached.is_past_all(start)
+        (start.starts_with(&self.prefix) || self.prefix.starts_with(start))
+            && !self.reached.is_past_all(start)
     }
 
     /// Puts a key onto the page if it belongs there; [`ControlFlow::Break`] once the page is full. `meta` is asked only
@@ -90,8 +99,11 @@ impl Page {
     /// The page as the trait wants it.
     pub(crate) fn finish(self) -> PaginatedListResult {
         let page_token = if self.more { self.reached.token() } else { None };
-        let result =
-            ListResult { common_prefixes: self.folded, objects: self.objects, extensions: http::Extensions::default() };
+        let result = ListResult {
+            common_prefixes: self.folded,
+            objects: self.objects,
+            extensions: http::Extensions::default(),
+        };
         PaginatedListResult { result, page_token }
     }
 
@@ -161,7 +173,10 @@ mod tests {
         let letters = ["a", "-", "/"];
         let mut words = vec![String::new()];
         for _ in 0..3 {
-            let longer = words.iter().flat_map(|w| letters.map(|l| format!("{w}{l}"))).collect::<Vec<_>>();
+            let longer = words
+                .iter()
+                .flat_map(|w| letters.map(|l| format!("{w}{l}")))
+                .collect::<Vec<_>>();
             words.extend(longer);
         }
         words.sort();
@@ -191,7 +206,10 @@ mod tests {
 
     fn slowly(keys: &[String], prefix: &str, offset: Option<&str>, delimiter: Option<&str>) -> Vec<String> {
         let mut all = Vec::new();
-        for key in keys.iter().filter(|k| k.starts_with(prefix) && offset.is_none_or(|o| k.as_str() > o)) {
+        for key in keys
+            .iter()
+            .filter(|k| k.starts_with(prefix) && offset.is_none_or(|o| k.as_str() > o))
+        {
             let rest = &key[prefix.len()..];
             let name = match delimiter.and_then(|d| Some(rest.find(d)? + d.len())) {
                 Some(end) => format!("{}…", Path::parse(&key[..prefix.len() + end]).unwrap()),
@@ -225,7 +243,9 @@ mod tests {
             let mut order = Vec::new();
             for key in keys {
                 // A walk over directories asks this before it goes down, so it must never deny a key that belongs.
-                let wanted = key.rfind('/').is_none_or(|slash| page.wants_below(&key[..=slash]));
+                let wanted = key
+                    .rfind('/')
+                    .is_none_or(|slash| page.wants_below(&key[..=slash]));
                 let before = (page.objects.len(), page.folded.len());
                 let meta = || Ok(Some(meta(key)));
                 let full = page.offer(key, meta).unwrap().is_break();
@@ -236,7 +256,10 @@ mod tests {
                     order.push(format!("{}…", page.folded.last().unwrap()));
                 }
                 let came = before != (page.objects.len(), page.folded.len());
-                assert!(wanted || !came, "`{key}` came onto a page that wants nothing below its directory");
+                assert!(
+                    wanted || !came,
+                    "`{key}` came onto a page that wants nothing below its directory"
+                );
                 if full {
                     break;
                 }
@@ -261,7 +284,10 @@ mod tests {
 
     #[test]
     fn a_foreign_page_token_is_an_error_and_not_a_listing_from_the_start() {
-        let opts = PaginatedListOptions { page_token: Some("x".into()), ..PaginatedListOptions::default() };
+        let opts = PaginatedListOptions {
+            page_token: Some("x".into()),
+            ..PaginatedListOptions::default()
+        };
         assert!(Page::new(None, &opts).is_err());
     }
 

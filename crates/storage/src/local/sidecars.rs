@@ -42,17 +42,26 @@ impl Sidecars {
         let path = self.path(stamp);
         let describe = trouble("writing the metadata", &path);
         let sidecar = Sidecar::of(key, attributes).map_err(describe)?;
-        let json = serde_json::to_vec(&sidecar).map_err(io::Error::other).map_err(describe)?;
+        let json = serde_json::to_vec(&sidecar)
+            .map_err(io::Error::other)
+            .map_err(describe)?;
         let mut file = File::create(&path).map_err(describe)?;
-        file.write_all(&json).and_then(|()| file.sync_all()).map_err(describe)?;
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .map_err(describe)?;
         sync_directory(&self.directory)
     }
 
     /// What was said of the object `key` whose file has this stamp; nothing, if nothing was.
     pub(super) fn read(&self, key: &Path, stamp: Stamp) -> Result<Attributes, Trouble> {
         let path = self.path(stamp);
-        let sidecar = self.sidecar(stamp).map_err(trouble("reading the metadata", &path))?;
-        Ok(sidecar.filter(|s| s.key == key.as_ref()).map(Sidecar::attributes).unwrap_or_default())
+        let sidecar = self
+            .sidecar(stamp)
+            .map_err(trouble("reading the metadata", &path))?;
+        Ok(sidecar
+            .filter(|s| s.key == key.as_ref())
+            .map(Sidecar::attributes)
+            .unwrap_or_default())
     }
 
     /// Forgets what was said of the object `key` whose file had this stamp. Not made durable: what comes back in a
@@ -96,7 +105,11 @@ impl Sidecars {
 
 impl Sidecar {
     fn of(key: &Path, attributes: &Attributes) -> io::Result<Self> {
-        let mut sidecar = Self { key: key.to_string(), headers: BTreeMap::new(), metadata: BTreeMap::new() };
+        let mut sidecar = Self {
+            key: key.to_string(),
+            headers: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        };
         for (attribute, value) in attributes {
             let value = value.to_string();
             match (attribute, header(attribute)) {
@@ -112,18 +125,30 @@ impl Sidecar {
     }
 
     fn attributes(self) -> Attributes {
-        let metadata = self.metadata.into_iter().map(|(name, value)| (Attribute::Metadata(Cow::Owned(name)), value));
-        let headers = self.headers.into_iter().filter_map(|(name, value)| Some((attribute(&name)?, value)));
+        let metadata = self
+            .metadata
+            .into_iter()
+            .map(|(name, value)| (Attribute::Metadata(Cow::Owned(name)), value));
+        let headers = self
+            .headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((attribute(&name)?, value)));
         metadata.chain(headers).collect()
     }
 }
 
 fn header(attribute: &Attribute) -> Option<&'static str> {
-    HEADERS.iter().find(|(known, _)| known == attribute).map(|(_, name)| *name)
+    HEADERS
+        .iter()
+        .find(|(known, _)| known == attribute)
+        .map(|(_, name)| *name)
 }
 
 fn attribute(header: &str) -> Option<Attribute> {
-    HEADERS.iter().find(|(_, name)| *name == header).map(|(known, _)| known.clone())
+    HEADERS
+        .iter()
+        .find(|(_, name)| *name == header)
+        .map(|(known, _)| known.clone())
 }
 
 const HEADERS: [(Attribute, &str); 6] = [

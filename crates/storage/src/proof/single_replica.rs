@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::Mutex;
 
@@ -36,11 +36,18 @@ impl SingleReplica {
     /// A store that keeps the conditions which `inner` does not. Make one for a bucket, and clone it.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, doors: std::iter::repeat_with(Arc::default).take(DOORS).collect() }
+        Self {
+            inner,
+            doors: std::iter::repeat_with(Arc::default).take(DOORS).collect(),
+        }
     }
 
     /// Works on one key alone, to the end, even if nobody waits for it any more.
-    async fn alone<T, F>(&self, key: &Path, work: impl FnOnce(Arc<dyn Store>) -> F + Send + 'static) -> Result<T>
+    async fn alone<T, F>(
+        &self,
+        key: &Path,
+        work: impl FnOnce(Arc<dyn Store>) -> F + Send + 'static,
+    ) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send,
@@ -50,7 +57,10 @@ impl SingleReplica {
         let door = usize::try_from(hasher.finish() % self.doors.len() as u64).unwrap_or(0);
         let (door, inner) = (Arc::clone(&self.doors[door]), Arc::clone(&self.inner));
         let held = door.lock_owned().await;
-        #[expect(clippy::disallowed_methods, reason = "the lock must outlive a caller who gives up, and so must its work")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the lock must outlive a caller who gives up, and so must its work"
+        )]
         tokio::spawn(async move {
             let done = work(inner).await;
             drop(held);
@@ -62,7 +72,9 @@ impl SingleReplica {
 
 impl fmt::Debug for SingleReplica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SingleReplica").field("inner", &self.inner.to_string()).finish_non_exhaustive()
+        f.debug_struct("SingleReplica")
+            .field("inner", &self.inner.to_string())
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,9 +96,10 @@ async fn allow(store: &dyn Store, key: &Path, mode: &PutMode) -> Result<()> {
     };
     match (mode, present) {
         (PutMode::Overwrite, _) | (PutMode::Create, None) => Ok(()),
-        (PutMode::Create, Some(_)) => {
-            Err(Error::AlreadyExists { path: key.to_string(), source: "it is there".into() })
-        }
+        (PutMode::Create, Some(_)) => Err(Error::AlreadyExists {
+            path: key.to_string(),
+            source: "it is there".into(),
+        }),
         (PutMode::Update(expected), Some(meta))
             if expected.e_tag.is_some()
                 && expected.e_tag == meta.e_tag
@@ -94,9 +107,10 @@ async fn allow(store: &dyn Store, key: &Path, mode: &PutMode) -> Result<()> {
         {
             Ok(())
         }
-        (PutMode::Update(_), _) => {
-            Err(Error::Precondition { path: key.to_string(), source: "it is not what it was".into() })
-        }
+        (PutMode::Update(_), _) => Err(Error::Precondition {
+            path: key.to_string(),
+            source: "it is not what it was".into(),
+        }),
     }
 }
 
@@ -106,7 +120,16 @@ impl ObjectStore for SingleReplica {
         let key = location.clone();
         self.alone(location, move |inner| async move {
             allow(&*inner, &key, &opts.mode).await?;
-            inner.put_opts(&key, payload, PutOptions { mode: PutMode::Overwrite, ..opts }).await
+            inner
+                .put_opts(
+                    &key,
+                    payload,
+                    PutOptions {
+                        mode: PutMode::Overwrite,
+                        ..opts
+                    },
+                )
+                .await
         })
         .await
     }
@@ -127,7 +150,12 @@ impl ObjectStore for SingleReplica {
                 async move {
                     let key = location?;
                     let of = key.clone();
-                    store.alone(&of, move |inner| async move { inner.delete(&key).await.map(|()| key) }).await
+                    store
+                        .alone(
+                            &of,
+                            move |inner| async move { inner.delete(&key).await.map(|()| key) },
+                        )
+                        .await
                 }
             })
             .boxed()
@@ -148,12 +176,19 @@ impl ObjectStore for SingleReplica {
 
 #[async_trait]
 impl PaginatedListStore for SingleReplica {
-    async fn list_paginated(&self, prefix: Option<&str>, opts: PaginatedListOptions) -> Result<PaginatedListResult> {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        opts: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
         self.inner.list_paginated(prefix, opts).await
     }
 }
 
 /// It would go around the locks, and nothing of ours needs it.
 fn not_implemented(operation: &str) -> Error {
-    Error::NotImplemented { operation: operation.to_owned(), implementer: "a store with a single writer".to_owned() }
+    Error::NotImplemented {
+        operation: operation.to_owned(),
+        implementer: "a store with a single writer".to_owned(),
+    }
 }
