@@ -1,7 +1,9 @@
 //! One contract, every store, two clients.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use opentaco_storage::contract;
 use opentaco_storage::local::LocalStore;
 use opentaco_storage::memory::MemoryStore;
@@ -34,4 +36,33 @@ async fn the_contract_can_be_run_at_the_root_of_a_bucket() {
 async fn a_single_replica_keeps_the_contract_on_a_store_without_conditions() {
     let store = SingleReplica::new(Arc::new(Liar::new(Lie::IgnoresConditions)));
     contract::run(Arc::new(store.clone()), Arc::new(store), "team/a").await;
+}
+
+/// The contract is worth what it catches.
+#[tokio::test]
+async fn no_liar_keeps_the_contract() {
+    for lie in [
+        Lie::DeniesWrites,
+        Lie::SpoilsBytes,
+        Lie::RenamesEtags,
+        Lie::OneEtag,
+        Lie::IgnoresConditions,
+        Lie::CreatesOverAnything,
+        Lie::LosesCreateRaces,
+        Lie::LosesUpdateRaces,
+        Lie::RefusesUpdates,
+        Lie::KnowsNoConditions,
+        Lie::AcceptsStaleUpdates,
+        Lie::KeepsTheLosersBytes,
+        Lie::ListsLate,
+        Lie::ForgetsMetadata,
+        Lie::KeepsDeleted,
+    ] {
+        let store = Arc::new(Liar::new(lie));
+        let run = contract::run(Arc::<Liar>::clone(&store), store, "team/a");
+        assert!(
+            AssertUnwindSafe(run).catch_unwind().await.is_err(),
+            "{lie:?} is not caught by the contract"
+        );
+    }
 }
