@@ -18,7 +18,7 @@ mod text;
 
 pub use access::{Action, Caller, Decision, Policy, PolicyUnreadable, Principal};
 pub use clock::{Clock, StoppedClock, SystemClock};
-pub use digest::Sha256;
+pub use digest::{Md5Hasher, Sha256, Sha256Hasher};
 pub use lock::{Holding, LockId, LockInfo};
 pub use state::StateSummary;
 pub use unit::{UnitId, UnitPrefix};

@@ -159,7 +159,7 @@ fn nesting_ten_thousand_deep_is_read_under_every_key() {
 
 #[test]
 fn bytes_that_are_not_one_object_are_refused_with_the_reason() {
-    let refusals: [(&[u8], StateError); 19] = [
+    let refusals: [(&[u8], StateError); 21] = [
         (b"", StateError::Empty),
         (b" \r\n\t", StateError::Empty),
         (b"[]", StateError::NotAnObject),
@@ -178,6 +178,8 @@ fn bytes_that_are_not_one_object_are_refused_with_the_reason() {
         (b"{}\n\nx", StateError::NotJson { line: 3, column: 1 }),
         (b"{\"serial\":07}", StateError::NotJson { line: 1, column: 12 }),
         (b"{\"a\":1,}", StateError::NotJson { line: 1, column: 8 }),
+        (b"{\"a\nb\":1}", StateError::NotJson { line: 1, column: 3 }),
+        (b"{\"a\":\"a\nb\"}", StateError::NotJson { line: 1, column: 7 }),
         (b"{a:1}", StateError::NotJson { line: 1, column: 2 }),
     ];
     for (bytes, expected) in refusals {
