@@ -104,6 +104,20 @@ async fn an_overwrite_by_hand_changes_the_etag_even_at_once_and_with_the_same_si
     assert_eq!(etags.len(), 200);
 }
 
+/// Newer kernels give a finer time to a file that was looked at; on older ones this is all that tells two puts apart.
+#[tokio::test]
+async fn each_file_carries_a_ticket_of_its_own_in_its_time() {
+    use std::os::unix::fs::MetadataExt;
+    let (directory, store) = opened();
+    let mut tickets = Vec::new();
+    for name in ["a", "b", "c"] {
+        store.put(&key(name), "x".into()).await.unwrap();
+        tickets.push(fs::metadata(directory.path().join(name)).unwrap().mtime_nsec() % 1_000_000);
+    }
+    let next = |ticket: i64| (ticket + 1) % 1_000_000;
+    assert_eq!(tickets[1..], [next(tickets[0]), next(tickets[1])]);
+}
+
 /// The kernel's clock ticks in milliseconds, and it gives a new file the inode of one that was just removed.
 #[tokio::test]
 async fn no_two_puts_of_one_size_ever_share_an_etag() {

@@ -61,21 +61,18 @@ async fn a_process_that_writes_until_it_is_killed() {
                 Err(error) => panic!("{error}"),
             };
             for write in first.. {
+                let options = PutOptions {
+                    mode: seen,
+                    ..described(write)
+                };
                 let put = store
-                    .put_opts(&state, body(writer, write).into(), seen.into())
+                    .put_opts(&state, body(writer, write).into(), options)
                     .await
                     .unwrap();
                 seen = PutMode::Update(put.into());
                 let version = version_of(writer, write);
-                let attributes = [(Attribute::Metadata("write".into()), write.to_string())]
-                    .into_iter()
-                    .collect();
-                let options = PutOptions {
-                    attributes,
-                    ..PutOptions::default()
-                };
                 store
-                    .put_opts(&version, body(writer, write).into(), options)
+                    .put_opts(&version, body(writer, write).into(), described(write))
                     .await
                     .unwrap();
                 acknowledge(writer, write);
@@ -86,6 +83,16 @@ async fn a_process_that_writes_until_it_is_killed() {
         }
     });
     join_all(writers).await;
+}
+
+fn described(write: usize) -> PutOptions {
+    let attributes = [(Attribute::Metadata("write".into()), write.to_string())]
+        .into_iter()
+        .collect();
+    PutOptions {
+        attributes,
+        ..PutOptions::default()
+    }
 }
 
 fn version_of(writer: usize, write: usize) -> Path {
