@@ -1,7 +1,7 @@
 //! What the words of OpenTaco mean.
 //!
 //! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
-//! answer. In reading order: who and what ([`access`], [`unit`]), the state and its parts ([`state`],
+//! answer. In reading order: who and what ([`access`], [`mod@unit`]), the state and its parts ([`state`],
 //! [`digest`], [`version`]), the lock ([`lock`]), and what is passed in ([`clock`], [`limits`]).
 
 pub mod access;
