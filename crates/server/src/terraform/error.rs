@@ -2,7 +2,6 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use jiff::Timestamp;
 use opentaco_control::{ControlError, Holder};
 use opentaco_domain::{LockInfo, UnitId};
 use serde_json::{Map, Value};
@@ -131,22 +130,21 @@ fn lock_info(unit: &UnitId, holder: Option<&Holder>) -> Map<String, Value> {
     } else {
         format!(" They say: {}", info.info)
     };
-    // A client that cannot read the time throws the holder away, so one that came from elsewhere, or never, is mended.
-    let created = if info.created.parse::<Timestamp>().is_ok() {
-        info.created.clone()
-    } else {
-        since.to_string()
-    };
     let told = LockInfo {
         who: format!("{name} (signed in as {principal}, holds it since {at})"),
         info: format!(
             "`{unit}` is locked by {name} since {at}{doing}. Wait for it with -lock-timeout=5m. If nobody is at work there, break it: force-unlock {}.{remark}",
             info.id
         ),
-        created,
         ..info.clone()
     };
-    serde_json::from_slice(&told.to_terraform_json()).expect("a LockInfo is written as a JSON object")
+    let mut members: Map<String, Value> =
+        serde_json::from_slice(&told.to_terraform_json()).expect("a LockInfo is written as a JSON object");
+    // A lock that came from elsewhere may not say since when; we know since when we know it.
+    if members.get("Created").is_some_and(|created| created == NEVER) {
+        members.insert("Created".to_owned(), since.to_string().into());
+    }
+    members
 }
 
 /// Go's zero time.

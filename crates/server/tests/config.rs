@@ -1,0 +1,237 @@
+//! Flags, variables and the help.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opentaco_control::StoreConfig;
+use opentaco_server::config::{Asked, Auth, Config, ConfigError, FLAGS, understand};
+use opentaco_server::logging::LogFormat;
+
+fn asked(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Asked, ConfigError> {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+    understand(&arguments, &|name| {
+        variables.get(name).map(|value| (*value).to_owned())
+    })
+}
+
+fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
+    match asked(arguments, variables).unwrap() {
+        Asked::Serve(config) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    asked(arguments, variables).unwrap_err().to_string()
+}
+
+fn help() -> String {
+    match asked(&["--help"], &[]).unwrap() {
+        Asked::Print(help) => help,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_help_is_what_was_read_and_found_good() {
+    let expected = include_str!("help.txt");
+    assert!(
+        help() == expected,
+        "if this is meant: opentacosvc help > crates/server/tests/help.txt\n\n{}",
+        help()
+    );
+}
+
+#[test]
+fn the_help_shows_every_flag_in_both_spellings_with_its_variable_and_default() {
+    let help = help();
+    for flag in FLAGS {
+        let line = help
+            .lines()
+            .find(|line| line.starts_with(&format!("  -{}, --{}", flag.name, flag.name)));
+        let line = line.unwrap_or_else(|| panic!("-{} is not in the help", flag.name));
+        let derived = format!("OPENTACO_{}", flag.name.replace('-', "_").to_uppercase());
+        assert!(
+            flag.variables[0] == derived || flag.variables[0] == "OPENTACO_LOG",
+            "{}",
+            flag.variables[0]
+        );
+        assert!(
+            line.contains(&format!("[{}", flag.variables[0])) && line.contains(flag.default),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_help_fits_a_terminal() {
+    let long: Vec<String> = help()
+        .lines()
+        .filter(|line| line.chars().count() > 118)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(long, [""; 0]);
+}
+
+#[test]
+fn every_way_to_ask_for_help_or_the_version_works() {
+    for arguments in [
+        &["help"][..],
+        &["-h"],
+        &["-help"],
+        &["--help"],
+        &["doctor", "--help"],
+        &["-port", "1", "-help"],
+    ] {
+        assert!(
+            matches!(asked(arguments, &[]), Ok(Asked::Print(text)) if text == help()),
+            "{arguments:?}"
+        );
+    }
+    for arguments in [&["version"][..], &["-V"], &["-version"], &["--version"]] {
+        assert!(
+            matches!(asked(arguments, &[]), Ok(Asked::Print(text)) if text.starts_with("opentacosvc 0."))
+        );
+    }
+}
+
+#[test]
+fn nothing_said_is_local_disk_on_loopback_with_auth() {
+    let config = config(&[], &[]);
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(matches!(config.store, StoreConfig::Local { .. }));
+    assert!(matches!(config.auth, Auth::KeptToken));
+    assert!(!config.shared && !config.fallback_memory && !config.single_replica);
+    assert_eq!(
+        (config.versions_max, config.versions_min_age),
+        (100, Duration::from_secs(86_400))
+    );
+    assert_eq!(config.bodies.one_bytes_max, 1 << 30);
+    assert_eq!(config.bodies.in_flight_bytes_max, 256 << 20);
+    assert_eq!(
+        (config.logging.format, config.logging.filter.as_str()),
+        (LogFormat::Text, "info")
+    );
+}
+
+#[test]
+fn one_dash_or_two_a_space_or_an_equals_sign_all_say_the_same() {
+    for arguments in [
+        &["-port", "9090"][..],
+        &["--port", "9090"],
+        &["-port=9090"],
+        &["--port=9090"],
+    ] {
+        assert_eq!(config(arguments, &[]).listen[0].port(), 9090, "{arguments:?}");
+    }
+    for arguments in [
+        &["-single-replica"][..],
+        &["--single-replica"],
+        &["-single-replica=true"],
+    ] {
+        assert!(config(arguments, &[]).single_replica, "{arguments:?}");
+    }
+    assert!(!config(&["-single-replica=false"], &[]).single_replica);
+    assert_eq!(
+        config(&["-port", "1", "-port", "2"], &[]).listen[0].port(),
+        2,
+        "the last one counts"
+    );
+    assert_eq!(config(&["serve", "-port", "3"], &[]).listen[0].port(), 3);
+    assert_eq!(config(&["-port", "4", "serve"], &[]).listen[0].port(), 4);
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
+    let port =
+        |arguments: &[&str], value: &str| config(arguments, &[("OPENTACO_PORT", value)]).listen[0].port();
+    assert_eq!(port(&[], "1"), 1);
+    assert_eq!(port(&["-port", "2"], "1"), 2);
+    assert_eq!(port(&[], ""), 8080);
+    assert!(!config(&["-auth-disable=no"], &[("OPENTACO_AUTH_DISABLE", "yes")]).single_replica);
+    assert!(matches!(
+        config(&[], &[("OPENTACO_AUTH_DISABLE", "1")]).auth,
+        Auth::Disabled
+    ));
+    let kept = config(&["-auth-disable=no"], &[("OPENTACO_AUTH_DISABLE", "yes")]).auth;
+    assert!(matches!(kept, Auth::KeptToken));
+}
+
+#[test]
+fn what_does_not_parse_is_shown_with_where_it_came_from() {
+    for (arguments, variables, texts) in [
+        (&["-port", "70000"][..], &[][..], &["-port", "70000", "65535"][..]),
+        (&[], &[("OPENTACO_PORT", "http")], &["OPENTACO_PORT", "`http`"]),
+        (
+            &[],
+            &[("OPENTACO_HOST", "not a host")],
+            &["OPENTACO_HOST", "`not a host`"],
+        ),
+        (
+            &[],
+            &[("OPENTACO_MAX_VERSIONS", "0")],
+            &["OPENTACO_MAX_VERSIONS", "`0`"],
+        ),
+        (
+            &[],
+            &[("OPENTACO_VERSIONS_MIN_AGE", "1 fortnight")],
+            &["OPENTACO_VERSIONS_MIN_AGE", "fortnight", "24h"],
+        ),
+        (
+            &["-max-body-size=huge"],
+            &[],
+            &["-max-body-size", "`huge`", "1GiB"],
+        ),
+        (
+            &[],
+            &[("OPENTACO_LOG", "opentaco=loud")],
+            &["OPENTACO_LOG", "opentaco=loud"],
+        ),
+        (&["-log-format", "xml"], &[], &["-log-format", "`xml`", "json"]),
+        (&["-auth-disable=maybe"], &[], &["-auth-disable", "`maybe`"]),
+        (&["-storge", "memory"], &[], &["--storge", "--storage"]),
+        (&["-port"], &[], &["--port"]),
+        (&["launch"], &[], &["launch"]),
+    ] {
+        let refusal = refusal(arguments, variables);
+        for text in texts {
+            assert!(
+                refusal.contains(text),
+                "{arguments:?} {variables:?}: no {text} in {refusal}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_root_token_is_never_shown() {
+    for canary in ["canary", "canary with a space in it"] {
+        let refusal = refusal(&[], &[("OPENTACO_ROOT_TOKEN", canary)]);
+        assert!(
+            refusal.contains("OPENTACO_ROOT_TOKEN") && !refusal.contains("canary"),
+            "{refusal}"
+        );
+    }
+    let config = config(&[], &[("OPENTACO_ROOT_TOKEN", "canary-that-is-long-enough")]);
+    assert!(matches!(config.auth, Auth::Token(_)));
+    assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn a_root_token_comes_from_one_place_only() {
+    let token = ("OPENTACO_ROOT_TOKEN", "a-token-that-is-long-enough");
+    let refusal = refusal(&["-root-token-file", "/run/token"], &[token]);
+    assert!(
+        refusal.contains("OPENTACO_ROOT_TOKEN") && refusal.contains("-root-token-file"),
+        "{refusal}"
+    );
+    let file = config(&[], &[("OPENTACO_ROOT_TOKEN_FILE", "/run/token")]).auth;
+    assert!(matches!(file, Auth::TokenFile(path) if path.to_str() == Some("/run/token")));
+}
+
+#[test]
+fn a_bucket_that_others_reach_is_known_to_be_shared() {
+    assert!(config(&[], &[("OPENTACO_S3_BUCKET", "b")]).shared);
+    assert!(!config(&["-storage", "memory"], &[("OPENTACO_S3_BUCKET", "b")]).shared);
+}

@@ -1,0 +1,12 @@
+//! The doors, tried from outside: dialect, guards, limits, and what the log may not say. What an operation does to a
+//! unit is `control`'s to test.
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be had is a failed test")]
+
+mod bodies;
+mod config;
+mod every_route_is_guarded;
+mod limits;
+mod process;
+mod secrets;
+mod support;
+mod terraform_backend;
