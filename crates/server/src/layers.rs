@@ -94,6 +94,8 @@ impl Drop for Line {
         let told = told.flatten();
         let decision = match status {
             Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => "denied",
+            // To Terraform this is a state that is not there yet, and nothing it was refused.
+            Some(StatusCode::NOT_FOUND) => "absent",
             Some(status) if status.is_server_error() => "failed",
             Some(status) if status.is_client_error() => "refused",
             Some(_) => "done",
@@ -102,7 +104,7 @@ impl Drop for Line {
         let status = status.map(|status| status.as_u16());
         let code = told.as_ref().map(|told| told.code);
         let cause = told.and_then(|told| told.cause);
-        let duration_ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        let duration_ms = self.began.elapsed().as_micros() as f64 / 1000.0;
         // The query is left out: it is where lock ids stand, and whatever else a client was told to put there.
         macro_rules! line {
             ($level:ident) => {
