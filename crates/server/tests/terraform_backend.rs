@@ -705,3 +705,40 @@ fn a_bucket_that_cannot_be_read_is_503_for_states_and_for_readiness_and_nothing_
     }
     assert_eq!(service.ask("GET", "/healthz").send().status, 200);
 }
+
+#[derive(Debug)]
+struct Panicking;
+
+impl Policy for Panicking {
+    fn decide(&self, _: &Caller, _: Action, _: &UnitId) -> Result<Decision, PolicyUnreadable> {
+        panic!("the policy of this test panics")
+    }
+}
+
+#[test]
+fn a_panic_is_one_500_and_the_service_goes_on() {
+    let options = OpenOptions {
+        policy: Arc::new(Panicking),
+        ..OpenOptions::default()
+    };
+    let service = Service::with(StoreConfig::Memory, options, BodyLimits::default());
+    // A read panics in the handler, an unlock in the task that outlives its client.
+    for (method, request_id) in [("GET", "panic-read"), ("UNLOCK", "panic-unlock")] {
+        let answer = service
+            .ask(method, UNIT)
+            .header("X-Request-Id", request_id)
+            .send();
+        assert_eq!(
+            (answer.status, answer.says("error").as_str()),
+            (500, "panicked"),
+            "{method}"
+        );
+        let lines = log().of_request(request_id);
+        assert_eq!(
+            (&lines[0]["status"], &lines[0]["level"]),
+            (&500.into(), &"ERROR".into()),
+            "{lines:?}"
+        );
+    }
+    assert_eq!(service.ask("GET", "/healthz").send().status, 200);
+}
