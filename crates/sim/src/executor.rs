@@ -1,0 +1,362 @@
+//! One thread, virtual time, one seed: tasks are polled in an order that the seed draws, and time passes only when
+//! nobody has anything to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use opentaco_domain::Clock;
+use opentaco_storage::Surroundings;
+use opentaco_storage::surroundings::{Entropy, Tasks};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Nanoseconds since the world began.
+pub type Instant = u64;
+
+/// Who a task belongs to: what crashes and pauses together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Requests on their way: they outlive their senders.
+    Network,
+    /// People and clients.
+    Outside,
+    /// One life of one replica.
+    Replica(usize, u32),
+}
+
+/// The world's one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Executor {
+    state: Arc<Mutex<State>>,
+    woken: Arc<Mutex<Vec<u64>>>,
+}
+
+struct State {
+    now: Instant,
+    rng: ChaCha8Rng,
+    next: u64,
+    tasks: BTreeMap<u64, Task>,
+    ready: BTreeSet<u64>,
+    timers: BTreeMap<(Instant, u64), Waker>,
+    paused: BTreeMap<Group, Instant>,
+    polls: u64,
+}
+
+struct Task {
+    group: Group,
+    future: Option<BoxFuture<'static, ()>>,
+}
+
+struct Alarm {
+    task: u64,
+    woken: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        hold(&self.woken).push(self.task);
+    }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// A world at its beginning.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                now: 0,
+                rng: ChaCha8Rng::seed_from_u64(seed),
+                next: 0,
+                tasks: BTreeMap::new(),
+                ready: BTreeSet::new(),
+                timers: BTreeMap::new(),
+                paused: BTreeMap::new(),
+                polls: 0,
+            })),
+            woken: Arc::default(),
+        }
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        hold(&self.state).now
+    }
+
+    /// How often a task was polled so far.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        hold(&self.state).polls
+    }
+
+    /// Draws from the seed.
+    pub fn draw<T>(&self, draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+        draw(&mut hold(&self.state).rng)
+    }
+
+    /// True in so many of a thousand cases.
+    #[must_use]
+    pub fn chance(&self, per_mille: u32) -> bool {
+        self.draw(|rng| rng.random_range(0..1000) < per_mille)
+    }
+
+    /// A number below `end`.
+    #[must_use]
+    pub fn below(&self, end: u64) -> u64 {
+        self.draw(|rng| rng.random_range(0..end.max(1)))
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, group: Group, future: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(group, Box::pin(future));
+    }
+
+    fn spawn_boxed(&self, group: Group, future: BoxFuture<'static, ()>) {
+        let mut state = hold(&self.state);
+        let id = state.next;
+        state.next += 1;
+        state.tasks.insert(id, Task { group, future: Some(future) });
+        state.ready.insert(id);
+    }
+
+    /// Ends all tasks of a group where they stand.
+    pub fn crash(&self, group: Group) {
+        let gone: Vec<Task> = {
+            let mut state = hold(&self.state);
+            let ids: Vec<u64> =
+                state.tasks.iter().filter(|(_, task)| task.group == group).map(|(id, _)| *id).collect();
+            ids.iter().filter_map(|id| state.tasks.remove(id)).collect()
+        };
+        // Dropped outside of the lock: a future may wake others when it goes.
+        drop(gone);
+    }
+
+    /// Lets a group stand still for so long, its requests under way excepted.
+    pub fn pause(&self, group: Group, duration: Duration) {
+        let mut state = hold(&self.state);
+        let until = state.now + nanos(duration);
+        state.paused.insert(group, until);
+    }
+
+    /// Returns after `duration` of virtual time.
+    #[must_use]
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep { executor: self.clone(), until: self.now() + nanos(duration), timer: None }
+    }
+
+    /// Runs until nothing is left to do, or `polls_max` polls were made. False: they were.
+    pub fn run(&self, polls_max: u64) -> bool {
+        loop {
+            let Some((id, mut future)) = self.next_task() else { return true };
+            let waker = Waker::from(Arc::new(Alarm { task: id, woken: Arc::clone(&self.woken) }));
+            let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            let over = {
+                let mut state = hold(&self.state);
+                state.polls += 1;
+                if done {
+                    state.tasks.remove(&id);
+                } else if let Some(task) = state.tasks.get_mut(&id) {
+                    task.future = Some(future);
+                    if state.polls > polls_max {
+                        return false;
+                    }
+                    continue;
+                }
+                state.polls > polls_max
+            };
+            // Dropped outside of the lock, be it done or crashed while it was polled.
+            if over {
+                return false;
+            }
+        }
+    }
+
+    /// A task that can go on, time passing if there is none.
+    fn next_task(&self) -> Option<(u64, BoxFuture<'static, ()>)> {
+        loop {
+            let woken = std::mem::take(&mut *hold(&self.woken));
+            let mut state = hold(&self.state);
+            let state = &mut *state;
+            state.ready.extend(woken);
+            state.ready.retain(|id| state.tasks.contains_key(id));
+            let now = state.now;
+            state.paused.retain(|_, until| *until > now);
+            let able: Vec<u64> = state
+                .ready
+                .iter()
+                .copied()
+                .filter(|id| state.tasks.get(id).is_some_and(|task| !state.paused.contains_key(&task.group)))
+                .collect();
+            if !able.is_empty() {
+                let id = able[state.rng.random_range(0..able.len())];
+                state.ready.remove(&id);
+                let Some(future) = state.tasks.get_mut(&id).and_then(|task| task.future.take()) else { continue };
+                return Some((id, future));
+            }
+            let timer = state.timers.keys().next().map(|(at, _)| *at);
+            let pause = (!state.ready.is_empty()).then(|| state.paused.values().min().copied()).flatten();
+            let next = match (timer, pause) {
+                (None, None) => return None,
+                (Some(at), None) | (None, Some(at)) => at,
+                (Some(a), Some(b)) => a.min(b),
+            };
+            state.now = state.now.max(next);
+            let now = state.now;
+            let due: Vec<_> = state.timers.range(..=(now, u64::MAX)).map(|(key, _)| *key).collect();
+            for key in due {
+                if let Some(waker) = state.timers.remove(&key) {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    /// What the code of one replica's life is given.
+    #[must_use]
+    pub fn surroundings(&self, group: Group) -> Surroundings {
+        let world = World { executor: self.clone(), group };
+        Surroundings {
+            clock: Arc::new(world.clone()),
+            entropy: Arc::new(world.clone()),
+            tasks: Arc::new(world),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+/// See [`Executor::sleep`].
+pub struct Sleep {
+    executor: Executor,
+    until: Instant,
+    timer: Option<(Instant, u64)>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let executor = self.executor.clone();
+        let mut state = hold(&executor.state);
+        if let Some(timer) = self.timer.take() {
+            state.timers.remove(&timer);
+        }
+        if state.now >= self.until {
+            return Poll::Ready(());
+        }
+        let timer = (self.until, state.next);
+        state.next += 1;
+        state.timers.insert(timer, context.waker().clone());
+        self.timer = Some(timer);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            hold(&self.executor.state).timers.remove(&timer);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    executor: Executor,
+    group: Group,
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        let nanos = i128::from(self.executor.now());
+        Timestamp::from_nanosecond(BEGINNING + nanos).unwrap_or_default()
+    }
+}
+
+/// The world begins on a day of 2026.
+const BEGINNING: i128 = 1_790_000_000_000_000_000;
+
+impl Entropy for World {
+    fn draw(&self) -> u64 {
+        self.executor.draw(Rng::random)
+    }
+}
+
+impl Tasks for World {
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        self.executor.spawn_boxed(self.group, work);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(self.executor.sleep(duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(seed: u64) -> Vec<(u64, u64)> {
+        let executor = Executor::new(seed);
+        let seen: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
+        for task in 0..5 {
+            let (inside, seen) = (executor.clone(), Arc::clone(&seen));
+            executor.spawn(Group::Outside, async move {
+                for _ in 0..3 {
+                    let wait = inside.below(1000);
+                    inside.sleep(Duration::from_nanos(wait)).await;
+                    hold(&seen).push((task, inside.now()));
+                }
+            });
+        }
+        assert!(executor.run(1000));
+        let seen = hold(&seen).clone();
+        seen
+    }
+
+    #[test]
+    fn one_seed_is_one_order_and_another_seed_another() {
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+    }
+
+    #[test]
+    fn a_crash_ends_the_tasks_of_one_group_and_a_pause_holds_them() {
+        let executor = Executor::new(1);
+        let seen: Arc<Mutex<Vec<&str>>> = Arc::default();
+        for (group, name) in [(Group::Replica(0, 0), "a"), (Group::Replica(1, 0), "b"), (Group::Outside, "c")] {
+            let (inside, seen) = (executor.clone(), Arc::clone(&seen));
+            executor.spawn(group, async move {
+                inside.sleep(Duration::from_secs(2)).await;
+                hold(&seen).push(name);
+            });
+        }
+        executor.pause(Group::Replica(1, 0), Duration::from_secs(9));
+        let inside = executor.clone();
+        executor.spawn(Group::Outside, async move {
+            inside.sleep(Duration::from_secs(1)).await;
+            inside.crash(Group::Replica(0, 0));
+        });
+        assert!(executor.run(1000));
+        assert_eq!(*hold(&seen), ["c", "b"]);
+        assert_eq!(executor.now(), 11_000_000_000, "the pause came first, the sleep after it");
+    }
+}

@@ -1,0 +1,548 @@
+//! One history: replicas over one bucket, clients that behave as Terraform does, and a world that is unkind to all of
+//! them. Everything is drawn from the seed; what happened is recorded for the [`checker`](crate::checker).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Either, select};
+use futures::{FutureExt, TryStreamExt};
+use opentaco_control::versions::Reinstate;
+use opentaco_control::{ControlError, CreateUnit, Door, LockRequest, StateControl, StateWrite};
+use opentaco_domain::access::AllowAll;
+use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
+use opentaco_storage::{Bucket, Retention, Vault};
+
+use crate::bucket::{SimBucket, Weather};
+use crate::executor::{Executor, Group, Instant};
+
+/// How long a client waits for an answer before it gives a request up.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
+/// How often Terraform sends a request.
+const ATTEMPTS: usize = 3;
+
+/// What a client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// LOCK.
+    Lock(LockId),
+    /// UNLOCK.
+    Unlock(LockId),
+    /// UNLOCK with an empty body.
+    ForceUnlock,
+    /// GET.
+    Read,
+    /// POST under a lock, or without one.
+    Write {
+        /// What is sent: unique.
+        bytes: Bytes,
+        /// Under which lock.
+        lock: Option<LockId>,
+    },
+    /// Create the unit.
+    Create,
+    /// Delete the unit.
+    Delete,
+    /// Bring the unit back.
+    Undelete,
+    /// Make an old version current.
+    Restore(VersionId),
+    /// Accept a refused write.
+    Promote(String),
+}
+
+/// What it was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// Done.
+    Done,
+    /// Done, and this is the state.
+    State(Bytes),
+    /// There is none.
+    NoState,
+    /// Somebody else holds the unit.
+    Locked(LockId),
+    /// The lock id is over.
+    LockOver,
+    /// Refused and kept.
+    Refused(Option<String>),
+    /// Committed, not copied.
+    Saved,
+    /// No such thing, or there is one already.
+    NoSuchThing,
+    /// The bucket could not be asked.
+    Unavailable,
+    /// No answer: the replica died, or the client lost patience.
+    Nothing,
+}
+
+/// One request of a client, from sending it to its answer.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Who.
+    pub client: String,
+    /// To which replica.
+    pub replica: usize,
+    /// About which unit.
+    pub unit: UnitId,
+    /// What.
+    pub ask: Ask,
+    /// What it was told.
+    pub told: Told,
+    /// When it was sent.
+    pub from: Instant,
+    /// When it was answered; the end of time if it never was.
+    pub until: Instant,
+}
+
+/// Everything that can be known of a history.
+#[derive(Debug)]
+pub struct History {
+    /// The seed it came from.
+    pub seed: u64,
+    /// The bucket at the end, with all its events.
+    pub bucket: SimBucket,
+    /// What clients asked and were told, in the order of the answers.
+    pub records: Vec<Record>,
+    /// The units there are.
+    pub units: Vec<UnitId>,
+    /// What people put into the bucket by hand: unit, bytes, whether they were new.
+    pub by_hand: Vec<(UnitId, Bytes, bool)>,
+    /// Whether everything came to an end.
+    pub ended: bool,
+    /// The time at the end.
+    pub now: Instant,
+}
+
+impl History {
+    /// How often a lock was asked for.
+    #[must_use]
+    pub fn lock_attempts(&self) -> u64 {
+        self.records.iter().filter(|record| matches!(record.ask, Ask::Lock(_))).count() as u64
+    }
+}
+
+struct Replica {
+    life: u32,
+    control: StateControl,
+}
+
+/// The world while it runs.
+#[derive(Clone)]
+struct World {
+    executor: Executor,
+    bucket: SimBucket,
+    replicas: Arc<Mutex<Vec<Replica>>>,
+    records: Arc<Mutex<Vec<Record>>>,
+    by_hand: Arc<Mutex<Vec<(UnitId, Bytes, bool)>>>,
+    units: Vec<UnitId>,
+    counter: Arc<Mutex<u64>>,
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Plays the history of a seed to its end.
+#[must_use]
+pub fn play(seed: u64) -> History {
+    let executor = Executor::new(seed);
+    let faults = [0, 10, 40, 100, 200][usize::try_from(executor.below(5)).unwrap_or(0)];
+    let bucket = SimBucket::new(executor.clone(), Weather { faults });
+    let units: Vec<UnitId> = ["app", "net/prod.tfstate"][..1 + usize::try_from(executor.below(2)).unwrap_or(0)]
+        .iter()
+        .map(|id| UnitId::parse(id).expect("a plain id is an id"))
+        .collect();
+    let world = World {
+        executor: executor.clone(),
+        bucket,
+        replicas: Arc::default(),
+        records: Arc::default(),
+        by_hand: Arc::default(),
+        units,
+        counter: Arc::default(),
+    };
+    world.begin();
+    let ended = executor.run(POLLS_MAX);
+    let records = hold(&world.records).clone();
+    let by_hand = hold(&world.by_hand).clone();
+    // Whatever still hangs goes with its world; so does every reference that tasks hold to it.
+    for group in world.groups() {
+        executor.crash(group);
+    }
+    History { seed, bucket: world.bucket.clone(), records, units: world.units.clone(), by_hand, ended, now: executor.now() }
+}
+
+/// A history that takes more polls than this does not end by itself.
+const POLLS_MAX: u64 = 2_000_000;
+
+impl World {
+    fn groups(&self) -> Vec<Group> {
+        let mut groups = vec![Group::Network, Group::Outside];
+        groups.extend(hold(&self.replicas).iter().enumerate().map(|(i, replica)| Group::Replica(i, replica.life)));
+        groups
+    }
+
+    fn begin(&self) {
+        let replicas = 1 + self.executor.below(3);
+        for index in 0..replicas {
+            let replica = self.start(usize::try_from(index).unwrap_or(0), 0);
+            hold(&self.replicas).push(replica);
+        }
+        if self.executor.chance(300) {
+            self.an_older_bucket();
+        }
+        let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for n in 0..2 + self.executor.below(3) {
+            actors.push(self.clone().terraform(format!("tf{n}")).boxed());
+        }
+        if self.executor.chance(500) {
+            actors.push(self.clone().operator().boxed());
+        }
+        if self.executor.chance(400) {
+            actors.push(self.clone().without_locks().boxed());
+        }
+        if self.executor.chance(400) {
+            actors.push(self.clone().manager().boxed());
+        }
+        if self.executor.chance(400) {
+            actors.push(self.clone().person().boxed());
+        }
+        if self.executor.chance(600) {
+            actors.push(self.clone().misfortune().boxed());
+        }
+        let world = self.clone();
+        self.executor.spawn(Group::Outside, async move {
+            futures::future::join_all(actors).await;
+            world.quiet().await;
+        });
+    }
+
+    /// Everybody is done: the weather clears, what hangs lands, and a fresh replica looks at every unit.
+    async fn quiet(&self) {
+        self.bucket.set_weather(Weather { faults: 0 });
+        self.pause(Duration::from_secs(4000)).await;
+        let count = hold(&self.replicas).len();
+        for index in 0..count {
+            self.restart(index);
+        }
+        for unit in self.units.clone() {
+            for _ in 0..2 {
+                self.ask("end", &unit, Ask::Read).await;
+                self.pause(Duration::from_secs(60)).await;
+            }
+        }
+    }
+
+    fn an_older_bucket(&self) {
+        for unit in &self.units {
+            let bytes = self.state(1, "old");
+            hold(&self.by_hand).push((unit.clone(), bytes.clone(), true));
+            self.bucket.person_puts(&unit.state_key(), bytes);
+        }
+    }
+
+    fn start(&self, index: usize, life: u32) -> Replica {
+        let group = Group::Replica(index, life);
+        let door = Arc::new(self.bucket.door(group));
+        let bucket = Bucket::new(door, "", self.executor.surroundings(group));
+        let vault = Vault::new(bucket, Retention::default());
+        Replica { life, control: StateControl::new(vault, Arc::new(AllowAll), "simulated") }
+    }
+
+    fn restart(&self, index: usize) {
+        let life = hold(&self.replicas)[index].life;
+        self.executor.crash(Group::Replica(index, life));
+        let replica = self.start(index, life + 1);
+        hold(&self.replicas)[index] = replica;
+    }
+
+    fn number(&self) -> u64 {
+        let mut counter = hold(&self.counter);
+        *counter += 1;
+        *counter
+    }
+
+    fn state(&self, serial: u64, by: &str) -> Bytes {
+        let number = self.number();
+        Bytes::from(format!(r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by} {number}"}}"#))
+    }
+
+    fn lock_id(&self) -> LockId {
+        let number = self.number();
+        LockId::parse(&format!("00000000-0000-4000-8000-{number:012}")).expect("a UUID is a lock id")
+    }
+
+    fn any_unit(&self) -> UnitId {
+        let index = self.executor.below(self.units.len() as u64);
+        self.units[usize::try_from(index).unwrap_or(0)].clone()
+    }
+
+    async fn pause(&self, duration: Duration) {
+        self.executor.sleep(duration).await;
+    }
+
+    /// Mostly short, at times long enough for a lock to be broken or a late request to land.
+    async fn dawdle(&self) {
+        let seconds = match self.executor.below(10) {
+            0 => self.executor.below(900),
+            1 | 2 => self.executor.below(30),
+            _ => 0,
+        };
+        let millis = self.executor.below(200);
+        self.pause(Duration::from_millis(seconds * 1000 + millis)).await;
+    }
+
+    /// One request to one replica.
+    async fn ask(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
+        let from = self.executor.now();
+        let index = usize::try_from(self.executor.below(hold(&self.replicas).len() as u64)).unwrap_or(0);
+        let (group, control) = {
+            let replicas = hold(&self.replicas);
+            let replica = &replicas[index];
+            (Group::Replica(index, replica.life), replica.control.clone())
+        };
+        let (answer, answered) = oneshot::channel();
+        let (what, about, who) = (ask.clone(), unit.clone(), client.to_owned());
+        self.executor.spawn(group, async move {
+            let told = perform(&control, &who, &about, what).await;
+            let _ = answer.send(told);
+        });
+        let told = match select(answered, Box::pin(self.executor.sleep(CLIENT_PATIENCE))).await {
+            Either::Left((Ok(told), _)) => told,
+            Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
+        };
+        let until = if told == Told::Nothing { Instant::MAX } else { self.executor.now() };
+        let record =
+            Record { client: client.to_owned(), replica: index, unit: unit.clone(), ask, told: told.clone(), from, until };
+        hold(&self.records).push(record);
+        told
+    }
+
+    /// The same request up to three times, as Go's retrying client sends it: on no answer and on 5xx.
+    async fn insist(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
+        for attempt in 1.. {
+            let told = self.ask(client, unit, ask.clone()).await;
+            let again = matches!(told, Told::Nothing | Told::Unavailable | Told::Saved);
+            if !again || attempt == ATTEMPTS {
+                return told;
+            }
+            self.pause(Duration::from_secs(attempt as u64)).await;
+        }
+        Told::Nothing
+    }
+
+    /// `terraform apply`, again and again.
+    async fn terraform(self, name: String) {
+        for _ in 0..1 + self.executor.below(3) {
+            self.dawdle().await;
+            let unit = self.any_unit();
+            let id = self.lock_id();
+            let mut told = self.insist(&name, &unit, Ask::Lock(id.clone())).await;
+            for _ in 0..self.executor.below(4) {
+                if !matches!(told, Told::Locked(_)) {
+                    break;
+                }
+                self.pause(Duration::from_secs(1)).await;
+                told = self.insist(&name, &unit, Ask::Lock(id.clone())).await;
+            }
+            if told != Told::Done {
+                continue;
+            }
+            let read = self.insist(&name, &unit, Ask::Read).await;
+            let mut serial = match &read {
+                Told::State(bytes) => serial_of(bytes),
+                Told::NoState => 0,
+                _ => {
+                    self.insist(&name, &unit, Ask::Unlock(id)).await;
+                    continue;
+                }
+            };
+            for _ in 0..self.executor.below(4) {
+                self.dawdle().await;
+                serial += 1;
+                let bytes = self.state(serial, &name);
+                let write = Ask::Write { bytes, lock: Some(id.clone()) };
+                if self.executor.chance(100) {
+                    // A request that its client does not wait for: it hangs somewhere and goes on when it likes.
+                    let (world, name, unit) = (self.clone(), name.clone(), unit.clone());
+                    self.executor.spawn(Group::Outside, async move {
+                        world.insist(&name, &unit, write).await;
+                    });
+                } else {
+                    self.insist(&name, &unit, write).await;
+                }
+            }
+            if self.executor.chance(100) {
+                // It dies without giving the lock back.
+                return;
+            }
+            self.dawdle().await;
+            self.insist(&name, &unit, Ask::Unlock(id)).await;
+        }
+    }
+
+    /// Somebody who breaks locks.
+    async fn operator(self) {
+        for _ in 0..1 + self.executor.below(4) {
+            let wait = self.executor.below(400);
+            self.pause(Duration::from_secs(wait)).await;
+            let unit = self.any_unit();
+            self.ask("operator", &unit, Ask::ForceUnlock).await;
+        }
+    }
+
+    /// `-lock=false`.
+    async fn without_locks(self) {
+        for _ in 0..1 + self.executor.below(4) {
+            self.dawdle().await;
+            let unit = self.any_unit();
+            let bytes = self.state(self.executor.below(9), "lockless");
+            self.insist("lockless", &unit, Ask::Write { bytes, lock: None }).await;
+        }
+    }
+
+    /// Somebody who creates, deletes, brings back, restores and promotes.
+    async fn manager(self) {
+        for _ in 0..1 + self.executor.below(5) {
+            self.dawdle().await;
+            let unit = self.any_unit();
+            let ask = match self.executor.below(6) {
+                0 => Ask::Create,
+                1 | 2 => Ask::Delete,
+                3 => Ask::Undelete,
+                4 => match self.some_version(&unit) {
+                    Some(version) => Ask::Restore(version),
+                    None => Ask::Undelete,
+                },
+                _ => match self.some_rejected(&unit) {
+                    Some(id) => Ask::Promote(id),
+                    None => Ask::Create,
+                },
+            };
+            self.ask("manager", &unit, ask).await;
+        }
+    }
+
+    fn some_version(&self, unit: &UnitId) -> Option<VersionId> {
+        let prefix = format!("__opentaco_versions/{unit}/@/");
+        let keys = self.bucket.keys(&prefix);
+        let index = usize::try_from(self.executor.below(keys.len() as u64)).unwrap_or(0);
+        keys.get(index)?.strip_prefix(&prefix)?.parse().ok()
+    }
+
+    fn some_rejected(&self, unit: &UnitId) -> Option<String> {
+        let prefix = format!("__opentaco_rejected/{unit}/@/");
+        self.bucket.keys(&prefix).first()?.strip_prefix(&prefix).map(str::to_owned)
+    }
+
+    /// Somebody with `aws s3 cp`.
+    async fn person(self) {
+        for _ in 0..1 + self.executor.below(3) {
+            self.dawdle().await;
+            let unit = self.any_unit();
+            let old = self.some_version(&unit).filter(|_| self.executor.chance(300)).and_then(|version| {
+                self.bucket.person_gets(&format!("__opentaco_versions/{unit}/@/{version}"))
+            });
+            let (bytes, new) = match old {
+                Some(bytes) => (bytes, false),
+                None => (self.state(self.executor.below(9), "hand"), true),
+            };
+            hold(&self.by_hand).push((unit.clone(), bytes.clone(), new));
+            self.bucket.person_puts(&unit.state_key(), bytes);
+        }
+    }
+
+    /// Replicas die and start anew, or stand still for minutes.
+    async fn misfortune(self) {
+        for _ in 0..1 + self.executor.below(6) {
+            self.dawdle().await;
+            let count = hold(&self.replicas).len() as u64;
+            let index = usize::try_from(self.executor.below(count)).unwrap_or(0);
+            if self.executor.chance(600) {
+                self.restart(index);
+            } else {
+                let life = hold(&self.replicas)[index].life;
+                let seconds = self.executor.below(600);
+                self.executor.pause(Group::Replica(index, life), Duration::from_secs(seconds));
+            }
+        }
+    }
+}
+
+/// The serial in a state of ours.
+#[must_use]
+pub fn serial_of(bytes: &[u8]) -> u64 {
+    opentaco_domain::StateSummary::read(bytes).ok().and_then(|summary| summary.serial).unwrap_or(0)
+}
+
+/// What a door would do with a request.
+async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask) -> Told {
+    let caller = Caller::new(Principal::new(who));
+    let done = |result: Result<(), ControlError>| match result {
+        Ok(()) => Told::Done,
+        Err(error) => refused(error),
+    };
+    match ask {
+        Ask::Lock(id) => {
+            let info = LockInfo {
+                id,
+                operation: "OperationTypeApply".to_owned(),
+                info: String::new(),
+                who: who.to_owned(),
+                version: "1.11.4".to_owned(),
+                created: String::new(),
+                path: String::new(),
+            };
+            let request = LockRequest { info, sent: Bytes::from_static(b"{}"), door: Door::Terraform };
+            done(control.lock(&caller, unit, request).await.map(|_| ()))
+        }
+        Ask::Unlock(id) => done(control.unlock(&caller, unit, &id).await),
+        Ask::ForceUnlock => done(control.force_unlock(&caller, unit).await.map(|_| ())),
+        Ask::Read => match control.read_state(&caller, unit).await {
+            Ok(read) => match read.body.try_collect::<Vec<Bytes>>().await {
+                Ok(chunks) => Told::State(chunks.concat().into()),
+                Err(error) => refused(error),
+            },
+            Err(error) => refused(error),
+        },
+        Ask::Write { bytes, lock } => {
+            let holding = lock.map_or(Holding::Nothing, Holding::Lock);
+            let write = StateWrite::new(bytes, holding, Door::Terraform);
+            done(control.write_state(&caller, unit, write).await.map(|_| ()))
+        }
+        Ask::Create => done(control.create_unit(&caller, unit, CreateUnit::default()).await.map(|_| ())),
+        Ask::Delete => done(control.delete_unit(&caller, unit).await),
+        Ask::Undelete => done(control.undelete_unit(&caller, unit, Door::Management).await),
+        Ask::Restore(version) => {
+            let how = Reinstate::plainly(Door::Management);
+            done(control.restore(&caller, unit, &version, how).await.map(|_| ()))
+        }
+        Ask::Promote(id) => {
+            let how = Reinstate::plainly(Door::Management);
+            done(control.promote(&caller, unit, &id, how).await.map(|_| ()))
+        }
+    }
+}
+
+fn refused(error: ControlError) -> Told {
+    match error {
+        ControlError::NoState { .. } => Told::NoState,
+        ControlError::Locked { holder, .. } => Told::Locked(holder.info.id),
+        ControlError::LockOver { .. } => Told::LockOver,
+        ControlError::NotHolder { kept, .. }
+        | ControlError::Late { kept, .. }
+        | ControlError::DeletedMeanwhile { kept, .. } => Told::Refused(kept),
+        ControlError::Conflict { .. } | ControlError::OtherLineage { .. } => Told::Refused(None),
+        ControlError::Saved { .. } => Told::Saved,
+        ControlError::NotFound { .. } | ControlError::AlreadyExists { .. } | ControlError::Invalid { .. } => {
+            Told::NoSuchThing
+        }
+        ControlError::Unavailable { .. }
+        | ControlError::Corrupt { .. }
+        | ControlError::PolicyUnreadable { .. }
+        | ControlError::Forbidden { .. }
+        | ControlError::Unopened { .. } => Told::Unavailable,
+    }
+}
