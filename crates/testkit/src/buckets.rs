@@ -15,6 +15,7 @@ use opentaco_storage::memory::MemoryStore;
 use opentaco_storage::surroundings::{Entropy, TokioTasks};
 use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
 
+use crate::content_tags::ContentTags;
 use crate::faults::Faults;
 
 /// Numbers that are the same in every run, and never twice the same.
@@ -31,7 +32,7 @@ impl Entropy for Counting {
 /// One bucket in memory, with a clock that stands still.
 #[derive(Debug, Clone)]
 pub struct World {
-    store: MemoryStore,
+    store: Arc<dyn Store>,
     /// The clock of every replica.
     pub clock: Arc<StoppedClock>,
     entropy: Arc<Counting>,
@@ -46,12 +47,28 @@ impl Default for World {
 }
 
 impl World {
-    /// An empty bucket.
+    /// An empty bucket whose tags count: the same bytes put again have another tag.
     #[must_use]
     pub fn new() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// An empty bucket whose tags are digests of the content: the same bytes put again have the same tag, as in S3.
+    #[must_use]
+    pub fn with_content_tags() -> Self {
+        Self::over(Arc::new(ContentTags::over(Arc::new(MemoryStore::new()))))
+    }
+
+    /// One empty bucket of each kind.
+    #[must_use]
+    pub fn of_each_kind() -> [Self; 2] {
+        [Self::new(), Self::with_content_tags()]
+    }
+
+    fn over(store: Arc<dyn Store>) -> Self {
         let noon = "2026-11-22T12:00:00Z".parse::<Timestamp>().unwrap_or_default();
         Self {
-            store: MemoryStore::new(),
+            store,
             clock: Arc::new(StoppedClock::new(noon)),
             entropy: Arc::default(),
             retention: Retention::default(),
@@ -74,8 +91,7 @@ impl World {
     /// The same, with a way to the bucket that can be made to fail.
     #[must_use]
     pub fn failing_replica(&self) -> (Vault, Faults) {
-        let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let faults = Faults::over(store);
+        let faults = Faults::over(Arc::clone(&self.store));
         let store: Arc<dyn Store> = Arc::new(faults.clone());
         (Vault::new(Bucket::new(store, "", self.surroundings()), self.retention), faults)
     }
@@ -98,7 +114,6 @@ impl World {
 
     /// Every key of the bucket, in order.
     pub async fn keys(&self) -> Vec<String> {
-        use object_store::ObjectStore as _;
         let mut keys: Vec<String> = self
             .store
             .list(None)

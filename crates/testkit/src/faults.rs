@@ -43,6 +43,7 @@ pub enum Does {
 pub struct On {
     does: Does,
     key_part: String,
+    at_end: bool,
     pass: usize,
     always: bool,
 }
@@ -51,7 +52,14 @@ impl On {
     /// The next request that does this to a key that contains `key_part`.
     #[must_use]
     pub fn next(does: Does, key_part: &str) -> Self {
-        Self { does, key_part: key_part.to_owned(), pass: 0, always: false }
+        Self { does, key_part: key_part.to_owned(), at_end: false, pass: 0, always: false }
+    }
+
+    /// Only keys that end so: a state copy, and not the lock copy beside it.
+    #[must_use]
+    pub fn ending(mut self) -> Self {
+        self.at_end = true;
+        self
     }
 
     /// Not the next but the one after so many others.
@@ -74,7 +82,7 @@ impl On {
             Does::Read => matches!(does, Does::Get | Does::List),
             mine => mine == does,
         };
-        fits && key.contains(&self.key_part)
+        fits && if self.at_end { key.ends_with(&self.key_part) } else { key.contains(&self.key_part) }
     }
 }
 
