@@ -33,12 +33,19 @@ impl ContentTags {
     /// Wraps an empty store, which nobody else may write.
     #[must_use]
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, tags: Arc::default() }
+        Self {
+            store,
+            tags: Arc::default(),
+        }
     }
 }
 
 fn tagged(tags: &HashMap<Path, String>, meta: ObjectMeta) -> ObjectMeta {
-    ObjectMeta { e_tag: tags.get(&meta.location).cloned(), version: None, ..meta }
+    ObjectMeta {
+        e_tag: tags.get(&meta.location).cloned(),
+        version: None,
+        ..meta
+    }
 }
 
 impl fmt::Debug for ContentTags {
@@ -60,14 +67,23 @@ impl ObjectStore for ContentTags {
         let mut tags = self.tags.lock().await;
         let mode = match &options.mode {
             PutMode::Update(wanted) if wanted.e_tag.as_ref() != tags.get(location) => {
-                return Err(Error::Precondition { path: location.to_string(), source: "other content".into() });
+                return Err(Error::Precondition {
+                    path: location.to_string(),
+                    source: "other content".into(),
+                });
             }
             PutMode::Update(_) => PutMode::Overwrite,
             mode => mode.clone(),
         };
-        self.store.put_opts(location, payload, PutOptions { mode, ..options }).await?;
+        self.store
+            .put_opts(location, payload, PutOptions { mode, ..options })
+            .await?;
         tags.insert(location.clone(), tag.clone());
-        Ok(PutResult { e_tag: Some(tag), version: None, extensions: Default::default() })
+        Ok(PutResult {
+            e_tag: Some(tag),
+            version: None,
+            extensions: Default::default(),
+        })
     }
 
     async fn put_multipart_opts(
@@ -81,7 +97,10 @@ impl ObjectStore for ContentTags {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let tags = self.tags.lock().await;
         let got = self.store.get_opts(location, options).await?;
-        Ok(GetResult { meta: tagged(&tags, got.meta.clone()), ..got })
+        Ok(GetResult {
+            meta: tagged(&tags, got.meta.clone()),
+            ..got
+        })
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -113,7 +132,11 @@ impl ObjectStore for ContentTags {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let tags = self.tags.lock().await;
         let mut listed = self.store.list_with_delimiter(prefix).await?;
-        listed.objects = listed.objects.into_iter().map(|meta| tagged(&tags, meta)).collect();
+        listed.objects = listed
+            .objects
+            .into_iter()
+            .map(|meta| tagged(&tags, meta))
+            .collect();
         Ok(listed)
     }
 
@@ -135,7 +158,12 @@ impl PaginatedListStore for ContentTags {
     ) -> Result<PaginatedListResult> {
         let tags = self.tags.lock().await;
         let mut listed = self.store.list_paginated(prefix, options).await?;
-        listed.result.objects = listed.result.objects.into_iter().map(|meta| tagged(&tags, meta)).collect();
+        listed.result.objects = listed
+            .result
+            .objects
+            .into_iter()
+            .map(|meta| tagged(&tags, meta))
+            .collect();
         Ok(listed)
     }
 }

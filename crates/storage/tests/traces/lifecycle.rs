@@ -1,0 +1,280 @@
+//! Units that are older than us, that are deleted, and that live again.
+
+use std::collections::BTreeMap;
+use std::slice::from_ref;
+
+use opentaco_storage::StorageError;
+use opentaco_storage::Vault;
+use opentaco_storage::commit::Committing;
+use opentaco_storage::head::Origin;
+use opentaco_storage::lifecycle::{Creating, Deleting, Undeleting};
+use opentaco_storage::locks::Locked;
+use opentaco_testkit::buckets::World;
+use opentaco_testkit::faults::{Does, Fate, Gate, Late};
+use tokio::task::JoinHandle;
+
+use super::{
+    COPY, copy_get, copy_put, count, head, head_put, history, holder, recorded, stands, version_key,
+};
+use crate::common::{
+    alice, dies, done, lock, locked, meanwhile, read, state, unit, unlocked, uuid, write, write_unlocked,
+};
+
+async fn create(replica: &Vault) -> Result<Creating, StorageError> {
+    replica.create(&unit(), BTreeMap::new(), String::new()).await
+}
+
+fn deleting(replica: &Vault) -> JoinHandle<Result<Deleting, StorageError>> {
+    meanwhile(replica, |replica| async move {
+        replica.delete(&unit(), &alice()).await
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_10_the_first_head_of_an_old_bucket_is_made_from_its_state() {
+    for world in World::of_each_kind() {
+        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let (x, old, v2) = (uuid(1), state(7, "older than us"), state(8, "b"));
+        world.person_puts(COPY, old.clone()).await;
+        assert_eq!(read(&r1).await.unwrap(), Some(old.clone()));
+        assert!(world.head(&unit()).await.is_none(), "reading makes no head");
+
+        f0.say(copy_get().always(), Fate::InternalError);
+        assert!(lock(&r0, &x).await.is_err());
+        assert!(create(&r0).await.is_err());
+        assert!(write_unlocked(&r0, v2.clone()).await.is_err());
+        assert!(
+            count(&f0, Does::Get, COPY) >= 3,
+            "each of them wanted to know the state"
+        );
+        assert!(world.head(&unit()).await.is_none(), "no head without the state");
+        f0.heal();
+
+        locked(&r0, &x).await;
+        for replica in [&r0, &r1] {
+            assert_eq!(read(replica).await.unwrap(), Some(old.clone()));
+        }
+        assert_eq!(head(&world).await.current.unwrap().origin, Origin::Adopted);
+        let answer = create(&r1).await.unwrap();
+        assert!(matches!(answer, Creating::Exists(_)), "{answer:?}");
+        stands(&world, &old).await;
+        done(write(&r1, &x, v2.clone()).await);
+        assert_eq!(history(&world).await, [v2, old]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_10_of_two_first_touches_one_makes_the_head_and_both_are_decided_on_it() {
+    for world in World::of_each_kind() {
+        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let (x, old, v2) = (uuid(1), state(7, "older than us"), state(8, "b"));
+        world.person_puts(COPY, old.clone()).await;
+
+        let gate = Gate::new();
+        f0.say(head_put(), Fate::HeldBefore(gate.clone()));
+        let slow = meanwhile(&r0, |r0| async move { lock(&r0, &uuid(2)).await });
+        gate.reached().await;
+        locked(&r1, &x).await;
+        done(write(&r1, &x, v2.clone()).await);
+        gate.open();
+
+        let answer = slow.await.unwrap().unwrap();
+        assert!(
+            matches!(&answer, Locked::Held(lock) if lock.info.id == x),
+            "{answer:?}"
+        );
+        r0.settle_down().await;
+        stands(&world, &v2).await;
+        assert_eq!(history(&world).await, [v2, old]);
+        assert_eq!(
+            super::version_objects(&world).await.len(),
+            2,
+            "the adoption that lost is cleared away"
+        );
+        assert!(f0.all_used());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_13_a_unit_that_is_created_again_keeps_its_history() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        let (x, a, b) = (uuid(1), state(1, "a"), state(2, "b"));
+        locked(&r0, &x).await;
+        let version = done(write(&r0, &x, a.clone()).await).version;
+        unlocked(&r0, &x).await;
+        r0.delete(&unit(), &alice()).await.unwrap();
+        let answer = create(&r1).await.unwrap();
+        assert!(matches!(answer, Creating::Created(_)), "{answer:?}");
+
+        assert_eq!(history(&world).await, from_ref(&a));
+        assert!(head(&world).await.current.is_none());
+        assert_eq!(
+            done(write(&r0, &x, a.clone()).await).version,
+            version,
+            "its retry is what was committed"
+        );
+        assert_eq!(read(&r0).await.unwrap(), None);
+        assert!(r1.read_version(&unit(), &version).await.unwrap().is_some());
+
+        done(write_unlocked(&r0, b.clone()).await);
+        stands(&world, &b).await;
+        assert_eq!(history(&world).await, [b, a]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_14_neither_a_late_emptying_nor_a_late_first_copy_reaches_the_unit_created_since() {
+    for world in World::of_each_kind() {
+        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let (v1, v2) = (state(1, "a"), state(2, "b"));
+        let (first_copy, emptying) = (Late::new(), Late::new());
+        f0.say(copy_put(), Fate::LandsLater(first_copy.clone()));
+        done(write_unlocked(&r0, v1.clone()).await);
+        r0.settle_down().await;
+        stands(&world, &v1).await;
+
+        f0.say(copy_put(), Fate::LandsLater(emptying.clone()));
+        r0.delete(&unit(), &alice()).await.unwrap();
+        r0.settle_down().await;
+        assert!(
+            first_copy.land().await.is_err(),
+            "there is a copy, though an empty one"
+        );
+        assert_eq!(world.copy(&unit()).await.map(|bytes| bytes.len()), Some(0));
+
+        create(&r1).await.unwrap();
+        done(write_unlocked(&r1, v2.clone()).await);
+        assert!(emptying.land().await.is_err(), "another state is there by now");
+        stands(&world, &v2).await;
+        assert_eq!(read(&r0).await.unwrap(), Some(v2.clone()));
+        assert_eq!(history(&world).await, [v2, v1]);
+        assert_eq!(count(&f0, Does::Delete, COPY), 0);
+        assert!(f0.all_used());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_30_a_deleted_state_that_was_left_in_the_copy_is_not_adopted() {
+    // What the copy holds was recorded before the delete, or it was not. Then somebody reads the tombstone; or creates
+    // the unit again; or dies while creating it.
+    for recorded_before in [false, true] {
+        for then in ["read", "create", "die"] {
+            for world in World::of_each_kind() {
+                let ((r0, f0), (r1, f1), r2) =
+                    (world.failing_replica(), world.failing_replica(), world.replica());
+                let v1 = state(1, "a");
+                locked(&r2, &uuid(1)).await;
+                let version = done(write(&r2, &uuid(1), v1.clone()).await).version;
+                match recorded_before {
+                    true => unlocked(&r2, &uuid(1)).await,
+                    false => assert!(r0.force_unlock(&unit()).await.unwrap().is_some()),
+                }
+                assert_eq!(recorded(&world).await == Some(version), recorded_before);
+
+                let gate = Gate::new();
+                f0.say(copy_put(), Fate::HeldBefore(gate.clone()));
+                let crashing = deleting(&r0);
+                gate.reached().await;
+                dies(crashing).await;
+                assert!(head(&world).await.deleted.is_some());
+                assert_eq!(
+                    world.copy(&unit()).await,
+                    Some(v1.clone()),
+                    "it died before the emptying"
+                );
+                match then {
+                    "create" => drop(create(&r1).await.unwrap()),
+                    "die" => {
+                        f1.say(copy_put().always(), Fate::Denied);
+                        assert!(create(&r1).await.is_err());
+                        assert_eq!(world.copy(&unit()).await, Some(v1.clone()));
+                    }
+                    _ => {}
+                }
+
+                for _ in 0..2 {
+                    assert_eq!(read(&r2).await.unwrap(), None, "{then}");
+                    r2.settle_down().await;
+                }
+                let head = head(&world).await;
+                assert!(head.current.is_none(), "{then}");
+                assert_eq!(head.deleted.is_some(), then == "read");
+                assert_eq!(
+                    world.copy(&unit()).await.map(|bytes| bytes.len()),
+                    Some(0),
+                    "{then}"
+                );
+                assert_eq!(history(&world).await, [v1]);
+                assert!(f0.all_used());
+            }
+        }
+    }
+}
+
+/// A unit whose delete died with the emptying of the copy under way, and which was brought back since.
+async fn undeleted_with_a_late_emptying(world: &World) -> Late {
+    let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+    let v1 = state(1, "a");
+    done(write_unlocked(&r0, v1.clone()).await);
+    r0.settle_down().await;
+    let late = Late::new();
+    f0.say(copy_put(), Fate::LandsLater(late.clone()));
+    let crashing = deleting(&r0);
+    while late.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    dies(crashing).await;
+    assert!(head(world).await.deleted.is_some());
+    assert_eq!(
+        world.copy(&unit()).await,
+        Some(v1.clone()),
+        "the very bytes still stand"
+    );
+
+    let answer = r1
+        .undelete(&unit(), &alice(), "management")
+        .await
+        .expect("the bucket answers");
+    assert!(
+        matches!(answer, Undeleting::Committed(Committing::Done(_))),
+        "{answer:?}"
+    );
+    r1.settle_down().await;
+    stands(world, &v1).await;
+    late
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_35_a_late_emptying_does_not_reach_a_unit_that_was_brought_back() {
+    let world = World::new();
+    let late = undeleted_with_a_late_emptying(&world).await;
+    assert!(late.land().await.is_err(), "the copy was put again");
+    let v1 = state(1, "a");
+    stands(&world, &v1).await;
+    assert_eq!(read(&world.replica()).await.unwrap(), Some(v1.clone()));
+    let versions: Vec<_> = head(&world)
+        .await
+        .known()
+        .map(|committed| version_key(&committed.version))
+        .collect();
+    assert_eq!(versions.len(), 2);
+    assert_ne!(versions[0], versions[1], "it is a version of its own");
+    assert_eq!(history(&world).await, [v1.clone(), v1]);
+    assert_eq!(holder(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_35_where_a_late_emptying_finds_the_same_bytes_the_next_read_mends_it() {
+    // Where a tag is a digest of the content, putting the copy again does not change it.
+    let world = World::with_content_tags();
+    let late = undeleted_with_a_late_emptying(&world).await;
+    assert!(late.land().await.is_ok(), "its condition is true again");
+    assert_eq!(world.copy(&unit()).await.map(|bytes| bytes.len()), Some(0));
+
+    let (v1, reader) = (state(1, "a"), world.replica());
+    assert_eq!(read(&reader).await.unwrap(), Some(v1.clone()));
+    reader.settle_down().await;
+    stands(&world, &v1).await;
+    assert_eq!(history(&world).await, [v1.clone(), v1]);
+}
