@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -20,6 +21,9 @@ use object_store::{
 };
 use opentaco_storage::Store;
 use tokio::sync::Notify;
+
+/// How long a gate waits for its first request: longer than any request and its repeats may take.
+const REACHED_WITHIN: Duration = Duration::from_secs(600);
 
 /// What a request does, as a bucket sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +120,7 @@ pub enum Fate {
     /// Its sender is told nothing in time; it lands when the test says so.
     LandsLater(Late),
     /// It takes so long, and then it is done.
-    Slow(std::time::Duration),
+    Slow(Duration),
 }
 
 impl fmt::Debug for Fate {
@@ -158,8 +162,12 @@ impl Gate {
     }
 
     /// Returns when a request stands at the gate.
+    ///
+    /// # Panics
+    /// If none comes within ten minutes of the runtime's time: then the test does not test what it says.
     pub async fn reached(&self) {
-        self.until(|(waiting, _)| waiting > 0).await;
+        let reached = tokio::time::timeout(REACHED_WITHIN, self.until(|(waiting, _)| waiting > 0)).await;
+        reached.expect("a request comes to the gate");
     }
 
     /// Lets everything pass from now on.
