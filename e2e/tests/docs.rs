@@ -20,15 +20,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use equipment::S3;
 use opentaco_server::config::{self, Asked, FLAGS, Flag};
+use opentaco_storage::open::StoreConfig;
+use opentaco_testkit::s3_server::S3Server;
+use opentaco_testkit::tools;
 
 /// Every page, and how many of its blocks are not run.
 const PAGES: &[(&str, usize)] = &[
@@ -88,7 +89,7 @@ fn pages_that_no_other_test_runs_have_nothing_to_run() {
 
 #[test]
 fn every_page_is_known_here_and_stands_in_the_navigation_once() {
-    let mut on_disk: BTreeSet<String> = fs::read_dir(root().join("docs"))
+    let mut on_disk: BTreeSet<String> = fs::read_dir(tools::repository().join("docs"))
         .unwrap()
         .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
         .filter(|name| name.ends_with(".mdx"))
@@ -140,7 +141,7 @@ fn every_link_leads_somewhere() {
                 None => path.to_owned(),
             };
             assert!(
-                root().join(&file).is_file(),
+                tools::repository().join(&file).is_file(),
                 "{page} links to {target}, and there is no {file}"
             );
             assert!(
@@ -157,7 +158,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_file_and_function_that_a_page_names_is_there() {
     let mut sources = String::new();
-    gather(&root().join("crates"), &mut sources);
+    gather(&tools::repository().join("crates"), &mut sources);
     let mut files = 0;
     let mut functions = 0;
     for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
@@ -167,7 +168,7 @@ fn every_file_and_function_that_a_page_names_is_there() {
                 .any(|start| code.starts_with(start))
             {
                 assert!(
-                    root().join(&code).exists(),
+                    tools::repository().join(&code).exists(),
                     "{page} names {code}, and it is not there"
                 );
                 files += 1;
@@ -198,7 +199,7 @@ fn the_reference_is_made_from_what_the_service_knows() {
     let page = read("docs/reference.mdx");
     let fresh = with_generated(&page, &generated_reference());
     if std::env::var_os(UPDATE).is_some() {
-        fs::write(root().join("docs/reference.mdx"), &fresh).unwrap();
+        fs::write(tools::repository().join("docs/reference.mdx"), &fresh).unwrap();
         return;
     }
     assert!(
@@ -211,7 +212,7 @@ fn the_reference_is_made_from_what_the_service_knows() {
 fn the_reference_names_every_refusal_of_the_service_and_no_other() {
     let mut said = BTreeSet::new();
     let mut sources = String::new();
-    gather(&root().join("crates/server/src"), &mut sources);
+    gather(&tools::repository().join("crates/server/src"), &mut sources);
     for rest in sources.split("StatusCode::").skip(1) {
         let Some((status, rest)) = rest.split_once(',') else {
             continue;
@@ -335,13 +336,16 @@ struct Session {
     backstage: tempfile::TempDir,
     ports: Vec<(&'static str, String)>,
     services: Vec<Service>,
-    s3: Option<S3>,
+    s3: Option<S3Server>,
     printed: String,
 }
 
 impl Session {
     fn run(page: &'static str) {
-        let ports = PORTS.iter().map(|port| (*port, free_port())).collect();
+        let ports = PORTS
+            .iter()
+            .map(|port| (*port, tools::free_port().to_string()))
+            .collect();
         let mut session = Self {
             page,
             directory: tempfile::tempdir().unwrap(),
@@ -351,13 +355,7 @@ impl Session {
             s3: None,
             printed: String::new(),
         };
-        if read(page).contains("\naws s3 ") {
-            session.s3 = S3::start(&session.backstage.path().join("s3"));
-            if session.s3.is_none() {
-                println!("SKIPPED: {page} was not run: there is no versitygw; ./test installs it");
-                return;
-            }
-        }
+        session.s3 = read(page).contains("\naws s3 ").then(S3Server::start);
         session.equip();
         let blocks = blocks(page);
         let ran = blocks
@@ -387,8 +385,8 @@ impl Session {
         let bin = self.backstage.path().join("bin");
         fs::create_dir(&bin).unwrap();
         for (name, program) in [
-            ("opentacosvc", equipment::service()),
-            ("terraform", equipment::client()),
+            ("opentacosvc", tools::built("opentacosvc")),
+            ("terraform", tools::client()),
         ] {
             std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
         }
@@ -406,8 +404,8 @@ impl Session {
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ];
         if let Some(s3) = &self.s3 {
-            settings.extend(s3.settings());
-            std::os::unix::fs::symlink(equipment::aws(), bin.join("aws")).unwrap();
+            settings.extend(credentials(s3));
+            std::os::unix::fs::symlink(aws(), bin.join("aws")).unwrap();
         }
         for (name, value) in settings {
             writeln!(prologue, "export {name}='{value}'").unwrap();
@@ -486,6 +484,42 @@ impl Session {
             .iter()
             .fold(text.to_owned(), |text, (port, free)| text.replace(port, free))
     }
+}
+
+/// What a reader has exported who may use this server.
+fn credentials(s3: &S3Server) -> [(&'static str, String); 4] {
+    let StoreConfig::S3(config) = s3.config("any") else {
+        unreachable!("it is an S3 server")
+    };
+    let key = config.credentials.expect("it asks for credentials");
+    [
+        ("AWS_ENDPOINT_URL_S3", s3.endpoint()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.expose().to_owned()),
+        ("AWS_REGION", config.region.expect("it is somewhere")),
+    ]
+}
+
+/// The AWS CLI: the one on PATH, else one from PyPI.
+fn aws() -> PathBuf {
+    static AWS: OnceLock<PathBuf> = OnceLock::new();
+    let found = AWS.get_or_init(|| {
+        tools::on_path("aws").unwrap_or_else(|| {
+            let home = tools::repository().join(".tools/aws");
+            let aws = home.join("bin/aws");
+            if !aws.is_file() {
+                must(Command::new("python3").args(["-m", "venv"]).arg(&home));
+                must(Command::new(home.join("bin/pip")).args(["install", "--quiet", "awscli==1.45.11"]));
+            }
+            aws
+        })
+    });
+    found.clone()
+}
+
+fn must(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?} ended with {status}");
 }
 
 /// A service that a page starts.
@@ -572,17 +606,8 @@ fn shows(printed: &str, shown: &str) -> bool {
     })
 }
 
-fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
 fn read(page: &str) -> String {
-    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+    fs::read_to_string(tools::repository().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
 /// A page without its blocks.
@@ -748,113 +773,4 @@ fn code_of(status: &str) -> Option<u16> {
         "SERVICE_UNAVAILABLE" => 503,
         _ => return None,
     })
-}
-
-/// What a reader brings: programs, and a bucket in the cloud.
-mod equipment {
-    use super::*;
-
-    /// The service as it was built last.
-    pub(super) fn service() -> PathBuf {
-        let test = std::env::current_exe().unwrap();
-        let built = test
-            .parent()
-            .and_then(Path::parent)
-            .map(|profile| profile.join("opentacosvc"));
-        built
-            .filter(|service| service.is_file())
-            .expect("opentacosvc is not built: cargo build --workspace --bins")
-    }
-
-    /// The client that `./test` has found, else the one a reader would find.
-    pub(super) fn client() -> PathBuf {
-        let found = std::env::var_os("OPENTACO_TEST_CLIENT").map(PathBuf::from);
-        let found = found.or_else(|| on_path("terraform")).or_else(|| on_path("tofu"));
-        found.expect("there is no terraform or tofu on PATH; ./test gets one")
-    }
-
-    /// The AWS CLI, from PyPI if there is none.
-    pub(super) fn aws() -> PathBuf {
-        static AWS: OnceLock<PathBuf> = OnceLock::new();
-        AWS.get_or_init(|| {
-            on_path("aws").unwrap_or_else(|| {
-                let home = tools().join("awscli");
-                let aws = home.join("bin/aws");
-                if !aws.is_file() {
-                    must(Command::new("python3").args(["-m", "venv"]).arg(&home));
-                    must(Command::new(home.join("bin/pip")).args(["install", "--quiet", "awscli==1.45.11"]));
-                }
-                aws
-            })
-        })
-        .clone()
-    }
-
-    /// An S3 server on loopback, with nothing in it.
-    pub(super) struct S3 {
-        process: Child,
-        port: String,
-    }
-
-    impl S3 {
-        /// Starts one that keeps its files in `directory`; none where `./test` could not install it.
-        pub(super) fn start(directory: &Path) -> Option<Self> {
-            let program = on_path("versitygw")
-                .or_else(|| Some(tools().join("bin/versitygw")))
-                .filter(|program| program.is_file())?;
-            fs::create_dir(directory).unwrap();
-            let port = free_port();
-            let process = Command::new(program)
-                .args(["--access", "reader", "--secret", "of-these-pages"])
-                .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
-                .arg(directory)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut s3 = Self { process, port };
-            while TcpStream::connect(format!("127.0.0.1:{}", s3.port)).is_err() {
-                assert!(
-                    matches!(s3.process.try_wait(), Ok(None)),
-                    "versitygw did not start"
-                );
-                std::thread::yield_now();
-            }
-            Some(s3)
-        }
-
-        /// What a reader of it has exported.
-        pub(super) fn settings(&self) -> [(&'static str, String); 4] {
-            [
-                ("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", self.port)),
-                ("AWS_ACCESS_KEY_ID", "reader".to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", "of-these-pages".to_owned()),
-                ("AWS_REGION", "us-east-1".to_owned()),
-            ]
-        }
-    }
-
-    impl Drop for S3 {
-        fn drop(&mut self) {
-            let _ = self.process.kill();
-            let _ = self.process.wait();
-        }
-    }
-
-    fn tools() -> PathBuf {
-        std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| root().join(".tools"), PathBuf::from)
-    }
-
-    fn on_path(program: &str) -> Option<PathBuf> {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path)
-            .map(|directory| directory.join(program))
-            .find(|file| file.is_file())
-    }
-
-    fn must(command: &mut Command) {
-        let status = command.status().unwrap();
-        assert!(status.success(), "{command:?} ended with {status}");
-    }
 }
