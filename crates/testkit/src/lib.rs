@@ -1,5 +1,11 @@
 //! What the tests of OpenTaco share. Only tests see this crate; it sees everything.
 
 pub mod buckets;
+pub mod client;
 pub mod content_tags;
 pub mod faults;
+pub mod process;
+pub mod proxy;
+pub mod s3_server;
+pub mod service;
+pub mod tools;

@@ -1,0 +1,105 @@
+//! The built service as a process: started, killed, started again on the same data and port.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Process;
+use crate::tools;
+
+/// The root token of every service in tests.
+pub const ROOT_TOKEN: &str = "test-root-token-0123456789abcdef0123456789";
+
+/// `opentacosvc`, running.
+#[derive(Debug)]
+pub struct Service {
+    process: Process,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    home: PathBuf,
+    port: u16,
+}
+
+impl Service {
+    /// Serves on local disk below `home`.
+    #[must_use]
+    pub fn on_disk(home: &Path) -> Self {
+        Self::start(home, &["-storage", "local"], &[])
+    }
+
+    /// Serves with these flags and variables; its own files rest in `home`.
+    #[must_use]
+    pub fn start(home: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (process, port) = launch(home, &flags, &environment, 0);
+        Self { process, flags, environment, home: home.to_owned(), port }
+    }
+
+    /// `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address of a unit, for a backend block.
+    #[must_use]
+    pub fn backend(&self, unit: &str) -> String {
+        format!("{}/v1/backend/{unit}", self.url())
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.printed()
+    }
+
+    /// The process, for signals.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same data and port.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        let (process, _) = launch(&self.home, &self.flags, &self.environment, self.port);
+        self.process = process;
+    }
+}
+
+fn launch(home: &Path, flags: &[String], environment: &[(String, String)], port: u16) -> (Process, u16) {
+    std::fs::create_dir_all(home).expect("a home can be made");
+    let port_file = home.join("port");
+    let _ = std::fs::remove_file(&port_file);
+    let mut command = Command::new(tools::built("opentacosvc"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("OPENTACO_") || name.starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(flags)
+        .args(["-port", &port.to_string(), "-port-file"])
+        .arg(&port_file)
+        .arg("-data-dir")
+        .arg(home.join("data"))
+        .env("OPENTACO_ROOT_TOKEN", ROOT_TOKEN)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut process = Process::start(command, &home.join("log"));
+    let bound = process.until("an open port", || std::fs::read_to_string(&port_file).ok().filter(|text| text.ends_with('\n')));
+    let port = bound.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("host:port is written there");
+    (process, port)
+}

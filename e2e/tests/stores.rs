@@ -1,0 +1,121 @@
+//! The contract of every store, over real servers, with two clients that race; and what the doctor says of them.
+
+use std::process::Command;
+
+use opentaco_storage::contract;
+use opentaco_storage::open::{AzureConfig, AzureCredentials, Secret, StoreConfig, open};
+use opentaco_testkit::process::Process;
+use opentaco_testkit::tools;
+
+use crate::replicas::server;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_s3_server_keeps_the_contract() {
+    server().bucket("contract");
+    let config = server().config("contract");
+    let (a, b) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    contract::run(a.store, b.store, "contract").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azures_emulator_keeps_the_contract() {
+    let home = tempfile::tempdir().unwrap();
+    let port = tools::free_port();
+    let mut command = Command::new(tools::installed("azurite-blob"));
+    command
+        .args(["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--blobHost", "127.0.0.1"])
+        .args(["--blobPort", &port.to_string(), "-l"])
+        .arg(home.path());
+    let mut azurite = Process::start(command, &home.path().join("log"));
+    azurite.until_listening(port);
+    make_container(port, "states").await;
+    // The account and the key that every azurite has; they are no secret.
+    let config = StoreConfig::Azure(AzureConfig {
+        account: ACCOUNT.to_owned(),
+        container: "states".to_owned(),
+        endpoint: Some(format!("http://127.0.0.1:{port}/{ACCOUNT}")),
+        credentials: AzureCredentials::AccessKey(Secret::new(KEY)),
+        ..AzureConfig::default()
+    });
+    let (a, b) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    contract::run(a.store, b.store, "contract").await;
+}
+
+const ACCOUNT: &str = "devstoreaccount1";
+const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// Makes a container, which our code never does: signed as Azure's shared key wants it.
+async fn make_container(port: u16, name: &str) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let date = "Sun, 22 Nov 2026 12:00:00 GMT";
+    let version = "2021-12-02";
+    let canonical = format!(
+        "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{version}\n/{ACCOUNT}/{ACCOUNT}/{name}\nrestype:container"
+    );
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &STANDARD.decode(KEY).unwrap());
+    let signature = STANDARD.encode(aws_lc_rs::hmac::sign(&key, canonical.as_bytes()));
+    let answer = reqwest::Client::new()
+        .put(format!("http://127.0.0.1:{port}/{ACCOUNT}/{name}?restype=container"))
+        .header("x-ms-date", date)
+        .header("x-ms-version", version)
+        .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
+        .header("content-length", "0")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 201, "{}", answer.text().await.unwrap());
+}
+
+#[test]
+fn the_doctor_finds_an_honest_store_safe() {
+    server().bucket("doctor");
+    let output = doctor(&server().endpoint(), "doctor", "tester", "testersecret");
+    assert_eq!(output.0, Some(0), "{}", output.1);
+    assert!(output.1.contains("lets one of several racing updates win"), "{}", output.1);
+}
+
+#[test]
+fn the_doctor_finds_a_store_that_ignores_conditions_and_the_service_does_not_start_on_it() {
+    let home = tempfile::tempdir().unwrap();
+    let port = tools::free_port();
+    let mut command = Command::new(tools::installed("s3rver"));
+    command
+        .args(["--directory", home.path().to_str().unwrap(), "--address", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--configure-bucket", "states"]);
+    let mut liar = Process::start(command, &home.path().join("log"));
+    liar.until_listening(port);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let (code, printed) = doctor(&endpoint, "states", "S3RVER", "S3RVER");
+    assert_eq!(code, Some(3), "{printed}");
+    let output = service(&endpoint, "states", "S3RVER", "S3RVER").args(["-port", "0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("does not keep its word") && said.contains("single-replica"), "{said}");
+}
+
+#[test]
+fn the_doctor_says_when_a_store_cannot_be_asked() {
+    let endpoint = format!("http://127.0.0.1:{}", tools::free_port());
+    let (code, printed) = doctor(&endpoint, "states", "a", "b");
+    assert_eq!(code, Some(4), "{printed}");
+}
+
+fn doctor(endpoint: &str, bucket: &str, access: &str, secret: &str) -> (Option<i32>, String) {
+    let output = service(endpoint, bucket, access, secret).arg("doctor").output().unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), printed)
+}
+
+fn service(endpoint: &str, bucket: &str, access: &str, secret: &str) -> Command {
+    let mut command = Command::new(tools::built("opentacosvc"));
+    command
+        .env("OPENTACO_S3_BUCKET", bucket)
+        .env("OPENTACO_S3_ENDPOINT", endpoint)
+        .env("OPENTACO_S3_REGION", "us-east-1")
+        .env("OPENTACO_ROOT_TOKEN", opentaco_testkit::service::ROOT_TOKEN)
+        .env("AWS_ACCESS_KEY_ID", access)
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
