@@ -480,10 +480,13 @@ impl Bucket {
         self.list(Kind::Units, Listing { prefix: &nothing, ..Listing::default() }).await.map(|_| ())
     }
 
-    /// Waits before the next try: a tenth of a second after the first, four times as long after each further one.
+    /// Waits before the next try: about a tenth of a second after the first, up to four times as long after each
+    /// further one. By chance longer or shorter, so that two who collide do not collide again.
     pub(crate) async fn pause(&self, tries: usize) {
         let exponent = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(3);
-        self.surroundings.tasks.sleep(PAUSE * 4u32.pow(exponent)).await;
+        let longest = PAUSE * 4u32.pow(exponent);
+        let share = u32::try_from(self.surroundings.entropy.draw() % 1000).unwrap_or_default();
+        self.surroundings.tasks.sleep(longest / 2 + longest * share / 2000).await;
     }
 
     fn path(doing: &'static str, key: &str) -> Result<object_store::path::Path, StorageError> {

@@ -15,8 +15,8 @@ use crate::StorageError;
 
 /// How often a write without a lock tries to get its turn among others.
 const TURNS_MAX: usize = 100;
-/// How often the copy is mended before the answer is "safe, but not copied yet".
-pub(crate) const COPY_ROUNDS: usize = 8;
+/// How often the copy is mended before the answer is "safe, but not copied yet". Rounds are lost to other writers only.
+pub(crate) const COPY_ROUNDS: usize = 32;
 
 /// What is to be committed.
 #[derive(Debug, Clone)]
@@ -96,6 +96,7 @@ impl Refusal {
 }
 
 /// What one look at the head says about a commit.
+#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
 enum Verdict {
     Go(Session),
     Already(Committed),
@@ -253,6 +254,10 @@ impl Vault {
 
     /// Settles until the copy holds what is current.
     pub(crate) async fn mend(&self, unit: &UnitId, insist: Insist) -> Result<(), StorageError> {
+        // One at a time on this replica, and in one queue with writers that lost a race: else fifty of them would move
+        // the head faster than anybody can copy it.
+        let turn = self.turn(unit);
+        let _my_turn = turn.lock().await;
         match self.settle(unit, COPY_ROUNDS, insist).await? {
             Settled::Done(_) => Ok(()),
             Settled::Unsettled { failure: Some(failure), .. } => Err(failure),

@@ -23,6 +23,7 @@ pub enum Creating {
 }
 
 /// How a request to delete a unit was decided.
+#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
 #[derive(Debug)]
 pub enum Deleting {
     /// It is gone.
@@ -51,6 +52,7 @@ pub enum Undeleting {
 }
 
 /// What a unit without a head looks like.
+#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
 #[derive(Debug)]
 pub enum Described {
     /// A unit with a head.

@@ -32,6 +32,7 @@ impl std::fmt::Debug for Reading {
 }
 
 /// What the copy turned out to be, beside a head.
+#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
 enum Look {
     /// The current version; here it is.
     Current(Reading),

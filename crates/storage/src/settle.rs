@@ -12,6 +12,9 @@ use crate::heads::{Known, Sight, Swap};
 use crate::vault::Vault;
 use crate::StorageError;
 
+/// How often a write without a usable answer is followed by another round.
+const WRITE_FAILURES_MAX: usize = 2;
+
 /// How settling ended.
 #[derive(Debug)]
 pub enum Settled {
@@ -64,6 +67,7 @@ impl Vault {
     /// If the copy or the head cannot be read; nothing is lost then, and the next one goes on.
     pub async fn settle(&self, unit: &UnitId, rounds: usize, insist: Insist) -> Result<Settled, StorageError> {
         let mut last = None;
+        let mut failures = 0;
         for round in 0..rounds {
             if round > 0 {
                 self.bucket().pause(round.min(2)).await;
@@ -74,7 +78,10 @@ impl Vault {
             let failure = match self.act_on(unit, &scene, judgement).await {
                 Ok(Some(known)) => return Ok(Settled::Done(known)),
                 Ok(None) => None,
-                Err(error) if error.in_doubt() => Some(error),
+                Err(error) if error.in_doubt() && failures < WRITE_FAILURES_MAX => {
+                    failures += 1;
+                    Some(error)
+                }
                 Err(denied) => {
                     return Ok(Settled::Unsettled { known: scene.known, foreign, failure: Some(denied) });
                 }
