@@ -1,0 +1,127 @@
+//! `opentaco-bench`: measures, tells, and says which aims are missed.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use opentaco_bench::failure::{Doing as _, Failure};
+use opentaco_bench::report::Report;
+use opentaco_bench::service::beside;
+use opentaco_bench::throughput::Plan;
+use opentaco_bench::{bare, bodies, process, requests, throughput};
+
+/// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
+/// it takes, how it starts.
+///
+/// Everything runs on this machine, on loopback and in temporary directories, with the `opentacosvc` that lies beside
+/// this program. Build both with `cargo build --release --workspace --bins`; a debug build measures itself, not the
+/// product.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opentaco-bench",
+    version,
+    after_help = "\
+Examples:
+  opentaco-bench                       everything, about three minutes
+  opentaco-bench --quick               less of everything, within 40 seconds
+  opentaco-bench --only requests       what each operation asks of the bucket; no service is started
+  opentaco-bench --json figures.json   for machines: one array of {name, value, unit, ratio_to?}
+
+Names in the JSON go from the general to the special: requests.lock, throughput.get.10kb, bodies.250mb.read.peak.
+A row whose unit is `ratio` names in `ratio_to` the row that it is the ratio to.
+
+Exit codes: 0 everything was measured, aims missed or not; 1 a measurement could not be made; 2 wrong usage."
+)]
+struct Arguments {
+    /// End within 40 seconds: shorter slices, fewer starts, states of 64 MB and 250 MB instead of 250 MB and 1 GiB.
+    #[arg(long)]
+    quick: bool,
+    /// Write all figures to this file as well, as one JSON array.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure only this; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Section>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Requests to the bucket and awaited round trips per operation, counted.
+    Requests,
+    /// Requests per second and latencies, beside a bare handler.
+    Throughput,
+    /// Time and memory for large states.
+    Bodies,
+    /// Start-up time and idle memory.
+    Process,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Be the bare handler: serve one body on loopback, tell the address in one line, until killed.
+    Bare {
+        /// The size of the body that is there at first.
+        #[arg(long)]
+        bytes: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where nobody reads standard error any more, the exit code is all that can be said.
+            let _ = writeln!(io::stderr(), "opentaco-bench: {}", failure.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting the runtime")?;
+    let mut out = io::stdout();
+    if let Some(Command::Bare { bytes }) = arguments.command {
+        return runtime.block_on(bare::serve(bytes, &mut out));
+    }
+    let began = Instant::now();
+    let asked = |section| arguments.only.is_empty() || arguments.only.contains(&section);
+    if [Section::Throughput, Section::Bodies, Section::Process].into_iter().any(asked) {
+        beside("opentacosvc")?;
+    }
+    let mut report = Report::new(&mut out);
+    if cfg!(debug_assertions) {
+        report.say("This is a debug build: its times and its memory say nothing about the product.")?;
+    }
+    if asked(Section::Requests) {
+        requests::report(&mut report)?;
+    }
+    if asked(Section::Process) {
+        process::report(&mut report, if arguments.quick { 5 } else { 15 })?;
+    }
+    if asked(Section::Throughput) {
+        let quick = Plan { rounds: 3, slice: Duration::from_millis(300) };
+        let full = Plan { rounds: 7, slice: Duration::from_secs(1) };
+        runtime.block_on(throughput::report(&mut report, if arguments.quick { quick } else { full }))?;
+    }
+    if asked(Section::Bodies) {
+        let sizes = if arguments.quick { bodies::QUICK } else { bodies::FULL };
+        runtime.block_on(bodies::report(&mut report, sizes))?;
+        if arguments.quick {
+            report.say("  --quick leaves out 1 GiB.")?;
+        }
+    }
+    report.conclude()?;
+    report.say(format!("measured in {:.0} s", began.elapsed().as_secs_f64()))?;
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_vec_pretty(report.rows()).doing("writing the figures as JSON")?;
+        fs::write(file, json).doing(format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! How the service starts, and what it takes while nobody asks.
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::report::{Aim, Report, Table, figure};
+use crate::service::{Process, Storage};
+use crate::throughput::median;
+use crate::usage::{MB, Memory, memory};
+
+/// After its first answer, the service is idle when so much time has passed.
+const QUIET: Duration = Duration::from_millis(300);
+
+const IDLE_MB_MAX: f64 = 12.0;
+const START_MS_MAX: f64 = 15.0;
+
+/// How often one kind of process was started, and how long that took, in milliseconds.
+#[derive(Debug, Default)]
+struct Starts {
+    listening: Vec<f64>,
+    healthy: Vec<f64>,
+    idle: Memory,
+}
+
+/// Measures, prints, and keeps the rows.
+///
+/// # Errors
+/// If a process does not start.
+pub fn report(report: &mut Report<'_>, times: usize) -> Result<(), Failure> {
+    report.say(format!("\nStart, from the birth of the process until /healthz answers, {times} times; memory when idle\n"))?;
+    let mut table = Table::new(&[
+        "", "listens ms", "healthy ms", "best ms", "", "median of MB", "", "heap MB", "files MB", "threads",
+    ]);
+    let mut explanations = Vec::new();
+    let bare = starts(times, || Process::bare(10_000))?;
+    for (name, mut starts) in [
+        ("bare handler", bare),
+        ("memory", starts(times, || Process::service(Storage::Memory, &[]))?),
+        ("local disk, new", starts(times, || Process::service(Storage::Local, &[]))?),
+        ("local disk, again", again(times)?),
+    ] {
+        let key = name.replace(", ", "_").replace(' ', "_");
+        let judged = name != "bare handler";
+        let listening = median(&mut starts.listening);
+        let healthy = median(&mut starts.healthy);
+        let best = starts.healthy.first().copied().unwrap_or_default();
+        report.row(format!("start.{key}.listening"), listening, "ms");
+        report.row(format!("start.{key}.best"), best, "ms");
+        report.row(format!("start.{key}.median"), healthy, "ms");
+        let started = if judged { report.judge(Aim::AtMost(START_MS_MAX)) } else { String::new() };
+        report.row(format!("idle.{key}.resident"), starts.idle.resident as f64 / MB, "MB");
+        let idle = if judged { report.judge(Aim::AtMost(IDLE_MB_MAX)) } else { String::new() };
+        if started.ends_with("MISSED") {
+            explanations.push(format!(
+                "  start on {name} missed its aim: {} ms until it listens (loading, configuration, the proof of the store), {} ms from there to the answer",
+                figure(listening),
+                figure(healthy - listening)
+            ));
+        }
+        if idle.ends_with("MISSED") {
+            explanations.push(format!(
+                "  idle on {name} missed its aim: {} MB are heap and stacks of {} threads, {} MB pages of the program and its libraries",
+                figure(starts.idle.anonymous as f64 / MB),
+                starts.idle.threads,
+                figure(starts.idle.file as f64 / MB)
+            ));
+        }
+        table.line([
+            name.to_owned(),
+            figure(listening),
+            figure(healthy),
+            figure(best),
+            started,
+            figure(starts.idle.resident as f64 / MB),
+            idle,
+            figure(starts.idle.anonymous as f64 / MB),
+            figure(starts.idle.file as f64 / MB),
+            starts.idle.threads.to_string(),
+        ]);
+    }
+    report.say(&table)?;
+    for explanation in explanations {
+        report.say(explanation)?;
+    }
+    Ok(())
+}
+
+fn starts(times: usize, start: impl Fn() -> Result<Process, Failure>) -> Result<Starts, Failure> {
+    let mut all = Starts::default();
+    for _ in 0..times {
+        let process = start()?;
+        all.add(&process)?;
+    }
+    Ok(all)
+}
+
+/// Starts in the directory of the one before, which has a state in it.
+fn again(times: usize) -> Result<Starts, Failure> {
+    let mut directory = Process::service(Storage::Local, &[])?.stop()?;
+    let mut all = Starts::default();
+    for _ in 0..times {
+        let process = Process::service_in(directory, Storage::Local, &[])?;
+        all.add(&process)?;
+        directory = process.stop()?;
+    }
+    Ok(all)
+}
+
+impl Starts {
+    fn add(&mut self, process: &Process) -> Result<(), Failure> {
+        process.ask_health()?;
+        self.healthy.push(process.began.elapsed().as_secs_f64() * 1000.0);
+        self.listening.push(process.listening_after.as_secs_f64() * 1000.0);
+        std::thread::sleep(QUIET);
+        self.idle = memory(process.id())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Where the processor time of a request goes: its parts are run here, in this process, each by itself, and timed. What
+//! the parts leave of the time that the service took is HTTP, routing, credentials and the log.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt as _;
+use opentaco_control::{Door, LockRequest, OpenOptions, StateControl, StateWrite, StoreConfig};
+use opentaco_domain::digest::md5_base64;
+use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, Sha256, StateSummary, UnitId};
+
+use crate::failure::{Doing, Failure};
+use crate::report::figure;
+use crate::states::States;
+use crate::throughput::Operation;
+use crate::usage::Processor;
+
+/// How long each part is repeated.
+const TIME: Duration = Duration::from_millis(100);
+
+/// One part of a request.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// What is done.
+    pub what: &'static str,
+    /// How long it takes, in microseconds.
+    pub microseconds: f64,
+}
+
+/// The parts of an operation on a state of so many bytes, on the memory store.
+///
+/// # Errors
+/// If the operation fails.
+pub async fn sections(operation: Operation, bytes: usize) -> Result<Vec<Section>, Failure> {
+    let states = States::of(bytes);
+    let room = Room::open(&states).await?;
+    match operation {
+        Operation::Get => {
+            let whole = room.repeated(async |_| room.read().await).await?;
+            Ok(vec![Section { what: "head and copy from the store, head parsed", microseconds: whole }])
+        }
+        Operation::Lock => {
+            let whole = room.repeated(async |n| room.cycle(n).await).await?;
+            Ok(vec![Section { what: "LOCK and UNLOCK in the room below the door", microseconds: whole }])
+        }
+        Operation::Post => {
+            let state = states.state(0).whole();
+            let copy = timed(|| {
+                let mut copy = BytesMut::with_capacity(state.len());
+                copy.extend_from_slice(&state);
+                copy
+            });
+            let md5 = timed(|| md5_base64(&state));
+            let sha256 = timed(|| Sha256::of(&state));
+            let json = timed(|| StateSummary::read(&state));
+            let written: Vec<Bytes> = (1..=64).map(|n| states.state(n).whole()).collect();
+            let whole = room.repeated(async |n| room.write(n, &written).await).await?;
+            let rest = (whole - md5 - sha256 - json).max(0.0);
+            Ok(vec![
+                Section { what: "body into one buffer", microseconds: copy },
+                Section { what: "MD5, for Content-MD5", microseconds: md5 },
+                Section { what: "MD5, for the head", microseconds: md5 },
+                Section { what: "SHA-256, for the version's name", microseconds: sha256 },
+                Section { what: "JSON read", microseconds: json },
+                Section { what: "version, head and copy put", microseconds: rest },
+            ])
+        }
+    }
+}
+
+/// Why a ratio is what it is, in lines for people.
+#[must_use]
+pub fn explain(name: &str, ours: Processor, bare: Processor, sections: &[Section]) -> String {
+    let [total, bare_total] = [ours, bare].map(|side| side.user + side.system);
+    let mut text = format!(
+        "  {name} missed its aim: a request takes {} us of processor ({} of them in the kernel), the bare handler {} ({})\n",
+        figure(total),
+        figure(ours.system),
+        figure(bare_total),
+        figure(bare.system)
+    );
+    let mut left = total;
+    for Section { what, microseconds } in sections {
+        left -= microseconds;
+        writeln!(text, "    {:>8} us  {what}", figure(*microseconds)).expect("a String takes all");
+    }
+    let left = left.max(0.0);
+    writeln!(text, "    {:>8} us  the rest: HTTP, routing, credentials, the log, the kernel", figure(left))
+        .expect("a String takes all");
+    text
+}
+
+fn timed<T>(mut work: impl FnMut() -> T) -> f64 {
+    let began = Instant::now();
+    let mut times = 0;
+    while began.elapsed() < TIME {
+        black_box(work());
+        times += 1;
+    }
+    microseconds(began.elapsed(), times)
+}
+
+fn microseconds(elapsed: Duration, times: u32) -> f64 {
+    elapsed.as_secs_f64() * 1e6 / f64::from(times.max(1))
+}
+
+/// The room below the doors, with one unit in it.
+struct Room {
+    control: StateControl,
+    caller: Caller,
+    unit: UnitId,
+}
+
+impl Room {
+    async fn open(states: &States) -> Result<Self, Failure> {
+        let mut options = OpenOptions::default();
+        options.retention.versions_max = 10;
+        options.retention.versions_min_age = Duration::ZERO;
+        let control = StateControl::open(&StoreConfig::Memory, options).await.doing("opening a bucket in memory")?;
+        let unit = UnitId::parse("bench/unit").doing("naming a unit")?;
+        let room = Self { control, caller: Caller::new(Principal::new("bench")), unit };
+        let write = StateWrite::new(states.state(0).whole(), Holding::Nothing, Door::Terraform);
+        room.control.write_state(&room.caller, &room.unit, write).await.doing("writing a state")?;
+        room.control.settle_down().await;
+        Ok(room)
+    }
+
+    /// The time of an operation, with what follows behind its answer.
+    async fn repeated(&self, operation: impl AsyncFn(usize) -> Result<(), Failure>) -> Result<f64, Failure> {
+        let began = Instant::now();
+        let mut times = 0;
+        while began.elapsed() < 3 * TIME {
+            operation(times as usize).await?;
+            times += 1;
+        }
+        self.control.settle_down().await;
+        Ok(microseconds(began.elapsed(), times))
+    }
+
+    async fn read(&self) -> Result<(), Failure> {
+        let reading = self.control.read_state(&self.caller, &self.unit).await.doing("reading a state")?;
+        reading.body.try_for_each(async |_| Ok(())).await.doing("reading a state")
+    }
+
+    async fn cycle(&self, n: usize) -> Result<(), Failure> {
+        let id = LockId::parse(&format!("00000000-0000-4000-8000-{n:012x}")).doing("naming a lock")?;
+        let info = LockInfo {
+            id: id.clone(),
+            operation: String::new(),
+            info: String::new(),
+            who: "bench@localhost".to_owned(),
+            version: String::new(),
+            created: String::new(),
+            path: String::new(),
+        };
+        let request = LockRequest { info, sent: Bytes::from_static(b"{}"), door: Door::Terraform };
+        self.control.lock(&self.caller, &self.unit, request).await.doing("locking")?;
+        self.control.unlock(&self.caller, &self.unit, &id).await.doing("unlocking")
+    }
+
+    /// Without a lock, the same bytes may come again.
+    async fn write(&self, n: usize, states: &[Bytes]) -> Result<(), Failure> {
+        let write = StateWrite::new(states[n % states.len()].clone(), Holding::Nothing, Door::Terraform);
+        self.control.write_state(&self.caller, &self.unit, write).await.doing("writing a state").map(drop)
+    }
+}

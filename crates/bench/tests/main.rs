@@ -1,0 +1,1 @@
+//! The exact requests of every operation, and the shape of what machines read.
