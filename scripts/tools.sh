@@ -60,3 +60,9 @@ install_npm_servers() {
     mkdir -p "$tools/npm"
     npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 >&2
 }
+
+# moto, a second S3 server: it takes keys that no file system could hold. And the AWS CLI, where there is none.
+install_python_tools() {
+    [ -x "$tools/moto/bin/moto_server" ] || { say "installing moto, a second S3 server"; python3 -m venv "$tools/moto" && "$tools/moto/bin/pip" install --quiet "moto[server]==5.2.*"; } || return 1
+    command -v aws >/dev/null || [ -x "$tools/aws/bin/aws" ] || { say "installing the AWS CLI"; python3 -m venv "$tools/aws" && "$tools/aws/bin/pip" install --quiet awscli; }
+}

@@ -119,3 +119,45 @@ fn service(endpoint: &str, bucket: &str, access: &str, secret: &str) -> Command 
         .env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_holds_odd_keys_still_lists_and_so_does_the_contract() {
+    use opentaco_control::{ListUnits, OpenOptions, StateControl};
+    use opentaco_domain::{Caller, Principal};
+    use opentaco_storage::open::{S3Config, S3Key};
+
+    let home = tempfile::tempdir().unwrap();
+    let port = tools::free_port();
+    let mut command = Command::new(tools::installed("moto_server"));
+    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    let mut moto = Process::start(command, &home.path().join("log"));
+    moto.until_listening(port);
+    // moto asks for no signature, so a person's hand is a plain request.
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let http = reqwest::Client::new();
+    assert!(http.put(format!("{endpoint}/states")).send().await.unwrap().status().is_success());
+    let odd = ["a//b/terraform.tfstate", "folder/", "x.tfstate/", "plain/terraform.tfstate", "net/prod.tfstate", "notes.txt"];
+    for key in odd {
+        let answer = http.put(format!("{endpoint}/states/{key}")).body("{}").send().await.unwrap();
+        assert!(answer.status().is_success(), "{key}: {}", answer.status());
+    }
+    let config = StoreConfig::S3(S3Config {
+        bucket: "states".to_owned(),
+        endpoint: Some(endpoint),
+        region: Some("us-east-1".to_owned()),
+        credentials: Some(S3Key {
+            access_key_id: "a".to_owned(),
+            secret_access_key: Secret::new("b"),
+            session_token: None,
+        }),
+        ..S3Config::default()
+    });
+    let control = StateControl::open(&config, OpenOptions::default()).await.unwrap();
+    let me = Caller::new(Principal::new("me"));
+    let page = control.list_units(&me, ListUnits::default()).await.unwrap();
+    let units: Vec<&str> = page.units.iter().map(|unit| unit.unit.as_str()).collect();
+    assert_eq!(units, ["net/prod.tfstate", "plain"]);
+
+    let (a, b) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    contract::run(a.store, b.store, "contract").await;
+}

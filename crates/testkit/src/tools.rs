@@ -40,9 +40,9 @@ pub fn client() -> PathBuf {
 #[must_use]
 pub fn installed(name: &str) -> PathBuf {
     let tools = std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
-    [tools.join("bin"), tools.join("npm/node_modules/.bin"), tools.join("aws/bin")]
+    ["bin", "npm/node_modules/.bin", "aws/bin", "moto/bin"]
         .iter()
-        .map(|directory| directory.join(name))
+        .map(|directory| tools.join(directory).join(name))
         .find(|file| file.is_file())
         .or_else(|| on_path(name))
         .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
