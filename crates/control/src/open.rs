@@ -87,9 +87,12 @@ fn refusal(description: &str, verdict: &Verdict) -> String {
             "{description} cannot be served from: it did not answer the questions that must be answered first\n\n{verdict}\n\nCheck the address, the bucket's name, the credentials and their rights, then start again."
         );
     }
-    format!(
-        "{description} does not keep its word, so two replicas could both believe they hold a lock\n\n{verdict}\n\nUse a store that honours conditional writes, or start with --single-replica if this is the only process that ever writes to this bucket."
-    )
+    let remedy = if verdict.sole_replica_only() {
+        "Use a store that honours conditional writes, or start with --single-replica if this is the only process that ever writes to this bucket."
+    } else {
+        "Use another store: states are not safe on this one."
+    };
+    format!("{description} does not keep its word, and states could be lost\n\n{verdict}\n\n{remedy}")
 }
 
 /// An error with its causes, in one line.

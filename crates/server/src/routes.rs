@@ -138,9 +138,11 @@ fn method_not_allowed(path: &str) -> Response {
     response
 }
 
+/// 400 and not 404: to Terraform a 404 is an empty state, and a mistyped address must not have it plan to create
+/// everything again.
 async fn no_such_address() -> Problem {
     Problem::new(
-        StatusCode::NOT_FOUND,
+        StatusCode::BAD_REQUEST,
         "no_such_address",
         "there is nothing at this address; states are at /v1/backend/<unit>",
     )

@@ -122,8 +122,9 @@ fn an_address_that_does_not_exist_looks_to_a_stranger_like_one_that_does() {
     }
     assert_eq!(answers.len(), 1, "{answers:#?}");
     assert!(answers.keys().next().unwrap().contains("status: 401"));
-    assert_eq!(service.ask("GET", "/nowhere").send().status, 404);
-    assert_eq!(service.ask("GET", "/healthz/").send().status, 404);
+    // To Terraform a 404 would be an empty state.
+    assert_eq!(service.ask("GET", "/nowhere").send().status, 400);
+    assert_eq!(service.ask("GET", "/healthz/").send().status, 400);
 }
 
 #[test]

@@ -74,10 +74,10 @@ impl Vault {
 
     /// Replaces the head `from` (none: there is no head yet) by `to`, if nobody else has changed it.
     ///
-    /// `to` gets the next epoch and a fresh nonce here, and with it what is known of the copy, unless it says more.
+    /// `to` gets the next epoch (a first head: the one after its own) and a fresh nonce here, and with it what is known of the copy, unless it says more.
     pub(crate) async fn swap(&self, unit: &UnitId, from: Option<&Known>, mut to: Head) -> Result<Swap, StorageError> {
         to.format = FORMAT;
-        to.epoch = from.map_or(0, |known| known.head.epoch) + 1;
+        to.epoch = from.map_or(to.epoch, |known| known.head.epoch) + 1;
         to.nonce = format!("{:016x}", self.draw());
         if let Some(from) = from {
             self.record_sight(unit, &from.head, &mut to);
@@ -170,7 +170,7 @@ pub(crate) fn applies(sight: &Sight, head: &Head) -> bool {
 fn parse(key: &str, bytes: &[u8]) -> Result<Head, StorageError> {
     let corrupt = |reason: String| StorageError::Corrupt { key: key.to_owned(), reason };
     let head: Head = serde_json::from_slice(bytes).map_err(|error| {
-        corrupt(format!("it is no head of ours ({error}); put back an earlier copy of it, or move it away to adopt the unit again from its state"))
+        corrupt(format!("it is no head of ours ({error}); put back an earlier copy of it, or move it away to have the unit adopted again from its state and its versions"))
     })?;
     if head.format > FORMAT {
         return Err(corrupt(format!(

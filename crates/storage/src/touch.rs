@@ -1,13 +1,13 @@
 //! The first touch of a unit that has no head: a bucket older than us, or a unit nobody has ever written.
 //!
-//! What is found becomes the first head: the bytes its first version, a lock file its lock. Only then is the request
-//! decided, on that head.
+//! What is found becomes the first head: the bytes its first version, a lock file its lock, versions that a lost head has
+//! left behind its history. Only then is the request decided, on that head.
 
 use bytes::Bytes;
 use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
 
 use crate::bucket::{Kind, Meta};
-use crate::head::{Committed, CopyRecord, Head, Lock, Origin};
+use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::vault::Vault;
 use crate::StorageError;
@@ -39,14 +39,16 @@ impl Vault {
 
         let mut head = Head::blank();
         head.lock = lock;
+        self.keep_what_a_lost_head_named(unit, &mut head).await?;
+        let epoch = head.epoch + 1;
         let mut orphan = None;
         if let Some((meta, bytes)) = copy {
             head.created = Some(meta.modified);
-            head.living_since = 1;
+            head.living_since = epoch;
             let version = if bytes.is_empty() {
                 None
             } else {
-                let adopted = self.put_found(unit, &bytes, &meta, 1, Origin::Adopted).await?;
+                let adopted = self.put_found(unit, &bytes, &meta, epoch, Origin::Adopted).await?;
                 orphan = Some(adopted.version);
                 head.current = Some(adopted);
                 orphan
@@ -69,6 +71,24 @@ impl Vault {
                 Ok(known)
             }
         }
+    }
+
+    /// A head that was lost, or moved away because it could not be read, has left its versions behind. They stay the
+    /// history of the unit: a new head that did not name them would have the collector delete them.
+    ///
+    /// Versions of the first epoch alone tell of no head: an adoption that was overtaken leaves such an object.
+    async fn keep_what_a_lost_head_named(&self, unit: &UnitId, head: &mut Head) -> Result<(), StorageError> {
+        let mut versions: Vec<VersionId> =
+            self.list_versions(unit).await?.into_iter().map(|(version, _)| version).collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        let Some(newest) = versions.first().filter(|newest| newest.epoch > 1) else { return Ok(()) };
+        tracing::warn!(
+            audit = "head-lost", %unit, versions = versions.len(),
+            "this unit has versions and no head; its history is kept, and its current state is what its copy holds"
+        );
+        head.epoch = newest.epoch;
+        head.kept = versions.iter().map(kept_name).collect();
+        Ok(())
     }
 
     /// The lock that lies beside a unit nobody has touched through us.

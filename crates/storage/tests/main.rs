@@ -2,4 +2,5 @@
 
 mod budget;
 mod common;
+mod lost_head;
 mod traces;
