@@ -286,20 +286,14 @@ fn check_description(description: &str) -> Result<(), ControlError> {
 
 /// A page token is the last key of its page, in hex: opaque, and it holds no state of ours.
 fn page_token(key: &str) -> String {
-    key.bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(key)
 }
 
 fn parse_page_token(token: &str) -> Result<String, ControlError> {
-    let bytes: Option<Vec<u8>> = token
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    bytes.filter(|bytes| bytes.len() * 2 == token.len()).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(
-        || ControlError::Invalid {
-            what: "the page token is none that this service gave; start again without one".to_owned(),
-        },
-    )
+    let key = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    key.ok_or_else(|| ControlError::Invalid {
+        what: "the page token is none that this service gave; start again without one".to_owned(),
+    })
 }
 
 #[cfg(test)]
