@@ -17,16 +17,33 @@ pub(crate) fn uuid(n: usize) -> String {
 
 /// A state with this serial.
 pub(crate) fn state(serial: usize, marker: &str) -> String {
-    format!(r#"{{"version":4,"terraform_version":"1.11.4","serial":{serial},"lineage":"one","outputs":{{}},"resources":[],"marker":"{marker}"}}"#)
+    format!(
+        r#"{{"version":4,"terraform_version":"1.11.4","serial":{serial},"lineage":"one","outputs":{{}},"resources":[],"marker":"{marker}"}}"#
+    )
 }
 
 /// One request.
-pub(crate) async fn send(http: &Client, method: &str, address: &str, body: impl Into<reqwest::Body>) -> Response {
+pub(crate) async fn send(
+    http: &Client,
+    method: &str,
+    address: &str,
+    body: impl Into<reqwest::Body>,
+) -> Response {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    http.request(method, address).basic_auth("root", Some(ROOT_TOKEN)).body(body).send().await.unwrap()
+    http.request(method, address)
+        .basic_auth("root", Some(ROOT_TOKEN))
+        .body(body)
+        .send()
+        .await
+        .unwrap()
 }
 
 /// One request, and only its status.
-pub(crate) async fn status(http: &Client, method: &str, address: &str, body: impl Into<reqwest::Body>) -> u16 {
+pub(crate) async fn status(
+    http: &Client,
+    method: &str,
+    address: &str,
+    body: impl Into<reqwest::Body>,
+) -> u16 {
     send(http, method, address, body).await.status().as_u16()
 }

@@ -23,8 +23,12 @@ fn home() -> TempDir {
 /// The files of a unit below one of our names in the bucket.
 fn objects(home: &Path, kind: &str, unit: &str) -> Vec<String> {
     let directory = home.join("data/bucket").join(kind).join(unit).join("@");
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -34,20 +38,32 @@ fn copy(home: &Path, unit: &str) -> Vec<u8> {
 }
 
 fn head(home: &Path, unit: &str) -> serde_json::Value {
-    let file = home.join("data/bucket/__opentaco_units").join(unit).join("@head.json");
+    let file = home
+        .join("data/bucket/__opentaco_units")
+        .join(unit)
+        .join("@head.json");
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
 /// Takes the lock of a unit by hand.
 fn lock_by_hand(service: &Service, unit: &str, id: &str) {
     let status = runtime().block_on(async {
-        http::status(&reqwest::Client::new(), "LOCK", &service.backend(unit), http::lock_body(id, "alice@laptop")).await
+        http::status(
+            &reqwest::Client::new(),
+            "LOCK",
+            &service.backend(unit),
+            http::lock_body(id, "alice@laptop"),
+        )
+        .await
     });
     assert_eq!(status, 200);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// A pipe that a provisioner waits on: it writes its start into one, and reads its permission from the other.
@@ -59,7 +75,13 @@ impl Hold {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["started", "go"] {
-            assert!(Command::new("mkfifo").arg(directory.path().join(name)).status().unwrap().success());
+            assert!(
+                Command::new("mkfifo")
+                    .arg(directory.path().join(name))
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         Self { directory }
     }
@@ -74,12 +96,20 @@ impl Hold {
 
     fn started(&self) {
         let mut text = String::new();
-        fs::File::open(self.directory.path().join("started")).unwrap().read_to_string(&mut text).unwrap();
+        fs::File::open(self.directory.path().join("started"))
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "started\n");
     }
 
     fn go(&self) {
-        fs::File::options().write(true).open(self.directory.path().join("go")).unwrap().write_all(b"go\n").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(self.directory.path().join("go"))
+            .unwrap()
+            .write_all(b"go\n")
+            .unwrap();
     }
 }
 
@@ -92,13 +122,23 @@ fn apply_change_no_op_and_destroy_leave_the_copy_equal_to_what_the_client_pulls(
     assert_eq!(client.run(&["output", "-raw", "one"]).worked().stdout, b"1");
     client.resources(&ONE.replace("\"1\"", "\"2\""));
     let changed = client.apply().worked();
-    assert!(changed.printed.contains("0 added, 1 changed, 0 destroyed"), "{}", changed.printed);
+    assert!(
+        changed.printed.contains("0 added, 1 changed, 0 destroyed"),
+        "{}",
+        changed.printed
+    );
     let versions = objects(home.path(), "__opentaco_versions", "journey/one");
     assert_eq!(versions.len(), 2);
-    let nothing = client.run(&["plan", "-input=false", "-detailed-exitcode"]).worked();
+    let nothing = client
+        .run(&["plan", "-input=false", "-detailed-exitcode"])
+        .worked();
     assert!(nothing.printed.contains("No changes"), "{}", nothing.printed);
     let _ = client.apply().worked();
-    assert_eq!(objects(home.path(), "__opentaco_versions", "journey/one"), versions, "a no-op writes nothing");
+    assert_eq!(
+        objects(home.path(), "__opentaco_versions", "journey/one"),
+        versions,
+        "a no-op writes nothing"
+    );
     let _ = client.run(&["destroy", "-auto-approve", "-input=false"]).worked();
     let copy: serde_json::Value = serde_json::from_slice(&copy(home.path(), "journey/one")).unwrap();
     assert_eq!(copy["resources"], serde_json::json!([]));
@@ -125,7 +165,10 @@ fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock() {
     let _ = client.apply().worked();
     let id = http::uuid(1);
     lock_by_hand(&service, unit, &id);
-    let _ = client.apply().failed_with(&id).failed_with("Error acquiring the state lock");
+    let _ = client
+        .apply()
+        .failed_with(&id)
+        .failed_with("Error acquiring the state lock");
     let _ = client.run(&["force-unlock", "-force", &id]).worked();
     assert!(head(home.path(), unit)["lock"].is_null());
     let _ = client.apply().worked();
@@ -137,7 +180,13 @@ fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock() {
     assert_eq!(status, 409);
     let rejected = objects(home.path(), "__opentaco_rejected", unit);
     assert_eq!(rejected.len(), 1);
-    let kept = fs::read(home.path().join("data/bucket/__opentaco_rejected").join(unit).join("@").join(&rejected[0]));
+    let kept = fs::read(
+        home.path()
+            .join("data/bucket/__opentaco_rejected")
+            .join(unit)
+            .join("@")
+            .join(&rejected[0]),
+    );
     assert_eq!(kept.unwrap(), http::state(9, "late").into_bytes());
 }
 
@@ -169,12 +218,16 @@ fn state_push_by_force_and_mv_and_rm_go_through() {
     client.write("first.tfstate", &String::from_utf8(first.clone()).unwrap());
     client.resources(&ONE.replace("\"1\"", "\"2\""));
     let _ = client.apply().worked();
-    let _ = client.run(&["state", "push", "first.tfstate"]).failed_with("serial");
+    let _ = client
+        .run(&["state", "push", "first.tfstate"])
+        .failed_with("serial");
     let _ = client.run(&["state", "push", "-force", "first.tfstate"]).worked();
     let pushed: serde_json::Value = serde_json::from_slice(&copy(home.path(), "journey/state")).unwrap();
     let pulled: serde_json::Value = serde_json::from_slice(&first).unwrap();
     assert_eq!(pushed["outputs"], pulled["outputs"]);
-    let _ = client.run(&["state", "mv", "terraform_data.one", "terraform_data.two"]).worked();
+    let _ = client
+        .run(&["state", "mv", "terraform_data.one", "terraform_data.two"])
+        .worked();
     let list = client.run(&["state", "list"]).worked();
     assert_eq!(list.printed, "terraform_data.two");
     let _ = client.run(&["state", "rm", "terraform_data.two"]).worked();
@@ -188,11 +241,15 @@ fn a_state_migrates_from_local_disk_and_back() {
     let client = Client::without_backend(ONE).init();
     let _ = client.apply().worked();
     client.backend(&service.backend("journey/migrate"));
-    let _ = client.run(&["init", "-input=false", "-migrate-state", "-force-copy"]).worked();
+    let _ = client
+        .run(&["init", "-input=false", "-migrate-state", "-force-copy"])
+        .worked();
     let there: serde_json::Value = serde_json::from_slice(&copy(home.path(), "journey/migrate")).unwrap();
     assert_eq!(there["resources"][0]["name"], "one");
     client.no_backend();
-    let _ = client.run(&["init", "-input=false", "-migrate-state", "-force-copy"]).worked();
+    let _ = client
+        .run(&["init", "-input=false", "-migrate-state", "-force-copy"])
+        .worked();
     let back: serde_json::Value =
         serde_json::from_slice(&fs::read(client.directory().join("terraform.tfstate")).unwrap()).unwrap();
     assert_eq!(back["resources"], there["resources"]);
@@ -225,7 +282,11 @@ fn a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte() {
     let count = 250_000;
     for n in 0..count {
         let comma = if n + 1 < count { "," } else { "" };
-        writeln!(state, "    \"o{n}\": {{ \"value\": \"{filler}\", \"type\": \"string\" }}{comma}").unwrap();
+        writeln!(
+            state,
+            "    \"o{n}\": {{ \"value\": \"{filler}\", \"type\": \"string\" }}{comma}"
+        )
+        .unwrap();
     }
     state.push_str("  },\n  \"resources\": [],\n  \"check_results\": null\n}\n");
     assert!(state.len() > 250_000_000);
@@ -295,7 +356,11 @@ fn lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries() {
     }
     let _ = client.apply().worked();
     assert_eq!(proxy.lost(), ["LOCK", "POST", "UNLOCK"]);
-    assert_eq!(objects(home.path(), "__opentaco_versions", unit).len(), 1, "committed once");
+    assert_eq!(
+        objects(home.path(), "__opentaco_versions", unit).len(),
+        1,
+        "committed once"
+    );
     assert!(objects(home.path(), "__opentaco_rejected", unit).is_empty());
     assert!(head(home.path(), unit)["lock"].is_null());
 }
@@ -306,7 +371,10 @@ fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete() {
     let service = Service::on_disk(home.path());
     let unit = "journey/gitlab";
     let client = Client::without_backend(ONE);
-    let (state, lock) = (service.backend(unit), format!("{}/v1/backend-lock/{unit}", service.url()));
+    let (state, lock) = (
+        service.backend(unit),
+        format!("{}/v1/backend-lock/{unit}", service.url()),
+    );
     client.write(
         "backend.tf",
         &format!("terraform {{\n  backend \"http\" {{\n    address = \"{state}\"\n    lock_address = \"{lock}\"\n    unlock_address = \"{lock}\"\n    lock_method = \"POST\"\n    unlock_method = \"DELETE\"\n  }}\n}}\n"),
@@ -321,11 +389,21 @@ fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete() {
 fn the_demonstration_walks_a_real_client_through_and_leaves_nothing_behind() {
     let demo = opentaco_testkit::tools::repository().join("demo");
     let mut command = Command::new(demo);
-    command.arg("--once").env("OPENTACO_TERRAFORM", opentaco_testkit::tools::client());
+    command
+        .arg("--once")
+        .env("OPENTACO_TERRAFORM", opentaco_testkit::tools::client());
     let output = command.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
-    for step in ["Apply complete! Resources: 1 added", "already locked", "Destroy complete!"] {
+    assert!(
+        output.status.success(),
+        "{printed}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for step in [
+        "Apply complete! Resources: 1 added",
+        "already locked",
+        "Destroy complete!",
+    ] {
         assert!(printed.contains(step), "`{step}` is not in:\n{printed}");
     }
 }

@@ -1,5 +1,7 @@
 //! Journeys of real clients through the built service, over local disk and a real S3 server.
 
+#![expect(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
 mod adoption;
 mod docs;
 mod http;

@@ -29,8 +29,15 @@ impl Pair {
     pub(crate) fn on(bucket: &str) -> Self {
         server().bucket(bucket);
         let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let replicas = [server().replica(homes[0].path(), bucket), server().replica(homes[1].path(), bucket)];
-        Self { replicas, bucket: bucket.to_owned(), _homes: homes }
+        let replicas = [
+            server().replica(homes[0].path(), bucket),
+            server().replica(homes[1].path(), bucket),
+        ];
+        Self {
+            replicas,
+            bucket: bucket.to_owned(),
+            _homes: homes,
+        }
     }
 
     /// The address of a unit at one of them, in turn.
@@ -55,10 +62,17 @@ impl Pair {
         let head = self.head(unit).await;
         let current = std::iter::once(&head["current"]);
         let recent = head["recent"].as_array().unwrap().iter();
-        let mut all: Vec<String> =
-            current.chain(recent).map(|version| version["sha256"].as_str().unwrap().to_owned()).collect();
+        let mut all: Vec<String> = current
+            .chain(recent)
+            .map(|version| version["sha256"].as_str().unwrap().to_owned())
+            .collect();
         // Older ones are named by epoch and nonce; their objects say the rest.
-        let kept: BTreeSet<&str> = head["kept"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let kept: BTreeSet<&str> = head["kept"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
         if !kept.is_empty() {
             use futures::TryStreamExt as _;
             use object_store::ObjectStore as _;
@@ -89,18 +103,32 @@ async fn of_200_locks_at_once_one_is_granted_and_the_rest_are_told_the_holder() 
     let attempts = (0..200).map(|n| {
         let (client, address) = (client.clone(), pair.address(n, "race"));
         async move {
-            let answer = http::send(&client, "LOCK", &address, http::lock_body(&http::uuid(n), "racer")).await;
+            let answer = http::send(
+                &client,
+                "LOCK",
+                &address,
+                http::lock_body(&http::uuid(n), "racer"),
+            )
+            .await;
             (n, answer.status().as_u16(), answer.bytes().await.unwrap())
         }
     });
     let answers = join_all(attempts).await;
-    let granted: Vec<usize> = answers.iter().filter(|(_, status, _)| *status == 200).map(|(n, ..)| *n).collect();
+    let granted: Vec<usize> = answers
+        .iter()
+        .filter(|(_, status, _)| *status == 200)
+        .map(|(n, ..)| *n)
+        .collect();
     assert_eq!(granted.len(), 1, "{granted:?}");
     let holder = http::uuid(granted[0]);
     for (n, status, body) in &answers {
         if *n != granted[0] {
             let told: serde_json::Value = serde_json::from_slice(body).unwrap();
-            assert_eq!((*status, told["ID"].as_str()), (423, Some(holder.as_str())), "{n}");
+            assert_eq!(
+                (*status, told["ID"].as_str()),
+                (423, Some(holder.as_str())),
+                "{n}"
+            );
         }
     }
     assert_eq!(pair.head("race").await["lock"]["id"], holder.as_str());
@@ -121,18 +149,34 @@ async fn writes_without_a_lock(bucket: &str, count: usize) {
     let client = reqwest::Client::new();
     let attempts = (0..count).map(|n| {
         let (client, address) = (client.clone(), pair.address(n, "race"));
-        async move { (n, http::status(&client, "POST", &address, http::state(n, "x")).await) }
+        async move {
+            (
+                n,
+                http::status(&client, "POST", &address, http::state(n, "x")).await,
+            )
+        }
     });
     let answers = join_all(attempts).await;
-    let acknowledged: Vec<usize> = answers.iter().filter(|(_, status)| *status == 200).map(|(n, _)| *n).collect();
+    let acknowledged: Vec<usize> = answers
+        .iter()
+        .filter(|(_, status)| *status == 200)
+        .map(|(n, _)| *n)
+        .collect();
     assert_eq!(acknowledged.len(), count, "{answers:?}");
     let history = pair.history("race").await;
     let distinct: BTreeSet<&String> = history.iter().collect();
     assert_eq!(distinct.len(), history.len(), "nothing is committed twice");
     for n in acknowledged {
-        assert!(history.contains(&sha256(&http::state(n, "x"))), "write {n} is lost");
+        assert!(
+            history.contains(&sha256(&http::state(n, "x"))),
+            "write {n} is lost"
+        );
     }
-    let read = http::send(&client, "GET", &pair.address(0, "race"), "").await.text().await.unwrap();
+    let read = http::send(&client, "GET", &pair.address(0, "race"), "")
+        .await
+        .text()
+        .await
+        .unwrap();
     assert_eq!(sha256(&read), history[0], "what is read is what the head names");
 }
 
@@ -142,12 +186,21 @@ async fn a_write_after_the_lock_was_broken_at_the_other_replica_is_refused_and_k
     let client = reqwest::Client::new();
     let (id, other) = (http::uuid(1), http::uuid(2));
     let first = pair.address(0, "u");
-    assert_eq!(http::status(&client, "LOCK", &first, http::lock_body(&id, "slow")).await, 200);
-    assert_eq!(http::status(&client, "POST", &format!("{first}?ID={id}"), http::state(1, "a")).await, 200);
+    assert_eq!(
+        http::status(&client, "LOCK", &first, http::lock_body(&id, "slow")).await,
+        200
+    );
+    assert_eq!(
+        http::status(&client, "POST", &format!("{first}?ID={id}"), http::state(1, "a")).await,
+        200
+    );
     // Force-unlocked and taken over through the other replica; the first still remembers the old head.
     let second = pair.address(1, "u");
     assert_eq!(http::status(&client, "UNLOCK", &second, "").await, 200);
-    assert_eq!(http::status(&client, "LOCK", &second, http::lock_body(&other, "quick")).await, 200);
+    assert_eq!(
+        http::status(&client, "LOCK", &second, http::lock_body(&other, "quick")).await,
+        200
+    );
     for replica in [0, 1] {
         let address = format!("{}?ID={id}", pair.address(replica, "u"));
         let answer = http::send(&client, "POST", &address, http::state(2 + replica, "stale")).await;
@@ -162,5 +215,8 @@ async fn a_write_after_the_lock_was_broken_at_the_other_replica_is_refused_and_k
     }
     assert_eq!(pair.copy("u").await["marker"], "a");
     // The broken lock cannot be taken again either.
-    assert_eq!(http::status(&client, "LOCK", &first, http::lock_body(&id, "slow")).await, 410);
+    assert_eq!(
+        http::status(&client, "LOCK", &first, http::lock_body(&id, "slow")).await,
+        410
+    );
 }

@@ -23,7 +23,13 @@ async fn azures_emulator_keeps_the_contract() {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("azurite-blob"));
     command
-        .args(["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--blobHost", "127.0.0.1"])
+        .args([
+            "--skipApiVersionCheck",
+            "--disableTelemetry",
+            "--silent",
+            "--blobHost",
+            "127.0.0.1",
+        ])
         .args(["--blobPort", &port.to_string(), "-l"])
         .arg(home.path());
     let mut azurite = Process::start(command, &home.path().join("log"));
@@ -56,7 +62,9 @@ async fn make_container(port: u16, name: &str) {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &STANDARD.decode(KEY).unwrap());
     let signature = STANDARD.encode(aws_lc_rs::hmac::sign(&key, canonical.as_bytes()));
     let answer = reqwest::Client::new()
-        .put(format!("http://127.0.0.1:{port}/{ACCOUNT}/{name}?restype=container"))
+        .put(format!(
+            "http://127.0.0.1:{port}/{ACCOUNT}/{name}?restype=container"
+        ))
         .header("x-ms-date", date)
         .header("x-ms-version", version)
         .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
@@ -72,7 +80,11 @@ fn the_doctor_finds_an_honest_store_safe() {
     server().bucket("doctor");
     let output = doctor(&server().endpoint(), "doctor", "tester", "testersecret");
     assert_eq!(output.0, Some(0), "{}", output.1);
-    assert!(output.1.contains("lets one of several racing updates win"), "{}", output.1);
+    assert!(
+        output.1.contains("lets one of several racing updates win"),
+        "{}",
+        output.1
+    );
 }
 
 #[test]
@@ -81,17 +93,30 @@ fn the_doctor_finds_a_store_that_ignores_conditions_and_the_service_does_not_sta
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("s3rver"));
     command
-        .args(["--directory", home.path().to_str().unwrap(), "--address", "127.0.0.1", "--port", &port.to_string()])
+        .args([
+            "--directory",
+            home.path().to_str().unwrap(),
+            "--address",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+        ])
         .args(["--configure-bucket", "states"]);
     let mut liar = Process::start(command, &home.path().join("log"));
     liar.until_listening(port);
     let endpoint = format!("http://127.0.0.1:{port}");
     let (code, printed) = doctor(&endpoint, "states", "S3RVER", "S3RVER");
     assert_eq!(code, Some(3), "{printed}");
-    let output = service(&endpoint, "states", "S3RVER", "S3RVER").args(["-port", "0"]).output().unwrap();
+    let output = service(&endpoint, "states", "S3RVER", "S3RVER")
+        .args(["-port", "0"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("does not keep its word") && said.contains("single-replica"), "{said}");
+    assert!(
+        said.contains("does not keep its word") && said.contains("single-replica"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -102,8 +127,15 @@ fn the_doctor_says_when_a_store_cannot_be_asked() {
 }
 
 fn doctor(endpoint: &str, bucket: &str, access: &str, secret: &str) -> (Option<i32>, String) {
-    let output = service(endpoint, bucket, access, secret).arg("doctor").output().unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = service(endpoint, bucket, access, secret)
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let printed = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     (output.status.code(), printed)
 }
 
@@ -135,10 +167,29 @@ async fn a_bucket_that_holds_odd_keys_still_lists_and_so_does_the_contract() {
     // moto asks for no signature, so a person's hand is a plain request.
     let endpoint = format!("http://127.0.0.1:{port}");
     let http = reqwest::Client::new();
-    assert!(http.put(format!("{endpoint}/states")).send().await.unwrap().status().is_success());
-    let odd = ["a//b/terraform.tfstate", "folder/", "x.tfstate/", "plain/terraform.tfstate", "net/prod.tfstate", "notes.txt"];
+    assert!(
+        http.put(format!("{endpoint}/states"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    let odd = [
+        "a//b/terraform.tfstate",
+        "folder/",
+        "x.tfstate/",
+        "plain/terraform.tfstate",
+        "net/prod.tfstate",
+        "notes.txt",
+    ];
     for key in odd {
-        let answer = http.put(format!("{endpoint}/states/{key}")).body("{}").send().await.unwrap();
+        let answer = http
+            .put(format!("{endpoint}/states/{key}"))
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success(), "{key}: {}", answer.status());
     }
     let config = StoreConfig::S3(S3Config {

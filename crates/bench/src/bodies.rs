@@ -35,7 +35,16 @@ struct Transfer {
 /// If a process does not start, or a request is not answered as it should be.
 pub async fn report(report: &mut Report<'_>, sizes: &[(&str, usize)]) -> Result<(), Failure> {
     report.say("\nLarge states on local disk: a new service for each size, two writes, then a read\n")?;
-    let mut table = Table::new(&["", "seconds", "MB/s", "peak MB", "beside the body MB", "", "idle after MB"]);
+    let mut table = Table::new(&[
+        "",
+        "seconds",
+        "last piece sent after",
+        "MB/s",
+        "peak MB",
+        "beside the body MB",
+        "",
+        "idle after MB",
+    ]);
     let mut explanations = Vec::new();
     for &(size, bytes) in sizes {
         let states = States::of(bytes);
@@ -65,7 +74,7 @@ pub async fn report(report: &mut Report<'_>, sizes: &[(&str, usize)]) -> Result<
             report.row(format!("{name}.time"), seconds, "s");
             report.row(format!("{name}.resident_after"), resident as f64 / MB, "MB");
             report.row(format!("{name}.peak"), peak / MB, "MB");
-            let mut verdict = report.judge(Aim::AtMost(body / MB + BESIDE_THE_BODY_MB));
+            let mut verdict = report.judge(Aim::AtMost((body / MB).round() + BESIDE_THE_BODY_MB));
             match (what, first_peak) {
                 ("first_write", _) => first_peak = Some(peak),
                 ("second_write", Some(first)) => {
@@ -83,6 +92,10 @@ pub async fn report(report: &mut Report<'_>, sizes: &[(&str, usize)]) -> Result<
             table.line([
                 format!("{size} {what}").replace('_', " "),
                 figure(seconds),
+                transfer
+                    .sent_after
+                    .map(|sent| figure(sent.as_secs_f64()))
+                    .unwrap_or_default(),
                 figure(body / MB / seconds),
                 figure(peak / MB),
                 figure((peak - body) / MB),
@@ -102,8 +115,14 @@ pub async fn report(report: &mut Report<'_>, sizes: &[(&str, usize)]) -> Result<
 fn explain(name: &str, transfer: &Transfer) -> String {
     let Summit { memory, after } = transfer.summit;
     let when = match transfer.sent_after {
-        Some(sent) if after > sent => format!("{:.2} s after its last piece was sent", (after - sent).as_secs_f64()),
-        Some(sent) => format!("{:.2} s before its last piece was sent", (sent - after).as_secs_f64()),
+        Some(sent) if after > sent => format!(
+            "{:.2} s after its last piece was sent",
+            (after - sent).as_secs_f64()
+        ),
+        Some(sent) => format!(
+            "{:.2} s before its last piece was sent",
+            (sent - after).as_secs_f64()
+        ),
         None => "while it was sent".to_owned(),
     };
     format!(
@@ -126,7 +145,12 @@ impl Watched {
     fn begin(service: &Process) -> Self {
         let process = service.id();
         let peak_is_new = forget_peak(process);
-        Self { process, began: Instant::now(), watch: Watch::over(process), peak_is_new }
+        Self {
+            process,
+            began: Instant::now(),
+            watch: Watch::over(process),
+            peak_is_new,
+        }
     }
 
     fn end(self, left: Option<Instant>) -> Result<Transfer, Failure> {
@@ -134,8 +158,17 @@ impl Watched {
         let summit = self.watch.end();
         let peak = memory(self.process)?.peak;
         // Where the kernel's own mark cannot be moved, what was seen by looking is all there is.
-        let peak = if self.peak_is_new { peak } else { summit.memory.resident };
+        let peak = if self.peak_is_new {
+            peak
+        } else {
+            summit.memory.resident
+        };
         let sent_after = left.map(|left| left.saturating_duration_since(self.began));
-        Ok(Transfer { elapsed, sent_after, peak, summit })
+        Ok(Transfer {
+            elapsed,
+            sent_after,
+            peak,
+            summit,
+        })
     }
 }

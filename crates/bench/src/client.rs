@@ -43,10 +43,19 @@ impl Client {
         let stream = TcpStream::connect(to).await.doing("connecting")?;
         stream.set_nodelay(true).doing("connecting")?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.doing("connecting")?;
-        #[expect(clippy::disallowed_methods, reason = "a client's connection; nothing here is simulated")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a client's connection; nothing here is simulated"
+        )]
         drop(tokio::spawn(connection));
         let credentials = HeaderValue::from_str(&format!("Bearer {TOKEN}")).doing("writing a header")?;
-        Ok(Self { sender, address: to.to_string(), credentials, unit: unit.to_owned(), locks: 0 })
+        Ok(Self {
+            sender,
+            address: to.to_string(),
+            credentials,
+            unit: unit.to_owned(),
+            locks: 0,
+        })
     }
 
     /// GET; how many bytes came.
@@ -68,10 +77,16 @@ impl Client {
         while let Some(frame) = body.frame().await {
             let frame = frame.doing("reading a state")?;
             if frame.data_ref().is_some_and(|piece| !comparison.take(piece)) {
-                return Err(Failure::new("a state that was read is not the one that was written"));
+                return Err(Failure::new(
+                    "a state that was read is not the one that was written",
+                ));
             }
         }
-        if comparison.is_complete() { Ok(()) } else { Err(Failure::new("a state that was read is cut off")) }
+        if comparison.is_complete() {
+            Ok(())
+        } else {
+            Err(Failure::new("a state that was read is cut off"))
+        }
     }
 
     /// POST under `lock`; when the last piece of the state left for the service.
@@ -90,7 +105,9 @@ impl Client {
             Ok(Frame::data(piece))
         });
         let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
-        let response = self.send(Method::POST, &format!("?ID={lock}"), body, Some(state)).await?;
+        let response = self
+            .send(Method::POST, &format!("?ID={lock}"), body, Some(state))
+            .await?;
         drain(response).await?;
         Ok(*left.get_or_init(Instant::now))
     }
@@ -148,8 +165,17 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Err(Failure::new(format!("{} was answered with {status}: {}", doing(), String::from_utf8_lossy(&body))))
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        Err(Failure::new(format!(
+            "{} was answered with {status}: {}",
+            doing(),
+            String::from_utf8_lossy(&body)
+        )))
     }
 }
 
@@ -176,5 +202,9 @@ fn note(lock: &str) -> State {
         r#"{{"ID":"{lock}","Operation":"OperationTypeApply","Info":"","Who":"bench@localhost","Version":"1.11.4","Created":"2026-11-22T12:00:00.000000000Z","Path":""}}"#
     );
     let bytes = Bytes::from(text);
-    State { md5: md5_base64(&bytes), size: bytes.len(), pieces: vec![bytes] }
+    State {
+        md5: md5_base64(&bytes),
+        size: bytes.len(),
+        pieces: vec![bytes],
+    }
 }

@@ -15,7 +15,10 @@ impl Failure {
     /// A failure with nothing behind it.
     #[must_use]
     pub fn new(what: impl Into<String>) -> Self {
-        Self { doing: what.into(), source: None }
+        Self {
+            doing: what.into(),
+            source: None,
+        }
     }
 
     /// The failure with its causes, in one line.
@@ -40,13 +43,19 @@ pub trait Doing<T> {
 
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> Doing<T> for Result<T, E> {
     fn doing(self, doing: impl Into<String>) -> Result<T, Failure> {
-        self.map_err(|error| Failure { doing: doing.into(), source: Some(error.into()) })
+        self.map_err(|error| Failure {
+            doing: doing.into(),
+            source: Some(error.into()),
+        })
     }
 }
 
 /// The report could not be printed.
 impl From<std::io::Error> for Failure {
     fn from(source: std::io::Error) -> Self {
-        Self { doing: "printing the report".to_owned(), source: Some(Box::new(source)) }
+        Self {
+            doing: "printing the report".to_owned(),
+            source: Some(Box::new(source)),
+        }
     }
 }

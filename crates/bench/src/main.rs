@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -84,17 +84,28 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .doing("starting the runtime")?;
     let mut out = io::stdout();
     if let Some(Command::Bare { bytes }) = arguments.command {
         return runtime.block_on(bare::serve(bytes, &mut out));
     }
     let began = Instant::now();
     let asked = |section| arguments.only.is_empty() || arguments.only.contains(&section);
-    if [Section::Throughput, Section::Bodies, Section::Process].into_iter().any(asked) {
+    if [Section::Throughput, Section::Bodies, Section::Process]
+        .into_iter()
+        .any(asked)
+    {
         beside("opentacosvc")?;
     }
+    // Before anything is measured: to find out after three minutes that nobody can keep the figures is too late.
+    let json = arguments
+        .json
+        .as_deref()
+        .map(|file| fs::File::create(file).doing(writing(file)))
+        .transpose()?;
     let mut report = Report::new(&mut out);
     if cfg!(debug_assertions) {
         report.say("This is a debug build: its times and its memory say nothing about the product.")?;
@@ -106,12 +117,25 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         process::report(&mut report, if arguments.quick { 5 } else { 15 })?;
     }
     if asked(Section::Throughput) {
-        let quick = Plan { rounds: 3, slice: Duration::from_millis(300) };
-        let full = Plan { rounds: 7, slice: Duration::from_secs(1) };
-        runtime.block_on(throughput::report(&mut report, if arguments.quick { quick } else { full }))?;
+        let quick = Plan {
+            rounds: 3,
+            slice: Duration::from_millis(300),
+        };
+        let full = Plan {
+            rounds: 7,
+            slice: Duration::from_secs(1),
+        };
+        runtime.block_on(throughput::report(
+            &mut report,
+            if arguments.quick { quick } else { full },
+        ))?;
     }
     if asked(Section::Bodies) {
-        let sizes = if arguments.quick { bodies::QUICK } else { bodies::FULL };
+        let sizes = if arguments.quick {
+            bodies::QUICK
+        } else {
+            bodies::FULL
+        };
         runtime.block_on(bodies::report(&mut report, sizes))?;
         if arguments.quick {
             report.say("  --quick leaves out 1 GiB.")?;
@@ -119,9 +143,13 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     report.conclude()?;
     report.say(format!("measured in {:.0} s", began.elapsed().as_secs_f64()))?;
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_vec_pretty(report.rows()).doing("writing the figures as JSON")?;
-        fs::write(file, json).doing(format!("writing {}", file.display()))?;
+    if let (Some(mut json), Some(file)) = (json, &arguments.json) {
+        serde_json::to_writer_pretty(&mut json, report.rows()).doing(writing(file))?;
+        writeln!(json).doing(writing(file))?;
     }
     Ok(())
+}
+
+fn writing(file: &Path) -> String {
+    format!("writing {}", file.display())
 }

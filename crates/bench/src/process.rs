@@ -27,16 +27,33 @@ struct Starts {
 /// # Errors
 /// If a process does not start.
 pub fn report(report: &mut Report<'_>, times: usize) -> Result<(), Failure> {
-    report.say(format!("\nStart, from the birth of the process until /healthz answers, {times} times; memory when idle\n"))?;
+    report.say(format!(
+        "\nStart, from the birth of the process until /healthz answers, {times} times; memory when idle\n"
+    ))?;
     let mut table = Table::new(&[
-        "", "listens ms", "healthy ms", "best ms", "", "median of MB", "", "heap MB", "files MB", "threads",
+        "",
+        "listens ms",
+        "healthy ms",
+        "best ms",
+        "",
+        "median of MB",
+        "",
+        "heap MB",
+        "files MB",
+        "threads",
     ]);
     let mut explanations = Vec::new();
     let bare = starts(times, || Process::bare(10_000))?;
     for (name, mut starts) in [
         ("bare handler", bare),
-        ("memory", starts(times, || Process::service(Storage::Memory, &[]))?),
-        ("local disk, new", starts(times, || Process::service(Storage::Local, &[]))?),
+        (
+            "memory",
+            starts(times, || Process::service(Storage::Memory, &[]))?,
+        ),
+        (
+            "local disk, new",
+            starts(times, || Process::service(Storage::Local, &[]))?,
+        ),
         ("local disk, again", again(times)?),
     ] {
         let key = name.replace(", ", "_").replace(' ', "_");
@@ -47,9 +64,21 @@ pub fn report(report: &mut Report<'_>, times: usize) -> Result<(), Failure> {
         report.row(format!("start.{key}.listening"), listening, "ms");
         report.row(format!("start.{key}.best"), best, "ms");
         report.row(format!("start.{key}.median"), healthy, "ms");
-        let started = if judged { report.judge(Aim::AtMost(START_MS_MAX)) } else { String::new() };
-        report.row(format!("idle.{key}.resident"), starts.idle.resident as f64 / MB, "MB");
-        let idle = if judged { report.judge(Aim::AtMost(IDLE_MB_MAX)) } else { String::new() };
+        let started = if judged {
+            report.judge(Aim::AtMost(START_MS_MAX))
+        } else {
+            String::new()
+        };
+        report.row(
+            format!("idle.{key}.resident"),
+            starts.idle.resident as f64 / MB,
+            "MB",
+        );
+        let idle = if judged {
+            report.judge(Aim::AtMost(IDLE_MB_MAX))
+        } else {
+            String::new()
+        };
         if started.ends_with("MISSED") {
             explanations.push(format!(
                 "  start on {name} missed its aim: {} ms until it listens (loading, configuration, the proof of the store), {} ms from there to the answer",
@@ -110,7 +139,8 @@ impl Starts {
     fn add(&mut self, process: &Process) -> Result<(), Failure> {
         process.ask_health()?;
         self.healthy.push(process.began.elapsed().as_secs_f64() * 1000.0);
-        self.listening.push(process.listening_after.as_secs_f64() * 1000.0);
+        self.listening
+            .push(process.listening_after.as_secs_f64() * 1000.0);
         std::thread::sleep(QUIET);
         self.idle = memory(process.id())?;
         Ok(())

@@ -67,14 +67,22 @@ pub struct Report<'a> {
 
 impl fmt::Debug for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report").field("rows", &self.rows).field("missed", &self.missed).finish_non_exhaustive()
+        f.debug_struct("Report")
+            .field("rows", &self.rows)
+            .field("missed", &self.missed)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Report<'a> {
     /// An empty report that is printed to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, rows: Vec::new(), aims: 0, missed: Vec::new() }
+        Self {
+            out,
+            rows: Vec::new(),
+            aims: 0,
+            missed: Vec::new(),
+        }
     }
 
     /// Prints lines for people.
@@ -88,22 +96,39 @@ impl<'a> Report<'a> {
 
     /// Keeps a figure.
     pub fn row(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
-        self.rows.push(Row { name: name.into(), value, unit, ratio_to: None });
+        self.rows.push(Row {
+            name: name.into(),
+            value,
+            unit,
+            ratio_to: None,
+        });
     }
 
     /// Keeps a ratio to another row.
     pub fn ratio(&mut self, name: impl Into<String>, value: f64, to: impl Into<String>) {
-        self.rows.push(Row { name: name.into(), value, unit: "ratio", ratio_to: Some(to.into()) });
+        self.rows.push(Row {
+            name: name.into(),
+            value,
+            unit: "ratio",
+            ratio_to: Some(to.into()),
+        });
     }
 
     /// Compares the figure that was kept last with its aim; answers with the words for the table.
     pub fn judge(&mut self, aim: Aim) -> String {
         self.aims += 1;
-        let Some(row) = self.rows.last() else { return String::new() };
+        let Some(row) = self.rows.last() else {
+            return String::new();
+        };
         if aim.is_met_by(row.value) {
             return format!("{aim} met");
         }
-        self.missed.push(Missed { name: row.name.clone(), value: row.value, unit: row.unit, aim });
+        self.missed.push(Missed {
+            name: row.name.clone(),
+            value: row.value,
+            unit: row.unit,
+            aim,
+        });
         format!("{aim} MISSED")
     }
 
@@ -126,7 +151,13 @@ impl<'a> Report<'a> {
     pub fn conclude(&mut self) -> io::Result<()> {
         let met = self.aims - self.missed.len();
         writeln!(self.out, "\n{met} of {} aims met", self.aims)?;
-        for Missed { name, value, unit, aim } in &self.missed {
+        for Missed {
+            name,
+            value,
+            unit,
+            aim,
+        } in &self.missed
+        {
             writeln!(self.out, "  MISSED {name}: {} {unit}, aim {aim}", figure(*value))?;
         }
         self.out.flush()
@@ -143,7 +174,9 @@ impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(columns: &[&str]) -> Self {
-        Self { lines: vec![columns.iter().map(ToString::to_string).collect()] }
+        Self {
+            lines: vec![columns.iter().map(ToString::to_string).collect()],
+        }
     }
 
     /// Adds a line.
@@ -156,7 +189,12 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.lines.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.lines
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for line in &self.lines {
@@ -198,7 +236,10 @@ mod tests {
         assert_eq!(report.judge(Aim::AtLeast(0.5)), ">= 0.5 MISSED");
         report.conclude().unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "\n1 of 2 aims met\n  MISSED start: 0.40 ratio, aim >= 0.5\n");
+        assert_eq!(
+            text,
+            "\n1 of 2 aims met\n  MISSED start: 0.40 ratio, aim >= 0.5\n"
+        );
     }
 
     #[test]

@@ -67,10 +67,20 @@ impl Listed {
 pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
     report.say("\nRequests to the bucket, and round trips awaited: counted in steady state, one replica, on memory\n")?;
     let mut table = Table::new(&["", "requests", "before the answer", "awaited round trips", "", ""]);
-    for Measured { name, cost, requests_max, round_trips_max } in operations()? {
+    for Measured {
+        name,
+        cost,
+        requests_max,
+        round_trips_max,
+    } in operations()?
+    {
         report.row(format!("requests.{name}"), cost.requests as f64, "requests");
         let requests = report.judge(Aim::AtMost(requests_max as f64));
-        report.row(format!("round_trips.{name}"), cost.awaited_round_trips as f64, "round trips");
+        report.row(
+            format!("round_trips.{name}"),
+            cost.awaited_round_trips as f64,
+            "round trips",
+        );
         let round_trips = report.judge(Aim::AtMost(round_trips_max as f64));
         table.line([
             name.replace('_', " "),
@@ -89,13 +99,26 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
         "  A commit with the housekeeping behind it, on average of {COMMITS_AVERAGED}: {average:.2} requests (outside the budget)\n"
     ))?;
 
-    let mut table = Table::new(&["list everything", "objects", "requests", "awaited round trips", ""]);
+    let mut table = Table::new(&[
+        "list everything",
+        "objects",
+        "requests",
+        "awaited round trips",
+        "",
+    ]);
     for units in LISTED {
         for with_history in [false, true] {
             let listed = listing(units, with_history)?;
-            let (history, suffix) =
-                if with_history { (", some with 50 versions", ".with_history") } else { ("", "") };
-            report.row(format!("requests.list.{units}_units{suffix}"), listed.cost.requests as f64, "requests");
+            let (history, suffix) = if with_history {
+                (", some with 50 versions", ".with_history")
+            } else {
+                ("", "")
+            };
+            report.row(
+                format!("requests.list.{units}_units{suffix}"),
+                listed.cost.requests as f64,
+                "requests",
+            );
             let verdict = report.judge(Aim::AtMost(listed.requests_max() as f64));
             table.line([
                 format!("{units} units{history}"),
@@ -123,7 +146,12 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
     for _ in 0..COMMITS_BEFORE {
         replica.commit_alone()?;
     }
-    let measured = |name, (requests_max, round_trips_max), cost| Measured { name, cost, requests_max, round_trips_max };
+    let measured = |name, (requests_max, round_trips_max), cost| Measured {
+        name,
+        cost,
+        requests_max,
+        round_trips_max,
+    };
     let mut all = Vec::new();
 
     let (mut lock, mut read, mut commit, mut unlock) = <(Cost, Cost, Cost, Cost)>::default();
@@ -173,7 +201,9 @@ pub fn commits_with_housekeeping() -> Result<f64, Failure> {
     let mut requests = 0;
     for _ in 0..COMMITS_AVERAGED {
         let state = replica.next_state();
-        requests += replica.cost(replica.write(state, Holding::Lock(id.clone())))?.requests;
+        requests += replica
+            .cost(replica.write(state, Holding::Lock(id.clone())))?
+            .requests;
     }
     Ok(requests as f64 / COMMITS_AVERAGED as f64)
 }
@@ -186,7 +216,11 @@ pub fn listing(units: usize, with_history: bool) -> Result<Listed, Failure> {
     let mut writer = Replica::new();
     for n in 0..units {
         writer.unit = UnitId::parse(&format!("team-{}/app-{n:05}", n % 7)).doing("naming a unit")?;
-        let versions = if with_history && n < UNITS_WITH_HISTORY { HISTORY } else { 1 };
+        let versions = if with_history && n < UNITS_WITH_HISTORY {
+            HISTORY
+        } else {
+            1
+        };
         for _ in 0..versions {
             writer.commit_alone()?;
         }
@@ -195,14 +229,23 @@ pub fn listing(units: usize, with_history: bool) -> Result<Listed, Failure> {
     let (mut found, mut cost) = (0, Cost::default());
     for _ in 0..REPEATS {
         cost = cost.max(reader.cost(async {
-            found = reader.control.list_units(&reader.caller, ListUnits::default()).await?.units.len();
+            found = reader
+                .control
+                .list_units(&reader.caller, ListUnits::default())
+                .await?
+                .units
+                .len();
             Ok(())
         })?);
     }
     if found != units {
         return Err(Failure::new(format!("a listing of {units} units shows {found}")));
     }
-    Ok(Listed { units, objects: reader.gate.objects(), cost })
+    Ok(Listed {
+        units,
+        objects: reader.gate.objects(),
+        cost,
+    })
 }
 
 /// One replica, one unit, and the next state to write.
@@ -235,7 +278,11 @@ impl Replica {
 
     fn next_state(&mut self) -> Bytes {
         self.serial += 1;
-        format!(r#"{{"version":4,"serial":{},"lineage":"one","outputs":{{}},"resources":[]}}"#, self.serial).into()
+        format!(
+            r#"{{"version":4,"serial":{},"lineage":"one","outputs":{{}},"resources":[]}}"#,
+            self.serial
+        )
+        .into()
     }
 
     fn next_lock(&mut self) -> LockId {
@@ -247,12 +294,17 @@ impl Replica {
     /// What an operation costs. What the code says it sent must be what arrived.
     fn cost(&self, operation: impl Future<Output = Result<(), ControlError>>) -> Result<Cost, Failure> {
         let before = self.control.counts().total();
-        let (done, cost) =
-            self.gate.cost(operation, self.control.settle_down()).doing("counting what an operation awaits")?;
+        let (done, cost) = self
+            .gate
+            .cost(operation, self.control.settle_down())
+            .doing("counting what an operation awaits")?;
         done.doing("measuring an operation")?;
         let told = self.control.counts().total() - before;
         if told != cost.requests {
-            return Err(Failure::new(format!("{told} requests are counted, and {} arrived", cost.requests)));
+            return Err(Failure::new(format!(
+                "{told} requests are counted, and {} arrived",
+                cost.requests
+            )));
         }
         Ok(cost)
     }
@@ -272,8 +324,15 @@ impl Replica {
             created: "2026-11-22T12:00:00Z".to_owned(),
             path: String::new(),
         };
-        let request = LockRequest { info, sent: Bytes::from_static(b"{}"), door: Door::Terraform };
-        self.control.lock(&self.caller, &self.unit, request).await.map(drop)
+        let request = LockRequest {
+            info,
+            sent: Bytes::from_static(b"{}"),
+            door: Door::Terraform,
+        };
+        self.control
+            .lock(&self.caller, &self.unit, request)
+            .await
+            .map(drop)
     }
 
     async fn unlock(&self, id: &LockId) -> Result<(), ControlError> {
@@ -287,10 +346,16 @@ impl Replica {
 
     async fn write(&self, state: Bytes, holding: Holding) -> Result<(), ControlError> {
         let write = StateWrite::new(state, holding, Door::Terraform);
-        self.control.write_state(&self.caller, &self.unit, write).await.map(drop)
+        self.control
+            .write_state(&self.caller, &self.unit, write)
+            .await
+            .map(drop)
     }
 
     async fn describe(&self) -> Result<(), ControlError> {
-        self.control.describe_unit(&self.caller, &self.unit).await.map(drop)
+        self.control
+            .describe_unit(&self.caller, &self.unit)
+            .await
+            .map(drop)
     }
 }

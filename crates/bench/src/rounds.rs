@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
-use futures::StreamExt;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
@@ -54,7 +54,9 @@ impl Cost {
 
 /// Nothing can go on, and no request is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operation waits for something that is no request to the bucket; its round trips cannot be counted")]
+#[error(
+    "the operation waits for something that is no request to the bucket; its round trips cannot be counted"
+)]
 pub struct Stuck;
 
 /// One bucket in memory whose every request waits until it is let through, and whoever lets them through.
@@ -75,7 +77,10 @@ struct Inner {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("opened", &self.opened).field("begun", &self.begun).finish_non_exhaustive()
+        f.debug_struct("Gate")
+            .field("opened", &self.opened)
+            .field("begun", &self.begun)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +111,11 @@ impl Gate {
     /// Objects in the bucket.
     #[must_use]
     pub fn objects(&self) -> u64 {
-        let everything = self.inner.store.list(None).fold(0, async |objects, _| objects + 1);
+        let everything = self
+            .inner
+            .store
+            .list(None)
+            .fold(0, async |objects, _| objects + 1);
         futures::FutureExt::now_or_never(everything).unwrap_or_default()
     }
 
@@ -159,7 +168,14 @@ impl Gate {
         let begun_before_answer = self.requests() - before;
         self.drive(afterwards)?;
         let requests = self.requests() - before;
-        Ok((answer, Cost { requests, begun_before_answer, awaited_round_trips }))
+        Ok((
+            answer,
+            Cost {
+                requests,
+                begun_before_answer,
+                awaited_round_trips,
+            },
+        ))
     }
 
     /// Lets through all that wait now. False if nobody does.
@@ -202,7 +218,11 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Entropy for Gate {
     fn draw(&self) -> u64 {
         // Spread over all 64 bits: halves of it are used as names.
-        self.inner.drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.inner
+            .drawn
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 
@@ -260,10 +280,7 @@ impl ObjectStore for Gate {
         self.inner.store.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let gate = self.clone();
         let let_through = locations.then(move |location| {
             let gate = gate.clone();
@@ -304,7 +321,9 @@ mod tests {
     use super::*;
 
     async fn ask(gate: &Gate) {
-        gate.put(&Path::from("a"), PutPayload::from_static(b"a")).await.unwrap();
+        gate.put(&Path::from("a"), PutPayload::from_static(b"a"))
+            .await
+            .unwrap();
     }
 
     #[test]
@@ -333,7 +352,14 @@ mod tests {
             }));
         };
         let ((), cost) = gate.cost(work, async { done.await.unwrap() }).unwrap();
-        assert_eq!(cost, Cost { requests: 2, begun_before_answer: 1, awaited_round_trips: 1 });
+        assert_eq!(
+            cost,
+            Cost {
+                requests: 2,
+                begun_before_answer: 1,
+                awaited_round_trips: 1
+            }
+        );
     }
 
     #[test]

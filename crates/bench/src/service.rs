@@ -58,7 +58,8 @@ impl Process {
     /// # Errors
     /// If it is not there, or does not listen.
     pub fn service(storage: Storage, flags: &[&str]) -> Result<Self, Failure> {
-        let directory = TempDir::with_prefix("opentaco-bench-").doing("making a directory for the service")?;
+        let directory =
+            TempDir::with_prefix("opentaco-bench-").doing("making a directory for the service")?;
         Self::service_in(directory, storage, flags)
     }
 
@@ -87,17 +88,28 @@ impl Process {
             .stderr(log);
         let began = Instant::now();
         let child = command.spawn().doing(format!("starting {}", program.display()))?;
-        let mut process =
-            Self { child, address: unknown(), directory: Some(directory), began, listening_after: Duration::ZERO };
+        let mut process = Self {
+            child,
+            address: unknown(),
+            directory: Some(directory),
+            began,
+            listening_after: Duration::ZERO,
+        };
         loop {
-            if let Some(address) = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok()) {
+            if let Some(address) = fs::read_to_string(&port_file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+            {
                 process.listening_after = began.elapsed();
                 process.address = address;
                 return Ok(process);
             }
             let ended = process.child.try_wait().doing("waiting for the service")?;
             if ended.is_some() || began.elapsed() > PATIENCE {
-                return Err(Failure::new(format!("opentacosvc did not start: {}", process.last_words())));
+                return Err(Failure::new(format!(
+                    "opentacosvc did not start: {}",
+                    process.last_words()
+                )));
             }
             std::thread::sleep(GLANCE);
         }
@@ -117,13 +129,24 @@ impl Process {
             .spawn()
             .doing("starting the bare handler")?;
         let stdout = child.stdout.take();
-        let mut process = Self { child, address: unknown(), directory: None, began, listening_after: Duration::ZERO };
+        let mut process = Self {
+            child,
+            address: unknown(),
+            directory: None,
+            began,
+            listening_after: Duration::ZERO,
+        };
         let mut line = String::new();
         if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut line).doing("reading where the bare handler listens")?;
+            BufReader::new(stdout)
+                .read_line(&mut line)
+                .doing("reading where the bare handler listens")?;
         }
         process.listening_after = began.elapsed();
-        process.address = line.trim().parse().doing("reading where the bare handler listens")?;
+        process.address = line
+            .trim()
+            .parse()
+            .doing("reading where the bare handler listens")?;
         Ok(process)
     }
 
@@ -155,13 +178,18 @@ impl Process {
         if answer.starts_with("HTTP/1.1 200") {
             return Ok(());
         }
-        Err(Failure::new(format!("/healthz answers {:?}", answer.lines().next().unwrap_or_default())))
+        Err(Failure::new(format!(
+            "/healthz answers {:?}",
+            answer.lines().next().unwrap_or_default()
+        )))
     }
 
     /// What the log says at its end, for a failure.
     #[must_use]
     pub fn last_words(&self) -> String {
-        let Some(directory) = &self.directory else { return "it left no log".to_owned() };
+        let Some(directory) = &self.directory else {
+            return "it left no log".to_owned();
+        };
         let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(3).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
@@ -173,7 +201,9 @@ impl Process {
     /// If it had none.
     pub fn stop(mut self) -> Result<TempDir, Failure> {
         self.end();
-        self.directory.take().ok_or_else(|| Failure::new("a bare handler has no directory"))
+        self.directory
+            .take()
+            .ok_or_else(|| Failure::new("a bare handler has no directory"))
     }
 
     fn end(&mut self) {

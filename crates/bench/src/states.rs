@@ -27,7 +27,10 @@ const RESOURCE: &str = r#"
         }
       ]
     },"#;
-const LAST_RESOURCE: (&str, &str) = ("\n    { \"mode\": \"managed\", \"name\": \"", "\" }\n  ],\n  \"serial\": ");
+const LAST_RESOURCE: (&str, &str) = (
+    "\n    { \"mode\": \"managed\", \"name\": \"",
+    "\" }\n  ],\n  \"serial\": ",
+);
 const END: &str = "\n}\n";
 
 /// Serials all have the same number of digits, so that all states have the same size.
@@ -38,12 +41,8 @@ const SERIAL_DIGITS: usize = 10;
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// The smallest size that can be asked for.
-pub const BYTES_MIN: usize = HEAD.len()
-    + LAST_RESOURCE.0.len()
-    + LAST_RESOURCE.1.len()
-    + SERIAL_DIGITS
-    + END.len()
-    + RESOURCE.len();
+pub const BYTES_MIN: usize =
+    HEAD.len() + LAST_RESOURCE.0.len() + LAST_RESOURCE.1.len() + SERIAL_DIGITS + END.len() + RESOURCE.len();
 
 /// States of one size.
 #[derive(Debug, Clone)]
@@ -81,7 +80,9 @@ impl States {
         }
         let resources = RESOURCE.repeat(left / RESOURCE.len());
         left -= resources.len();
-        shared.push(Bytes::from(resources + LAST_RESOURCE.0 + &"x".repeat(left) + LAST_RESOURCE.1));
+        shared.push(Bytes::from(
+            resources + LAST_RESOURCE.0 + &"x".repeat(left) + LAST_RESOURCE.1,
+        ));
         let mut md5 = Md5Hasher::new();
         for piece in &shared {
             md5.update(piece);
@@ -97,7 +98,11 @@ impl States {
         md5.update(&last);
         let mut pieces = self.shared.clone();
         pieces.push(last);
-        State { pieces, md5: md5.finish(), size: self.bytes }
+        State {
+            pieces,
+            md5: md5.finish(),
+            size: self.bytes,
+        }
     }
 }
 
@@ -120,13 +125,18 @@ impl<'a> Comparison<'a> {
     /// Nothing has arrived yet.
     #[must_use]
     pub fn new(state: &'a State) -> Self {
-        Self { pieces: &state.pieces, at: 0 }
+        Self {
+            pieces: &state.pieces,
+            at: 0,
+        }
     }
 
     /// Takes what arrived; false if it is not what was expected.
     pub fn take(&mut self, mut arrived: &[u8]) -> bool {
         while !arrived.is_empty() {
-            let Some((piece, rest)) = self.pieces.split_first() else { return false };
+            let Some((piece, rest)) = self.pieces.split_first() else {
+                return false;
+            };
             let expected = &piece[self.at..];
             let together = expected.len().min(arrived.len());
             if expected[..together] != arrived[..together] {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::failure::{Doing, Failure};
-use crate::profile;
+use crate::profile::{self, Section};
 use crate::report::{Aim, Report, Table, figure};
 use crate::service::{Process, Storage};
 use crate::states::States;
@@ -79,7 +79,17 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
         plan.rounds, plan.slice
     ))?;
     let mut table = Table::new(&[
-        "", "requests/s", "p50 ms", "p99 ms", "cpu us", "bare/s", "p50 ms", "p99 ms", "cpu us", "ratio", "",
+        "",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "cpu us",
+        "bare/s",
+        "p50 ms",
+        "p99 ms",
+        "cpu us",
+        "ratio",
+        "",
     ]);
     let mut missed = Vec::new();
     for (size, bytes) in SIZES {
@@ -90,7 +100,13 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
             let compared = compare(&mut ours, &mut bare, operation, plan).await?;
             let verdict = keep(report, operation, size, &compared);
             if verdict.ends_with("MISSED") {
-                missed.push((operation, size, bytes, compared.ours.processor(), compared.bare.processor()));
+                missed.push((
+                    operation,
+                    size,
+                    bytes,
+                    compared.ours.processor(),
+                    compared.bare.processor(),
+                ));
             }
             let Compared { ours, bare, ratio } = &compared;
             table.line([
@@ -110,10 +126,27 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
     }
     report.say(&table)?;
     for (operation, size, bytes, ours, bare) in missed {
-        let sections = profile::sections(operation, bytes).await?;
-        report.say(profile::explain(&format!("{operation} {size}"), ours, bare, &sections))?;
+        let mut sections = profile::sections(operation, bytes).await?;
+        let what = "a line in the log, told by running without";
+        let microseconds = (total(ours) - total(without_log(operation, bytes, plan).await?)).max(0.0);
+        sections.push(Section { what, microseconds });
+        report.say(profile::explain(
+            &format!("{operation} {size}"),
+            ours,
+            bare,
+            &sections,
+        ))?;
     }
     Ok(())
+}
+
+/// What the service takes for a request that it writes no line about.
+async fn without_log(operation: Operation, bytes: usize, plan: Plan) -> Result<Processor, Failure> {
+    let [a, b, c, d] = RETENTION;
+    let quiet = Process::service(Storage::Memory, &[a, b, c, d, "-log-level", "warn"])?;
+    let mut quiet = Side::new(quiet, &States::of(bytes)).await?;
+    quiet.slice(operation, plan.slice / 4).await?;
+    Ok(quiet.slice(operation, plan.slice).await?.processor())
 }
 
 fn total(processor: Processor) -> f64 {
@@ -124,12 +157,32 @@ fn total(processor: Processor) -> f64 {
 fn keep(report: &mut Report<'_>, operation: Operation, size: &str, compared: &Compared) -> String {
     let name = format!("{operation}.{size}");
     for (side, samples) in [("", &compared.ours), (".bare", &compared.bare)] {
-        report.row(format!("throughput.{name}{side}"), samples.per_second(), "requests/s");
-        report.row(format!("latency_p50.{name}{side}"), samples.latency_ms(0.50), "ms");
-        report.row(format!("latency_p99.{name}{side}"), samples.latency_ms(0.99), "ms");
-        report.row(format!("processor.{name}{side}"), total(samples.processor()), "us/request");
+        report.row(
+            format!("throughput.{name}{side}"),
+            samples.per_second(),
+            "requests/s",
+        );
+        report.row(
+            format!("latency_p50.{name}{side}"),
+            samples.latency_ms(0.50),
+            "ms",
+        );
+        report.row(
+            format!("latency_p99.{name}{side}"),
+            samples.latency_ms(0.99),
+            "ms",
+        );
+        report.row(
+            format!("processor.{name}{side}"),
+            total(samples.processor()),
+            "us/request",
+        );
     }
-    report.ratio(format!("ratio.{name}"), compared.ratio, format!("throughput.{name}.bare"));
+    report.ratio(
+        format!("ratio.{name}"),
+        compared.ratio,
+        format!("throughput.{name}.bare"),
+    );
     operation.aim().map_or_else(String::new, |aim| report.judge(aim))
 }
 
@@ -164,7 +217,11 @@ async fn compare(
         all_ours.add(a);
         all_bare.add(b);
     }
-    Ok(Compared { ours: all_ours, bare: all_bare, ratio: median(&mut ratios) })
+    Ok(Compared {
+        ours: all_ours,
+        bare: all_bare,
+        ratio: median(&mut ratios),
+    })
 }
 
 /// The middle one.
@@ -198,14 +255,19 @@ impl Samples {
     /// Of the process that answered, per request.
     fn processor(&self) -> Processor {
         let requests = self.latencies.len().max(1) as f64;
-        Processor { user: self.used.user / requests, system: self.used.system / requests }
+        Processor {
+            user: self.used.user / requests,
+            system: self.used.system / requests,
+        }
     }
 
     fn latency_ms(&self, quantile: f64) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort();
         let at = ((sorted.len() as f64 * quantile) as usize).min(sorted.len().saturating_sub(1));
-        sorted.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+        sorted
+            .get(at)
+            .map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     }
 }
 
@@ -228,7 +290,12 @@ impl Side {
         let mut askers = Vec::new();
         for n in 0..CONNECTIONS {
             let client = Client::connect(process.address(), &format!("bench/unit-{n}")).await?;
-            let mut asker = Asker { client, states: states.clone(), written: 0, lock: None };
+            let mut asker = Asker {
+                client,
+                states: states.clone(),
+                written: 0,
+                lock: None,
+            };
             asker.take_lock().await?;
             for _ in 0..WRITES_BEFORE {
                 asker.ask(Operation::Post).await?;
@@ -272,7 +339,11 @@ impl Side {
                 asker.give_back().await?;
             }
         }
-        Ok(Samples { latencies, elapsed, used })
+        Ok(Samples {
+            latencies,
+            elapsed,
+            used,
+        })
     }
 }
 
@@ -297,7 +368,9 @@ impl Asker {
             Operation::Post => {
                 self.written += 1;
                 let state = self.states.state(self.written);
-                self.client.write(&state, self.lock.as_deref().unwrap_or_default()).await?;
+                self.client
+                    .write(&state, self.lock.as_deref().unwrap_or_default())
+                    .await?;
             }
             Operation::Lock => {
                 let lock = self.client.lock().await?;

@@ -36,13 +36,16 @@ pub struct Memory {
 pub fn memory(process: u32) -> Result<Memory, Failure> {
     let file = format!("/proc/{process}/status");
     let text = fs::read_to_string(&file).doing(format!("reading {file}"))?;
-    Memory::parse(&text).ok_or_else(|| Failure::new(format!("{file} does not tell the memory of the process")))
+    Memory::parse(&text)
+        .ok_or_else(|| Failure::new(format!("{file} does not tell the memory of the process")))
 }
 
 impl Memory {
     fn parse(status: &str) -> Option<Self> {
         let number = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             line.split_whitespace().next()?.parse().ok()
         };
         let bytes = |name| number(name).map(|kib| kib * 1024);
@@ -75,7 +78,10 @@ impl std::ops::Sub for Processor {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self { user: self.user - before.user, system: self.system - before.system }
+        Self {
+            user: self.user - before.user,
+            system: self.system - before.system,
+        }
     }
 }
 
@@ -83,7 +89,10 @@ impl std::ops::Add for Processor {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { user: self.user + other.user, system: self.system + other.system }
+        Self {
+            user: self.user + other.user,
+            system: self.system + other.system,
+        }
     }
 }
 
@@ -103,7 +112,10 @@ fn ticks(stat: &str) -> Option<Processor> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u32>);
     let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(Processor { user: f64::from(user) * MICROSECONDS, system: f64::from(system) * MICROSECONDS })
+    Some(Processor {
+        user: f64::from(user) * MICROSECONDS,
+        system: f64::from(system) * MICROSECONDS,
+    })
 }
 
 /// Where the memory of a process was largest.
@@ -161,14 +173,29 @@ mod tests {
     fn memory_is_read_from_what_the_kernel_writes() {
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nRssAnon:\t     512 kB\nRssFile:\t     500 kB\nThreads:\t3\n";
         let memory = Memory::parse(status).unwrap();
-        assert_eq!(memory, Memory { resident: 1 << 20, peak: 2 << 20, anonymous: 1 << 19, file: 512_000, threads: 3 });
+        assert_eq!(
+            memory,
+            Memory {
+                resident: 1 << 20,
+                peak: 2 << 20,
+                anonymous: 1 << 19,
+                file: 512_000,
+                threads: 3
+            }
+        );
         assert_eq!(Memory::parse("Name:\tzombie\n"), None);
     }
 
     #[test]
     fn processor_time_is_read_behind_a_name_with_spaces_and_brackets() {
         let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 30 0 0";
-        assert_eq!(ticks(stat), Some(Processor { user: 2_500_000.0, system: 300_000.0 }));
+        assert_eq!(
+            ticks(stat),
+            Some(Processor {
+                user: 2_500_000.0,
+                system: 300_000.0
+            })
+        );
         assert_eq!(ticks("7 (a) S"), None);
     }
 }
