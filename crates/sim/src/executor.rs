@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use opentaco_domain::Clock;
 use opentaco_storage::Surroundings;
 use opentaco_storage::surroundings::{Entropy, Tasks};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+
+use crate::chooser::{Chooser, Seeded};
 
 /// Nanoseconds since the world began.
 pub type Instant = u64;
@@ -39,7 +39,7 @@ pub struct Executor {
 
 struct State {
     now: Instant,
-    rng: ChaCha8Rng,
+    chooser: Box<dyn Chooser>,
     next: u64,
     tasks: BTreeMap<u64, Task>,
     ready: BTreeSet<u64>,
@@ -75,13 +75,19 @@ impl std::fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// A world at its beginning.
+    /// A world at its beginning, in which everything that is left open is drawn from a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with(Box::new(Seeded::new(seed)))
+    }
+
+    /// A world at its beginning, in which somebody chooses what is left open.
+    #[must_use]
+    pub fn with(chooser: Box<dyn Chooser>) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 now: 0,
-                rng: ChaCha8Rng::seed_from_u64(seed),
+                chooser,
                 next: 0,
                 tasks: BTreeMap::new(),
                 ready: BTreeSet::new(),
@@ -105,21 +111,27 @@ impl Executor {
         hold(&self.state).polls
     }
 
-    /// Draws from the seed.
-    pub fn draw<T>(&self, draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
-        draw(&mut hold(&self.state).rng)
+    /// From here on somebody else chooses.
+    pub fn choose_by(&self, chooser: Box<dyn Chooser>) {
+        hold(&self.state).chooser = chooser;
     }
 
     /// True in so many of a thousand cases.
     #[must_use]
     pub fn chance(&self, per_mille: u32) -> bool {
-        self.draw(|rng| rng.random_range(0..1000) < per_mille)
+        hold(&self.state).chooser.chance(per_mille)
     }
 
     /// A number below `end`.
     #[must_use]
     pub fn below(&self, end: u64) -> u64 {
-        self.draw(|rng| rng.random_range(0..end.max(1)))
+        hold(&self.state).chooser.below(end.max(1))
+    }
+
+    /// 64 bits that nobody else draws.
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        hold(&self.state).chooser.bits()
     }
 
     /// Starts a task.
@@ -162,8 +174,17 @@ impl Executor {
 
     /// Runs until nothing is left to do, or `polls_max` polls were made. False: they were.
     pub fn run(&self, polls_max: u64) -> bool {
+        self.run_while(polls_max, true)
+    }
+
+    /// Runs until nothing is left to do at this moment: no time passes. False: `polls_max` polls were made.
+    pub fn run_now(&self, polls_max: u64) -> bool {
+        self.run_while(polls_max, false)
+    }
+
+    fn run_while(&self, polls_max: u64, time_passes: bool) -> bool {
         loop {
-            let Some((id, mut future)) = self.next_task() else { return true };
+            let Some((id, mut future)) = self.next_task(time_passes) else { return true };
             let waker = Waker::from(Arc::new(Alarm { task: id, woken: Arc::clone(&self.woken) }));
             let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
             let over = {
@@ -187,8 +208,8 @@ impl Executor {
         }
     }
 
-    /// A task that can go on, time passing if there is none.
-    fn next_task(&self) -> Option<(u64, BoxFuture<'static, ()>)> {
+    /// A task that can go on, time passing (if it may) when there is none.
+    fn next_task(&self, time_passes: bool) -> Option<(u64, BoxFuture<'static, ()>)> {
         loop {
             let woken = std::mem::take(&mut *hold(&self.woken));
             let mut state = hold(&self.state);
@@ -204,10 +225,13 @@ impl Executor {
                 .filter(|id| state.tasks.get(id).is_some_and(|task| !state.paused.contains_key(&task.group)))
                 .collect();
             if !able.is_empty() {
-                let id = able[state.rng.random_range(0..able.len())];
+                let id = able[state.chooser.task(able.len())];
                 state.ready.remove(&id);
                 let Some(future) = state.tasks.get_mut(&id).and_then(|task| task.future.take()) else { continue };
                 return Some((id, future));
+            }
+            if !time_passes {
+                return None;
             }
             let timer = state.timers.keys().next().map(|(at, _)| *at);
             let pause = (!state.ready.is_empty()).then(|| state.paused.values().min().copied()).flatten();
@@ -296,7 +320,7 @@ const BEGINNING: i128 = 1_790_000_000_000_000_000;
 
 impl Entropy for World {
     fn draw(&self) -> u64 {
-        self.executor.draw(Rng::random)
+        self.executor.bits()
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod bucket;
 pub mod checker;
+pub mod chooser;
 pub mod executor;
+pub mod mask;
 pub mod trace;
 pub mod world;

@@ -15,7 +15,9 @@ use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, Vers
 use opentaco_storage::{Bucket, Retention, Vault};
 
 use crate::bucket::{SimBucket, Weather};
+use crate::chooser::Seeded;
 use crate::executor::{Executor, Group, Instant};
+use crate::mask::Mask;
 
 /// How long a client waits for an answer before it gives a request up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
@@ -123,6 +125,18 @@ impl History {
     }
 }
 
+/// A request that is recorded when its client is done with it, be it that the client is stopped in the middle.
+struct Asking {
+    record: Record,
+    records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        hold(&self.records).push(self.record.clone());
+    }
+}
+
 struct Replica {
     life: u32,
     control: StateControl,
@@ -147,11 +161,19 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Plays the history of a seed to its end.
 #[must_use]
 pub fn play(seed: u64) -> History {
+    play_masked(seed, &Mask::default())
+}
+
+/// Plays what a mask leaves of the history of a seed.
+#[must_use]
+pub fn play_masked(seed: u64, mask: &Mask) -> History {
     let executor = Executor::new(seed);
     let faults = [0, 10, 40, 100, 200][usize::try_from(executor.below(5)).unwrap_or(0)];
+    let faults = faults.min(mask.faults.unwrap_or(faults));
     let bucket = SimBucket::new(executor.clone(), Weather { faults });
     let units: Vec<UnitId> = ["app", "net/prod.tfstate"][..1 + usize::try_from(executor.below(2)).unwrap_or(0)]
         .iter()
+        .take(mask.units.unwrap_or(usize::MAX))
         .map(|id| UnitId::parse(id).expect("a plain id is an id"))
         .collect();
     let world = World {
@@ -163,7 +185,7 @@ pub fn play(seed: u64) -> History {
         units,
         counter: Arc::default(),
     };
-    world.begin();
+    world.begin(mask);
     let ended = executor.run(POLLS_MAX);
     let records = hold(&world.records).clone();
     let by_hand = hold(&world.by_hand).clone();
@@ -184,8 +206,9 @@ impl World {
         groups
     }
 
-    fn begin(&self) {
+    fn begin(&self, mask: &Mask) {
         let replicas = 1 + self.executor.below(3);
+        let replicas = replicas.min(mask.replicas.unwrap_or(replicas));
         for index in 0..replicas {
             let replica = self.start(usize::try_from(index).unwrap_or(0), 0);
             hold(&self.replicas).push(replica);
@@ -212,11 +235,27 @@ impl World {
         if self.executor.chance(600) {
             actors.push(self.clone().misfortune().boxed());
         }
+        let mut actors: Vec<_> =
+            actors.into_iter().enumerate().filter(|(number, _)| mask.keeps(*number)).map(|(_, actor)| actor).collect();
+        if let Some(end) = mask.end() {
+            actors = actors.into_iter().map(|actor| self.stopped_after(end, actor)).collect();
+        }
+        if let Some(again) = mask.again {
+            self.executor.choose_by(Box::new(Seeded::new(again)));
+        }
         let world = self.clone();
         self.executor.spawn(Group::Outside, async move {
             futures::future::join_all(actors).await;
             world.quiet().await;
         });
+    }
+
+    fn stopped_after(&self, end: Duration, actor: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+        let late = self.executor.sleep(end);
+        async move {
+            select(actor, late).await;
+        }
+        .boxed()
     }
 
     /// Everybody is done: the weather clears, what hangs lands, and a fresh replica looks at every unit.
@@ -309,14 +348,24 @@ impl World {
             let told = perform(&control, &who, &about, what).await;
             let _ = answer.send(told);
         });
+        let record = Record {
+            client: client.to_owned(),
+            replica: index,
+            unit: unit.clone(),
+            ask,
+            told: Told::Nothing,
+            from,
+            until: Instant::MAX,
+        };
+        let mut asking = Asking { record, records: Arc::clone(&self.records) };
         let told = match select(answered, Box::pin(self.executor.sleep(CLIENT_PATIENCE))).await {
             Either::Left((Ok(told), _)) => told,
             Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
         };
-        let until = if told == Told::Nothing { Instant::MAX } else { self.executor.now() };
-        let record =
-            Record { client: client.to_owned(), replica: index, unit: unit.clone(), ask, told: told.clone(), from, until };
-        hold(&self.records).push(record);
+        if told != Told::Nothing {
+            asking.record.until = self.executor.now();
+        }
+        asking.record.told = told.clone();
         told
     }
 
@@ -478,7 +527,7 @@ pub fn serial_of(bytes: &[u8]) -> u64 {
 }
 
 /// What a door would do with a request.
-async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask) -> Told {
+pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask) -> Told {
     let caller = Caller::new(Principal::new(who));
     let done = |result: Result<(), ControlError>| match result {
         Ok(()) => Told::Done,
