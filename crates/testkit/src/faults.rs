@@ -198,7 +198,10 @@ impl Gate {
 
 /// Writes that are on their way after their sender has given up.
 #[derive(Clone, Default)]
-pub struct Late(Arc<Mutex<VecDeque<BoxFuture<'static, Result<()>>>>>);
+pub struct Late {
+    writes: Arc<Mutex<VecDeque<BoxFuture<'static, Result<()>>>>>,
+    sent: Arc<Notify>,
+}
 
 impl Late {
     /// Nothing is on its way yet.
@@ -210,7 +213,24 @@ impl Late {
     /// How many writes are on their way.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Returns when a write is on its way.
+    ///
+    /// # Panics
+    /// As [`Gate::reached`].
+    pub async fn sent(&self) {
+        let sent = tokio::time::timeout(REACHED_WITHIN, async {
+            loop {
+                let sent = self.sent.notified();
+                if self.waiting() > 0 {
+                    return;
+                }
+                sent.await;
+            }
+        });
+        sent.await.expect("a write is sent that lands later");
     }
 
     /// Lets the oldest land now. What the store made of it.
@@ -218,12 +238,13 @@ impl Late {
     /// # Panics
     /// If nothing is on its way: then the test does not test what it says.
     pub async fn land(&self) -> Result<()> {
-        let write = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let write = self.writes.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         write.expect("a write is on its way").await
     }
 
     fn send(&self, write: BoxFuture<'static, Result<()>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(write);
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push_back(write);
+        self.sent.notify_waiters();
     }
 }
 

@@ -35,8 +35,13 @@ async fn trace_04_a_retry_of_what_was_committed_succeeds_though_the_lock_is_gone
 
         locked(&r1, &y).await;
         done(write(&r1, &y, c.clone()).await);
-        for replica in [&r0, &r1, &world.replica()] {
-            assert_eq!(done(write(replica, &x, b.clone()).await).version, committed);
+        for released in [false, true] {
+            if released {
+                unlocked(&r1, &y).await;
+            }
+            for replica in [&r0, &r1, &world.replica()] {
+                assert_eq!(done(write(replica, &x, b.clone()).await).version, committed);
+            }
         }
         stands(&world, &c).await;
         assert_eq!(history(&world).await, [c, b, a]);
@@ -249,9 +254,7 @@ async fn trace_21_a_copy_that_lands_late_does_not_replace_a_newer_one() {
         let late = Late::new();
         f0.say(copy_put(), Fate::LandsLater(late.clone()));
         let dying = writing_unlocked(&r0, &c);
-        while late.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
+        late.sent().await;
         dies(dying).await;
         let d = state(4, "d");
         done(write_unlocked(&r1, d.clone()).await);

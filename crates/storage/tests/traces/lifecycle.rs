@@ -221,9 +221,7 @@ async fn undeleted_with_a_late_emptying(world: &World) -> Late {
     let late = Late::new();
     f0.say(copy_put(), Fate::LandsLater(late.clone()));
     let crashing = deleting(&r0);
-    while late.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    late.sent().await;
     dies(crashing).await;
     assert!(head(world).await.deleted.is_some());
     assert_eq!(

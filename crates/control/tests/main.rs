@@ -1,0 +1,11 @@
+//! The integration tests of control, in one binary.
+//!
+//! The fault table ([`faults`]), who may do what ([`permit`]), the operations one by one ([`operations`]), buckets that
+//! are older than us ([`adoption`]), and races of two replicas ([`races`]).
+
+mod adoption;
+mod common;
+mod faults;
+mod operations;
+mod permit;
+mod races;
