@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use opentaco_control::{
-    Committed, ControlError, CreateUnit, Door, ListUnits, LockRequest, Receipt, StateControl, StateRead, StateWrite,
-    UnitView,
+    Committed, ControlError, CreateUnit, Door, ListUnits, LockRequest, Receipt, StateControl, StateRead,
+    StateWrite, UnitView,
 };
 use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
@@ -37,7 +37,9 @@ pub(crate) fn under(n: u32) -> Holding {
 
 /// A state with this serial; `marker` tells contents apart.
 pub(crate) fn state(serial: u64, marker: &str) -> Bytes {
-    Bytes::from(format!("{{\n  \"version\": 4,\n  \"serial\": {serial},\n  \"lineage\": \"one\",\n  \"outputs\": {{\"m\": \"{marker}\"}}\n}}\n"))
+    Bytes::from(format!(
+        "{{\n  \"version\": 4,\n  \"serial\": {serial},\n  \"lineage\": \"one\",\n  \"outputs\": {{\"m\": \"{marker}\"}}\n}}\n"
+    ))
 }
 
 /// Somebody.
@@ -62,7 +64,11 @@ pub(crate) fn lock_request(id: &LockId) -> LockRequest {
         who: "alice@laptop".to_owned(),
         ..LockInfo::of(id.clone())
     };
-    LockRequest { sent: info.to_terraform_json().into(), info, door: Door::Terraform }
+    LockRequest {
+        sent: info.to_terraform_json().into(),
+        info,
+        door: Door::Terraform,
+    }
 }
 
 /// LOCK.
@@ -82,7 +88,13 @@ pub(crate) async fn write(
     holding: Holding,
     bytes: &Bytes,
 ) -> Result<Receipt, ControlError> {
-    control.write_state(&alice(), unit, StateWrite::new(bytes.clone(), holding, Door::Terraform)).await
+    control
+        .write_state(
+            &alice(),
+            unit,
+            StateWrite::new(bytes.clone(), holding, Door::Terraform),
+        )
+        .await
 }
 
 /// POST without a lock, which must succeed, with all that follows behind its answer.
@@ -122,7 +134,10 @@ pub(crate) async fn versions(control: &StateControl, unit: &UnitId) -> Vec<Commi
 pub(crate) async fn history(control: &StateControl, unit: &UnitId) -> Vec<Bytes> {
     let mut history = Vec::new();
     for committed in versions(control, unit).await {
-        let read = control.read_version(&alice(), unit, &committed.version).await.unwrap();
+        let read = control
+            .read_version(&alice(), unit, &committed.version)
+            .await
+            .unwrap();
         history.push(body(read).await.unwrap());
     }
     history

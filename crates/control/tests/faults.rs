@@ -14,11 +14,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use opentaco_control::versions::Reinstate;
-use opentaco_control::{ControlError, Door, ListUnits, StateControl};
+use opentaco_control::{ControlError, Door, ListUnits, StateControl, StateRead};
 use opentaco_domain::state::with_serial;
 use opentaco_domain::{Holding, VersionId};
 use opentaco_storage::head::kept_name;
@@ -26,8 +28,8 @@ use opentaco_testkit::buckets::World;
 use opentaco_testkit::faults::{Does, Fate, Late, On};
 
 use crate::common::{
-    alice, body, control, create, described, history, listed, lock, prod, read, rejected, replica, state, under, unit,
-    unlock, uuid, write, written,
+    alice, body, control, create, history, listed, lock, prod, read, rejected, replica, state, under, unit,
+    unlock, uuid, versions, write, written,
 };
 
 const COPY: &str = "myapp/prod/terraform.tfstate";
@@ -206,7 +208,10 @@ impl Facts {
         };
         let facts = Self {
             exists: view.is_some(),
-            lock: view.as_ref().and_then(|view| view.holder.as_ref()).map(|holder| holder.info.id.to_string()),
+            lock: view
+                .as_ref()
+                .and_then(|view| view.holder.as_ref())
+                .map(|holder| holder.info.id.to_string()),
             description: view.map(|view| view.description).unwrap_or_default(),
             reads,
             history: history(&control, &prod()).await,
@@ -238,9 +243,13 @@ async fn with_history(world: &World) -> StateControl {
         written(&control, &prod(), &v(serial)).await;
     }
     let refused = write(&control, &prod(), under(9), &refused_before()).await;
-    assert!(matches!(refused, Err(ControlError::NotHolder { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ControlError::NotHolder { .. })),
+        "{refused:?}"
+    );
     control.settle_down().await;
-    let mut head: serde_json::Value = serde_json::from_slice(&world.person_gets(HEAD).await.unwrap()).unwrap();
+    let mut head: serde_json::Value =
+        serde_json::from_slice(&world.person_gets(HEAD).await.unwrap()).unwrap();
     let oldest = head["recent"].as_array_mut().unwrap().pop().unwrap();
     let oldest: VersionId = oldest["version"].as_str().unwrap().parse().unwrap();
     head["kept"] = serde_json::json!([kept_name(&oldest)]);
@@ -261,7 +270,9 @@ impl Operation {
             Self::ReadOld | Self::LockOld | Self::WriteOld => return world.person_puts(COPY, v(1)).await,
             Self::DescribeOld => {
                 world.person_puts(COPY, v(1)).await;
-                return world.person_puts(&format!("{COPY}.tflock"), r#"{"ID":"old","Who":"bob"}"#).await;
+                return world
+                    .person_puts(&format!("{COPY}.tflock"), r#"{"ID":"old","Who":"bob"}"#)
+                    .await;
             }
             _ => {}
         }
@@ -277,7 +288,7 @@ impl Operation {
             Self::ReadLagging => {
                 let (vault, faults) = world.failing_replica();
                 faults.say(On::next(Does::Put, COPY).ending().always(), Fate::Denied);
-                let saved = write(&super::common::control(vault), &prod(), Holding::Nothing, &v(4)).await;
+                let saved = write(&self::control(vault), &prod(), Holding::Nothing, &v(4)).await;
                 assert!(matches!(saved, Err(ControlError::Saved { .. })), "{saved:?}");
             }
             Self::ReadOverwritten => world.person_puts(COPY, by_hand()).await,
@@ -296,7 +307,12 @@ impl Operation {
         }
         if old.contains(&self) {
             let lock = (self == Self::DescribeOld).then(|| "old".to_owned());
-            return Facts { exists: true, reads: Some(v(1)), lock, ..Facts::default() };
+            return Facts {
+                exists: true,
+                reads: Some(v(1)),
+                lock,
+                ..Facts::default()
+            };
         }
         let mut facts = Facts {
             exists: true,
@@ -310,7 +326,9 @@ impl Operation {
                 facts.lock = Some(uuid(1).to_string());
                 facts.commits(v(4));
             }
-            Self::WriteUnderLock | Self::WriteRefused | Self::Describe => facts.lock = Some(uuid(1).to_string()),
+            Self::WriteUnderLock | Self::WriteRefused | Self::Describe => {
+                facts.lock = Some(uuid(1).to_string())
+            }
             Self::ReadLagging => facts.commits(v(4)),
             // A reader adopts it, whoever that is.
             Self::ReadOverwritten => facts.commits(by_hand()),
@@ -358,24 +376,29 @@ impl Operation {
     /// Whether a failed operation may leave this behind.
     fn may_leave(self, facts: &Facts) -> bool {
         // The first touch of an old unit makes what is there its first version, before anything else is decided.
-        let adopted = Facts { history: vec![v(1)], ..self.before() };
+        let adopted = Facts {
+            history: vec![v(1)],
+            ..self.before()
+        };
         let old = matches!(self, Self::LockOld | Self::WriteOld);
         *facts == self.before() || *facts == self.after() || (old && *facts == adopted)
     }
 
     /// Performs it. A wrong answer panics; how it failed is for the table.
-    async fn perform(self, control: &StateControl) -> Result<(), ControlError> {
+    async fn perform(self, control: &StateControl, picked: &Picked) -> Result<(), Told> {
         let (alice, prod) = (alice(), prod());
         let mut how = Reinstate::plainly(Door::Management);
         how.idempotency_key = Some("the same request".to_owned());
-        match self {
-            Self::Lock | Self::LockOld => lock(control, &prod, 1).await.map(|info| assert_eq!(info.id, uuid(1))),
+        let done = match self {
+            Self::Lock | Self::LockOld => lock(control, &prod, 1)
+                .await
+                .map(|info| assert_eq!(info.id, uuid(1))),
             Self::Unlock => unlock(control, &prod, 1).await,
             Self::ForceUnlock => control.force_unlock(&alice, &prod).await.map(|_| ()),
-            Self::Read => read(control, &prod).await.map(|bytes| assert_eq!(bytes, Some(v(3)))),
-            Self::ReadLagging => read(control, &prod).await.map(|bytes| assert_eq!(bytes, Some(v(4)))),
-            Self::ReadOverwritten => read(control, &prod).await.map(|bytes| assert_eq!(bytes, Some(by_hand()))),
-            Self::ReadOld => read(control, &prod).await.map(|bytes| assert_eq!(bytes, Some(v(1)))),
+            Self::Read => return fetch(control.read_state(&alice, &prod).await, v(3)).await,
+            Self::ReadLagging => return fetch(control.read_state(&alice, &prod).await, v(4)).await,
+            Self::ReadOverwritten => return fetch(control.read_state(&alice, &prod).await, by_hand()).await,
+            Self::ReadOld => return fetch(control.read_state(&alice, &prod).await, v(1)).await,
             Self::WriteUnderLock => write(control, &prod, under(1), &v(4)).await.map(|_| ()),
             Self::WriteWithoutLock => write(control, &prod, Holding::Nothing, &v(4)).await.map(|_| ()),
             Self::FirstWrite => write(control, &prod, Holding::Nothing, &v(1)).await.map(|_| ()),
@@ -398,25 +421,35 @@ impl Operation {
                 assert_eq!(view.holder.unwrap().info.id.as_str(), "old");
             }),
             Self::Annotate => {
-                let described = control.annotate_unit(&alice, &prod, None, Some("new".to_owned())).await;
+                let described = control
+                    .annotate_unit(&alice, &prod, None, Some("new".to_owned()))
+                    .await;
                 described.map(|view| assert_eq!(view.description, "new"))
             }
             Self::Delete => control.delete_unit(&alice, &prod).await,
             Self::Undelete => control.undelete_unit(&alice, &prod, Door::Management).await,
-            Self::List => control.list_units(&alice, ListUnits::default()).await.map(|page| {
-                let names: Vec<&str> = page.units.iter().map(|view| view.unit.as_str()).collect();
-                assert_eq!(names, ["empty", "myapp/prod", "team/x"]);
-            }),
+            Self::List => control
+                .list_units(&alice, ListUnits::default())
+                .await
+                .map(|page| {
+                    let names: Vec<&str> = page.units.iter().map(|view| view.unit.as_str()).collect();
+                    assert_eq!(names, ["empty", "myapp/prod", "team/x"]);
+                }),
             Self::Versions => control.versions(&alice, &prod, None, None).await.map(|versions| {
-                let serials: Vec<_> = versions.iter().map(|committed| committed.serial.unwrap()).collect();
+                let serials: Vec<_> = versions
+                    .iter()
+                    .map(|committed| committed.serial.unwrap())
+                    .collect();
                 assert_eq!(serials, [3, 2, 1]);
             }),
             Self::FetchVersion => {
-                let read = control.read_version(&alice, &prod, &oldest(control).await?).await?;
-                body(read).await.map(|bytes| assert_eq!(bytes, v(1)))
+                let oldest = picked.oldest.as_ref().unwrap();
+                return fetch(control.read_version(&alice, &prod, oldest).await, v(1)).await;
             }
             Self::Restore => {
-                let restored = control.restore(&alice, &prod, &oldest(control).await?, how).await;
+                let restored = control
+                    .restore(&alice, &prod, picked.oldest.as_ref().unwrap(), how)
+                    .await;
                 restored.map(|receipt| assert_eq!(receipt.serial, Some(4)))
             }
             Self::ListRejected => control.rejected(&alice, &prod).await.map(|writes| {
@@ -424,21 +457,29 @@ impl Operation {
                 assert_eq!(why, ["lock-lost"]);
             }),
             Self::FetchRejected => {
-                let (told, read) = control.read_rejected(&alice, &prod, &refused(control).await?).await?;
+                let (told, read) = control
+                    .read_rejected(&alice, &prod, picked.refused.as_ref().unwrap())
+                    .await?;
                 assert_eq!(told.lock, Some(uuid(9).to_string()));
-                body(read).await.map(|bytes| assert_eq!(bytes, refused_before()))
+                return fetch(Ok(read), refused_before()).await;
             }
-            Self::Promote => control.promote(&alice, &prod, &refused(control).await?, how).await.map(|_| ()),
-        }
+            Self::Promote => control
+                .promote(&alice, &prod, picked.refused.as_ref().unwrap(), how)
+                .await
+                .map(|_| ()),
+        };
+        done.map_err(Told::Error)
     }
 
     /// Whether this says of a repeated request that it was done before.
-    fn was_done(self, answer: &Result<(), ControlError>) -> bool {
+    fn was_done(self, answer: &Result<(), Told>) -> bool {
         match answer {
             Ok(()) => self != Self::WriteRefused,
-            Err(ControlError::NotHolder { .. }) => self == Self::WriteRefused,
-            Err(ControlError::AlreadyExists { .. }) => matches!(self, Self::Create | Self::Undelete),
-            Err(ControlError::NotFound { .. }) => self == Self::Delete,
+            Err(Told::Error(ControlError::NotHolder { .. })) => self == Self::WriteRefused,
+            Err(Told::Error(ControlError::AlreadyExists { .. })) => {
+                matches!(self, Self::Create | Self::Undelete)
+            }
+            Err(Told::Error(ControlError::NotFound { .. })) => self == Self::Delete,
             Err(_) => false,
         }
     }
@@ -452,34 +493,71 @@ impl Facts {
     }
 }
 
-/// The version that a person picks from the list.
-async fn oldest(control: &StateControl) -> Result<VersionId, ControlError> {
-    let versions = control.versions(&alice(), &prod(), None, None).await?;
-    Ok(versions.iter().find(|committed| committed.serial == Some(1)).expect("it is in the history").version)
+/// What a person has picked from the lists of versions and of refused writes.
+struct Picked {
+    oldest: Option<VersionId>,
+    refused: Option<String>,
 }
 
-/// The refused write that a person picks from the list.
-async fn refused(control: &StateControl) -> Result<String, ControlError> {
-    let writes = control.rejected(&alice(), &prod()).await?;
-    Ok(writes.first().expect("it is kept").id.clone())
+impl Picked {
+    async fn from(world: &World) -> Self {
+        let control = replica(world);
+        let versions = versions(&control, &prod()).await;
+        let refused = control.rejected(&alice(), &prod()).await.unwrap();
+        Self {
+            oldest: versions
+                .iter()
+                .find(|committed| committed.serial == Some(1))
+                .map(|committed| committed.version),
+            refused: refused.first().map(|write| write.id.clone()),
+        }
+    }
+}
+
+/// How an operation failed, as its caller sees it.
+#[derive(Debug)]
+enum Told {
+    Error(ControlError),
+    /// The answer had begun, and its body broke off.
+    Cut(ControlError),
+}
+
+impl From<ControlError> for Told {
+    fn from(error: ControlError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// GET, as a client sees it that notices when a body breaks off.
+async fn fetch(read: Result<StateRead, ControlError>, expected: Bytes) -> Result<(), Told> {
+    let bytes = body(read?).await.map_err(Told::Cut)?;
+    assert_eq!(bytes, expected);
+    Ok(())
 }
 
 /// What an answer is called in the table.
-fn letter(answer: &Result<(), ControlError>) -> char {
+fn letter(answer: &Result<(), Told>) -> char {
     match answer {
         Ok(()) => 'D',
-        Err(ControlError::Unavailable { .. }) => 'U',
-        Err(ControlError::Saved { .. }) => 'S',
-        Err(ControlError::NotHolder { .. }) => 'H',
+        Err(Told::Error(ControlError::Unavailable { .. })) => 'U',
+        Err(Told::Error(ControlError::Saved { .. })) => 'S',
+        Err(Told::Error(ControlError::NotHolder { .. })) => 'H',
+        Err(Told::Cut(ControlError::Unavailable { .. })) => 'C',
         Err(other) => panic!("no answer of design.md: {other:?}"),
     }
 }
 
 /// One cell: its letter, after everything that must hold was found to hold.
-async fn cell(operation: Operation, object: (&str, Does, &str), fault: Fault, reach: Reach) -> char {
-    let world = World::new();
+async fn cell(
+    world: World,
+    operation: Operation,
+    object: (&str, Does, &str),
+    fault: Fault,
+    reach: Reach,
+) -> char {
     operation.stage(&world).await;
     let others = others(&world).await;
+    let picked = Picked::from(&world).await;
 
     let (vault, faults) = world.failing_replica();
     let acting = control(vault);
@@ -488,13 +566,18 @@ async fn cell(operation: Operation, object: (&str, Does, &str), fault: Fault, re
     }
     let late = Late::new();
     faults.say(on(object, reach), fault.fate(&late));
-    let answer = operation.perform(&acting).await;
+    let answer = operation.perform(&acting, &picked).await;
     let word = letter(&answer);
     let failed = !matches!(word, 'D' | 'H');
-    if fault == Fault::Late && failed {
-        // The client tries again at once, elsewhere; what it sent first lands after that.
-        let again = operation.perform(&replica(&world)).await;
-        assert!(operation.was_done(&again), "again, before the first landed: {again:?}");
+    if word == 'S' || (fault == Fault::Late && failed) {
+        // The client tries again at once, elsewhere; what it sent first and is late lands after that.
+        let again = operation.perform(&replica(&world), &picked).await;
+        assert!(operation.was_done(&again), "again, at once: {again:?}");
+        let copy = world.copy(&prod()).await.filter(|copy| !copy.is_empty());
+        assert!(
+            word != 'S' || copy == operation.after().reads,
+            "the same request again finishes it: {copy:?}"
+        );
     }
     acting.settle_down().await;
     while late.waiting() > 0 {
@@ -505,30 +588,432 @@ async fn cell(operation: Operation, object: (&str, Does, &str), fault: Fault, re
     let facts = Facts::of(&world).await;
     let befallen = faults.befallen() > 0;
     match word {
-        'D' | 'S' | 'H' => assert_eq!(facts, operation.after()),
-        _ => assert!(operation.may_leave(&facts), "neither before nor after: {facts:#?}"),
+        'D' | 'S' | 'H' => {
+            assert_eq!(facts, operation.after());
+            assert_eq!(is_listed(&world).await, facts.exists, "what exists is listed");
+        }
+        _ => assert!(
+            operation.may_leave(&facts),
+            "neither before nor after: {facts:#?}"
+        ),
     }
     if befallen && object.0 == "head write" && reach == Reach::Always && !fault.takes_effect() {
-        assert_eq!(facts, operation.before(), "only a head decides, and none was written");
+        assert_eq!(
+            facts,
+            operation.before(),
+            "only a head decides, and none was written"
+        );
     }
     if let (Some(head), 'D', false) = (world.head(&prod()).await, word, object.0 == "lock copy write") {
         let shown = world.person_gets(&format!("{COPY}.lock")).await.is_some();
-        assert_eq!(shown, head.lock.is_some(), "the lock copy is there while the unit is locked");
+        assert_eq!(
+            shown,
+            head.lock.is_some(),
+            "the lock copy is there while the unit is locked"
+        );
     }
     assert_eq!(self::others(&world).await, others, "other units");
 
-    let again = operation.perform(&replica(&world)).await;
+    let again = operation.perform(&replica(&world), &picked).await;
     assert!(operation.was_done(&again), "again: {again:?}");
-    assert_eq!(Facts::of(&world).await, operation.after(), "after it was done again");
-    assert!(listed(&replica(&world)).await.contains(&"team/x".to_owned()));
+    assert_eq!(
+        Facts::of(&world).await,
+        operation.after(),
+        "after it was done again"
+    );
+    assert_eq!(
+        is_listed(&world).await,
+        operation.after().exists,
+        "what exists is listed, after it was done again"
+    );
     if befallen { word } else { '.' }
+}
+
+async fn is_listed(world: &World) -> bool {
+    listed(&replica(world)).await.contains(&prod().to_string())
 }
 
 /// The objects of the other units, with their bytes.
 async fn others(world: &World) -> Vec<(String, Option<Bytes>)> {
     let mut all = Vec::new();
-    for key in world.keys().await.into_iter().filter(|key| !key.contains("myapp/prod")) {
+    for key in world
+        .keys()
+        .await
+        .into_iter()
+        .filter(|key| !key.contains("myapp/prod"))
+    {
         all.push((key.clone(), world.person_gets(&key).await));
     }
     all
 }
+
+/// One row: ten cells for each reach, and what was found wrong in them.
+async fn row(
+    fresh: fn() -> World,
+    operation: Operation,
+    object: (&str, Does, &str),
+) -> (String, Vec<String>) {
+    let (mut row, mut wrong) = (String::new(), Vec::new());
+    for reach in REACHES {
+        let mut letters = String::new();
+        for fault in FAULTS {
+            // A request that is not made is not made whatever would have become of it: one try proves it.
+            if letters.starts_with('.') {
+                letters.push('.');
+                continue;
+            }
+            match AssertUnwindSafe(cell(fresh(), operation, object, fault, reach))
+                .catch_unwind()
+                .await
+            {
+                Ok(letter) => letters.push(letter),
+                Err(_) => {
+                    letters.push('!');
+                    wrong.push(format!("{fault:?} on `{}` in {operation:?}, {reach:?}", object.0));
+                }
+            }
+        }
+        row = format!("{row} {letters}");
+    }
+    (row, wrong)
+}
+
+/// Plays the whole table, prints it, and holds it against [`TABLE`].
+async fn the_table_holds(fresh: fn() -> World) {
+    let (mut table, mut wrong) = (String::new(), Vec::new());
+    for (name, operation) in OPERATIONS {
+        for object in OBJECTS {
+            let (row, found) = row(fresh, operation, object).await;
+            writeln!(table, "{name:22} {:15}{row}", object.0).unwrap();
+            wrong.extend(found);
+        }
+    }
+    println!("{LEGEND}\n{table}");
+
+    let cells: usize = TABLE
+        .lines()
+        .map(|line| line[39..].chars().filter(|letter| *letter != ' ').count())
+        .sum();
+    assert_eq!(cells, 8_580);
+    assert_eq!(
+        cells,
+        OPERATIONS.len() * OBJECTS.len() * REACHES.len() * FAULTS.len()
+    );
+    let other: Vec<_> = table
+        .lines()
+        .zip(TABLE.lines())
+        .filter(|(is, expected)| is != expected)
+        .collect();
+    assert!(
+        wrong.is_empty() && other.is_empty(),
+        "did not hold: {wrong:#?}\nother than expected: {other:#?}"
+    );
+    assert_eq!(table, TABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fault_in_every_operation_is_answered_as_in_the_table_and_changes_nothing_else() {
+    the_table_holds(World::new).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fault_is_answered_so_where_tags_are_digests_of_the_content_too() {
+    the_table_holds(World::with_content_tags).await;
+}
+
+const LEGEND: &str = "\
+Columns, three times: 403, 500, 503, time-out, time-out after taking effect, 409, 412, truncated body, slow, and a
+request that lands ten seconds after its sender gave up. First it befalls one request of a replica that has just
+started, then one of a replica that remembers the head, then every such request until the bucket is healed.
+D done; H refused, not the holder, and the bytes are kept; S saved, but not copied yet; U unavailable;
+C the answer had begun and its body broke off; . no such request was made.
+";
+
+const TABLE: &str = "\
+lock                   head read       UDDDDDDDDD .......... UUUUUUUUDU
+lock                   head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+lock                   copy read       .......... .......... ..........
+lock                   copy write      .......... .......... ..........
+lock                   version read    .......... .......... ..........
+lock                   version write   .......... .......... ..........
+lock                   lock copy read  .......... .......... ..........
+lock                   lock copy write DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+lock                   rejected read   .......... .......... ..........
+lock                   rejected write  .......... .......... ..........
+lock                   names read      .......... .......... ..........
+unlock                 head read       UDDDDDDDDD .......... UUUUUUUUDU
+unlock                 head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+unlock                 copy read       .......... .......... ..........
+unlock                 copy write      .......... .......... ..........
+unlock                 version read    .......... .......... ..........
+unlock                 version write   .......... .......... ..........
+unlock                 lock copy read  .......... .......... ..........
+unlock                 lock copy write DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+unlock                 rejected read   .......... .......... ..........
+unlock                 rejected write  .......... .......... ..........
+unlock                 names read      .......... .......... ..........
+force unlock           head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+force unlock           head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+force unlock           copy read       .......... .......... ..........
+force unlock           copy write      .......... .......... ..........
+force unlock           version read    .......... .......... ..........
+force unlock           version write   .......... .......... ..........
+force unlock           lock copy read  .......... .......... ..........
+force unlock           lock copy write DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+force unlock           rejected read   .......... .......... ..........
+force unlock           rejected write  .......... .......... ..........
+force unlock           names read      .......... .......... ..........
+read                   head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+read                   head write      .......... .......... ..........
+read                   copy read       UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+read                   copy write      .......... .......... ..........
+read                   version read    .......... .......... ..........
+read                   version write   .......... .......... ..........
+read                   lock copy read  .......... .......... ..........
+read                   lock copy write .......... .......... ..........
+read                   rejected read   .......... .......... ..........
+read                   rejected write  .......... .......... ..........
+read                   names read      .......... .......... ..........
+read a lagging copy    head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+read a lagging copy    head write      DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+read a lagging copy    copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+read a lagging copy    copy write      DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+read a lagging copy    version read    UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+read a lagging copy    version write   .......... .......... ..........
+read a lagging copy    lock copy read  .......... .......... ..........
+read a lagging copy    lock copy write .......... .......... ..........
+read a lagging copy    rejected read   .......... .......... ..........
+read a lagging copy    rejected write  .......... .......... ..........
+read a lagging copy    names read      .......... .......... ..........
+read what a person put head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+read what a person put head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+read what a person put copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+read what a person put copy write      .......... .......... ..........
+read what a person put version read    UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+read what a person put version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+read what a person put lock copy read  .......... .......... ..........
+read what a person put lock copy write .......... .......... ..........
+read what a person put rejected read   .......... .......... ..........
+read what a person put rejected write  .......... .......... ..........
+read what a person put names read      .......... .......... ..........
+write under a lock     head read       UDDDDDDDDD .......... UUUUUUUUDU
+write under a lock     head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+write under a lock     copy read       .......... .......... ..........
+write under a lock     copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+write under a lock     version read    .......... .......... ..........
+write under a lock     version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+write under a lock     lock copy read  .......... .......... ..........
+write under a lock     lock copy write .......... .......... ..........
+write under a lock     rejected read   .......... .......... ..........
+write under a lock     rejected write  .......... .......... ..........
+write under a lock     names read      .......... .......... ..........
+write without a lock   head read       UDDDDDDDDD .......... UUUUUUUUDU
+write without a lock   head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+write without a lock   copy read       .......... .......... ..........
+write without a lock   copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+write without a lock   version read    .......... .......... ..........
+write without a lock   version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+write without a lock   lock copy read  .......... .......... ..........
+write without a lock   lock copy write .......... .......... ..........
+write without a lock   rejected read   .......... .......... ..........
+write without a lock   rejected write  .......... .......... ..........
+write without a lock   names read      .......... .......... ..........
+refused write          head read       UHHHHHHHHH UHHHHHHHHH UUUUUUUUHU
+refused write          head write      .......... .......... ..........
+refused write          copy read       .......... .......... ..........
+refused write          copy write      .......... .......... ..........
+refused write          version read    .......... .......... ..........
+refused write          version write   .......... .......... ..........
+refused write          lock copy read  .......... .......... ..........
+refused write          lock copy write .......... .......... ..........
+refused write          rejected read   HHHHHHHHHH HHHHHHHHHH HHHHHHHHHH
+refused write          rejected write  UHHHHHHHHH UHHHHHHHHH UUUUUUUUHU
+refused write          names read      .......... .......... ..........
+first write            head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+first write            head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+first write            copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+first write            copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+first write            version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+first write            version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+first write            lock copy read  UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+first write            lock copy write .......... .......... ..........
+first write            rejected read   .......... .......... ..........
+first write            rejected write  .......... .......... ..........
+first write            names read      .......... .......... ..........
+create                 head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+create                 head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+create                 copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+create                 copy write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+create                 version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+create                 version write   .......... .......... ..........
+create                 lock copy read  UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+create                 lock copy write UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+create                 rejected read   .......... .......... ..........
+create                 rejected write  .......... .......... ..........
+create                 names read      .......... .......... ..........
+describe               head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+describe               head write      .......... .......... ..........
+describe               copy read       .......... .......... ..........
+describe               copy write      .......... .......... ..........
+describe               version read    .......... .......... ..........
+describe               version write   .......... .......... ..........
+describe               lock copy read  .......... .......... ..........
+describe               lock copy write .......... .......... ..........
+describe               rejected read   .......... .......... ..........
+describe               rejected write  .......... .......... ..........
+describe               names read      .......... .......... ..........
+annotate               head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+annotate               head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+annotate               copy read       .......... .......... ..........
+annotate               copy write      .......... .......... ..........
+annotate               version read    .......... .......... ..........
+annotate               version write   .......... .......... ..........
+annotate               lock copy read  .......... .......... ..........
+annotate               lock copy write .......... .......... ..........
+annotate               rejected read   .......... .......... ..........
+annotate               rejected write  .......... .......... ..........
+annotate               names read      .......... .......... ..........
+delete                 head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+delete                 head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+delete                 copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+delete                 copy write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+delete                 version read    .......... .......... ..........
+delete                 version write   .......... .......... ..........
+delete                 lock copy read  .......... .......... ..........
+delete                 lock copy write .......... .......... ..........
+delete                 rejected read   .......... .......... ..........
+delete                 rejected write  .......... .......... ..........
+delete                 names read      .......... .......... ..........
+undelete               head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+undelete               head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+undelete               copy read       .......... .......... ..........
+undelete               copy write      SDDDDDDDDD SDDDDDDDDD SSSSSSSSDS
+undelete               version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+undelete               version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+undelete               lock copy read  .......... .......... ..........
+undelete               lock copy write SDDDDDDDDD SDDDDDDDDD SSSSSSSSDS
+undelete               rejected read   .......... .......... ..........
+undelete               rejected write  .......... .......... ..........
+undelete               names read      .......... .......... ..........
+list                   head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+list                   head write      .......... .......... ..........
+list                   copy read       .......... .......... ..........
+list                   copy write      .......... .......... ..........
+list                   version read    .......... .......... ..........
+list                   version write   .......... .......... ..........
+list                   lock copy read  .......... .......... ..........
+list                   lock copy write .......... .......... ..........
+list                   rejected read   .......... .......... ..........
+list                   rejected write  .......... .......... ..........
+list                   names read      UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+versions               head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+versions               head write      .......... .......... ..........
+versions               copy read       .......... .......... ..........
+versions               copy write      .......... .......... ..........
+versions               version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+versions               version write   .......... .......... ..........
+versions               lock copy read  .......... .......... ..........
+versions               lock copy write .......... .......... ..........
+versions               rejected read   .......... .......... ..........
+versions               rejected write  .......... .......... ..........
+versions               names read      .......... .......... ..........
+fetch a version        head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+fetch a version        head write      .......... .......... ..........
+fetch a version        copy read       .......... .......... ..........
+fetch a version        copy write      .......... .......... ..........
+fetch a version        version read    UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+fetch a version        version write   .......... .......... ..........
+fetch a version        lock copy read  .......... .......... ..........
+fetch a version        lock copy write .......... .......... ..........
+fetch a version        rejected read   .......... .......... ..........
+fetch a version        rejected write  .......... .......... ..........
+fetch a version        names read      .......... .......... ..........
+restore                head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+restore                head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+restore                copy read       .......... .......... ..........
+restore                copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+restore                version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+restore                version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+restore                lock copy read  .......... .......... ..........
+restore                lock copy write .......... .......... ..........
+restore                rejected read   .......... .......... ..........
+restore                rejected write  .......... .......... ..........
+restore                names read      .......... .......... ..........
+rejected list          head read       .......... .......... ..........
+rejected list          head write      .......... .......... ..........
+rejected list          copy read       .......... .......... ..........
+rejected list          copy write      .......... .......... ..........
+rejected list          version read    .......... .......... ..........
+rejected list          version write   .......... .......... ..........
+rejected list          lock copy read  .......... .......... ..........
+rejected list          lock copy write .......... .......... ..........
+rejected list          rejected read   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+rejected list          rejected write  .......... .......... ..........
+rejected list          names read      .......... .......... ..........
+fetch a rejected       head read       .......... .......... ..........
+fetch a rejected       head write      .......... .......... ..........
+fetch a rejected       copy read       .......... .......... ..........
+fetch a rejected       copy write      .......... .......... ..........
+fetch a rejected       version read    .......... .......... ..........
+fetch a rejected       version write   .......... .......... ..........
+fetch a rejected       lock copy read  .......... .......... ..........
+fetch a rejected       lock copy write .......... .......... ..........
+fetch a rejected       rejected read   UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+fetch a rejected       rejected write  .......... .......... ..........
+fetch a rejected       names read      .......... .......... ..........
+promote                head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+promote                head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+promote                copy read       .......... .......... ..........
+promote                copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+promote                version read    .......... .......... ..........
+promote                version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+promote                lock copy read  .......... .......... ..........
+promote                lock copy write .......... .......... ..........
+promote                rejected read   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+promote                rejected write  .......... .......... ..........
+promote                names read      .......... .......... ..........
+read an old unit       head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+read an old unit       head write      .......... .......... ..........
+read an old unit       copy read       UDDDDDDCDD UDDDDDDCDD UUUUUUUCDU
+read an old unit       copy write      .......... .......... ..........
+read an old unit       version read    .......... .......... ..........
+read an old unit       version write   .......... .......... ..........
+read an old unit       lock copy read  .......... .......... ..........
+read an old unit       lock copy write .......... .......... ..........
+read an old unit       rejected read   .......... .......... ..........
+read an old unit       rejected write  .......... .......... ..........
+read an old unit       names read      .......... .......... ..........
+describe an old unit   head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+describe an old unit   head write      .......... .......... ..........
+describe an old unit   copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+describe an old unit   copy write      .......... .......... ..........
+describe an old unit   version read    .......... .......... ..........
+describe an old unit   version write   .......... .......... ..........
+describe an old unit   lock copy read  UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+describe an old unit   lock copy write .......... .......... ..........
+describe an old unit   rejected read   .......... .......... ..........
+describe an old unit   rejected write  .......... .......... ..........
+describe an old unit   names read      .......... .......... ..........
+lock an old unit       head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+lock an old unit       head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+lock an old unit       copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+lock an old unit       copy write      .......... .......... ..........
+lock an old unit       version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+lock an old unit       version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+lock an old unit       lock copy read  UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+lock an old unit       lock copy write DDDDDDDDDD DDDDDDDDDD DDDDDDDDDD
+lock an old unit       rejected read   .......... .......... ..........
+lock an old unit       rejected write  .......... .......... ..........
+lock an old unit       names read      .......... .......... ..........
+write an old unit      head read       UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+write an old unit      head write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD
+write an old unit      copy read       UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+write an old unit      copy write      SDDDDDDDDD SDDDDDDDDD SSSSDSSSDD
+write an old unit      version read    UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+write an old unit      version write   UDDDDDDDDD UDDDDDDDDD UUUUUUUUDU
+write an old unit      lock copy read  UDDDDDDDDD UDDDDDDDDD UUUUUUUDDU
+write an old unit      lock copy write .......... .......... ..........
+write an old unit      rejected read   .......... .......... ..........
+write an old unit      rejected write  .......... .......... ..........
+write an old unit      names read      .......... .......... ..........
+";

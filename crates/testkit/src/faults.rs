@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use opentaco_storage::Store;
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ pub enum Does {
     Put,
     /// A delete.
     Delete,
+    /// A put or a delete.
+    Write,
     /// Anything.
     Any,
 }
@@ -48,6 +51,7 @@ pub struct On {
     does: Does,
     key_part: String,
     at_end: bool,
+    whole: bool,
     pass: usize,
     always: bool,
 }
@@ -56,13 +60,27 @@ impl On {
     /// The next request that does this to a key that contains `key_part`.
     #[must_use]
     pub fn next(does: Does, key_part: &str) -> Self {
-        Self { does, key_part: key_part.to_owned(), at_end: false, pass: 0, always: false }
+        Self {
+            does,
+            key_part: key_part.to_owned(),
+            at_end: false,
+            whole: false,
+            pass: 0,
+            always: false,
+        }
     }
 
     /// Only keys that end so: a state copy, and not the lock copy beside it.
     #[must_use]
     pub fn ending(mut self) -> Self {
         self.at_end = true;
+        self
+    }
+
+    /// Only this very key; of a listing, only one of everything that starts so.
+    #[must_use]
+    pub fn exactly(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -84,9 +102,14 @@ impl On {
         let fits = match self.does {
             Does::Any => true,
             Does::Read => matches!(does, Does::Get | Does::List),
+            Does::Write => matches!(does, Does::Put | Does::Delete),
             mine => mine == does,
         };
-        fits && if self.at_end { key.ends_with(&self.key_part) } else { key.contains(&self.key_part) }
+        fits && match (self.whole, self.at_end) {
+            (true, _) => key == self.key_part,
+            (false, true) => key.ends_with(&self.key_part),
+            (false, false) => key.contains(&self.key_part),
+        }
     }
 }
 
@@ -109,7 +132,8 @@ pub enum Fate {
     AnswerLost,
     /// It takes effect, and no answer ever comes.
     SilenceAfterEffect,
-    /// A body ends half-way.
+    /// A body ends half-way: of a get or a listing on its way to us, of a put on its way there, and then nothing
+    /// happens. A delete has no body, and passes.
     Truncated,
     /// It takes effect twice (a repeat below us); the second answer is given.
     Twice,
@@ -119,6 +143,8 @@ pub enum Fate {
     HeldAfter(Gate),
     /// Its sender is told nothing in time; it lands when the test says so.
     LandsLater(Late),
+    /// Its sender is told nothing in time; it lands so long after it was sent.
+    LandsAfter(Duration, Late),
     /// It takes so long, and then it is done.
     Slow(Duration),
 }
@@ -139,6 +165,7 @@ impl fmt::Debug for Fate {
             Self::HeldBefore(_) => "held before",
             Self::HeldAfter(_) => "held after",
             Self::LandsLater(_) => "lands later",
+            Self::LandsAfter(..) => "lands after a time",
             Self::Slow(_) => "slow",
         })
     }
@@ -233,17 +260,24 @@ impl Late {
         sent.await.expect("a write is sent that lands later");
     }
 
-    /// Lets the oldest land now. What the store made of it.
+    /// Lets the oldest land now, or waits until it does. What the store made of it.
     ///
     /// # Panics
     /// If nothing is on its way: then the test does not test what it says.
     pub async fn land(&self) -> Result<()> {
-        let write = self.writes.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let write = self
+            .writes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
         write.expect("a write is on its way").await
     }
 
     fn send(&self, write: BoxFuture<'static, Result<()>>) {
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push_back(write);
+        self.writes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(write);
         self.sent.notify_waiters();
     }
 }
@@ -254,18 +288,27 @@ pub struct Faults {
     store: Arc<dyn Store>,
     script: Arc<Mutex<Vec<(On, Fate)>>>,
     seen: Arc<Mutex<Vec<(Does, String)>>>,
+    befallen: Arc<AtomicUsize>,
 }
 
 impl Faults {
     /// Wraps `store`; everything passes until something is said.
     #[must_use]
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, script: Arc::default(), seen: Arc::default() }
+        Self {
+            store,
+            script: Arc::default(),
+            seen: Arc::default(),
+            befallen: Arc::default(),
+        }
     }
 
     /// Says what becomes of a request. What was said first is asked first.
     pub fn say(&self, on: On, fate: Fate) {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).push((on, fate));
+        self.script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((on, fate));
     }
 
     /// Everything passes again.
@@ -276,7 +319,17 @@ impl Faults {
     /// Whether every fate has befallen a request. A test whose faults never happened tests nothing.
     #[must_use]
     pub fn all_used(&self) -> bool {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|(on, _)| on.always)
+        self.script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .all(|(on, _)| on.always)
+    }
+
+    /// How many requests a fate has befallen so far.
+    #[must_use]
+    pub fn befallen(&self) -> usize {
+        self.befallen.load(Ordering::Relaxed)
     }
 
     /// The requests so far, in the order they came.
@@ -286,7 +339,10 @@ impl Faults {
     }
 
     fn fate(&self, does: Does, key: &str) -> Option<Fate> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((does, key.to_owned()));
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((does, key.to_owned()));
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         let index = script.iter_mut().position(|(on, _)| {
             if !on.meets(does, key) {
@@ -299,6 +355,7 @@ impl Faults {
             true
         })?;
         let fate = script[index].1.clone();
+        self.befallen.fetch_add(1, Ordering::Relaxed);
         if !script[index].0.always {
             script.remove(index);
         }
@@ -315,16 +372,23 @@ impl Faults {
     ) -> Result<T> {
         let Some(fate) = fate else { return work().await };
         match fate {
-            Fate::Denied => Err(Error::PermissionDenied { path: key.to_owned(), source: "403 AccessDenied".into() }),
+            Fate::Denied => Err(Error::PermissionDenied {
+                path: key.to_owned(),
+                source: "403 AccessDenied".into(),
+            }),
             Fate::InternalError => Err(generic("500 InternalError")),
             Fate::Unavailable => Err(generic("503 SlowDown")),
             Fate::Conflict | Fate::PreconditionFailed => match (&fate, mode) {
                 // As `object_store` reports them: 409 and 412 on a create alike, 412 on an update; a 409 that outlasts
                 // its repeats is an error like any other.
-                (_, Some(PutMode::Create)) => Err(Error::AlreadyExists { path: key.to_owned(), source: "conflict".into() }),
-                (Fate::PreconditionFailed, Some(PutMode::Update(_))) => {
-                    Err(Error::Precondition { path: key.to_owned(), source: "412".into() })
-                }
+                (_, Some(PutMode::Create)) => Err(Error::AlreadyExists {
+                    path: key.to_owned(),
+                    source: "conflict".into(),
+                }),
+                (Fate::PreconditionFailed, Some(PutMode::Update(_))) => Err(Error::Precondition {
+                    path: key.to_owned(),
+                    source: "412".into(),
+                }),
                 _ => Err(generic("409 ConditionalRequestConflict")),
             },
             Fate::Silence => std::future::pending().await,
@@ -336,6 +400,7 @@ impl Faults {
                 let _ = work().await;
                 std::future::pending().await
             }
+            Fate::Truncated if mode.is_some() => Err(generic("400 IncompleteBody")),
             Fate::Truncated => work().await,
             Fate::Twice => {
                 let _ = work().await;
@@ -354,6 +419,23 @@ impl Faults {
                 late.send(work().map(|answer| answer.map(|_| ())).boxed());
                 std::future::pending().await
             }
+            Fate::LandsAfter(time, late) => {
+                let landing = work();
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "what is on its way belongs to nobody; tests run on paused time"
+                )]
+                let landing = tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    landing.await.map(|_| ())
+                });
+                late.send(
+                    landing
+                        .map(|landed| landed.unwrap_or_else(|_| Err(generic("the way was cut off"))))
+                        .boxed(),
+                );
+                std::future::pending().await
+            }
             Fate::Slow(time) => {
                 #[expect(clippy::disallowed_methods, reason = "tests run on paused time")]
                 tokio::time::sleep(time).await;
@@ -364,7 +446,10 @@ impl Faults {
 }
 
 fn generic(what: &'static str) -> Error {
-    Error::Generic { store: "faults", source: what.into() }
+    Error::Generic {
+        store: "faults",
+        source: what.into(),
+    }
 }
 
 impl fmt::Debug for Faults {
@@ -385,8 +470,12 @@ impl ObjectStore for Faults {
         let fate = self.fate(Does::Put, location.as_ref());
         let mode = options.mode.clone();
         self.befall(fate, location.as_ref(), Some(&mode), || {
-            let (store, location, payload, options) =
-                (Arc::clone(&self.store), location.clone(), payload.clone(), options.clone());
+            let (store, location, payload, options) = (
+                Arc::clone(&self.store),
+                location.clone(),
+                payload.clone(),
+                options.clone(),
+            );
             async move { store.put_opts(&location, payload, options).await }.boxed()
         })
         .await
@@ -412,12 +501,22 @@ impl ObjectStore for Faults {
         if !truncated {
             return Ok(got);
         }
-        let (meta, range, attributes, extensions) =
-            (got.meta.clone(), got.range.clone(), got.attributes.clone(), got.extensions.clone());
+        let (meta, range, attributes, extensions) = (
+            got.meta.clone(),
+            got.range.clone(),
+            got.attributes.clone(),
+            got.extensions.clone(),
+        );
         let whole = got.bytes().await?;
         let half = whole.slice(..whole.len() / 2);
         let broken = stream::iter([Ok(half), Err(generic("connection reset in the body"))]).boxed();
-        Ok(GetResult { payload: GetResultPayload::Stream(broken), meta, range, attributes, extensions })
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(broken),
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -460,6 +559,7 @@ impl PaginatedListStore for Faults {
         options: PaginatedListOptions,
     ) -> Result<PaginatedListResult> {
         let fate = self.fate(Does::List, prefix.unwrap_or_default());
+        let truncated = matches!(fate, Some(Fate::Truncated));
         let prefix = prefix.map(str::to_owned);
         self.befall(fate, prefix.as_deref().unwrap_or_default(), None, || {
             let (store, prefix) = (Arc::clone(&self.store), prefix.clone());
@@ -473,5 +573,12 @@ impl PaginatedListStore for Faults {
             async move { store.list_paginated(prefix.as_deref(), options).await }.boxed()
         })
         .await
+        .and_then(|page| {
+            if truncated {
+                Err(generic("the page ends half-way"))
+            } else {
+                Ok(page)
+            }
+        })
     }
 }
