@@ -91,6 +91,10 @@ impl Vault {
         let created = loop {
             if known.head.exists() {
                 if known.fresh {
+                    // Perhaps an earlier attempt of this very request made it, and could not show it.
+                    if known.head.current.is_none() {
+                        self.mend(unit, Insist::No).await?;
+                    }
                     return Ok(Creating::Exists(known));
                 }
                 known = self.touch_fresh(unit).await?;
@@ -196,7 +200,12 @@ impl Vault {
             return Ok(if copy.is_some() { Undeleting::Lives } else { Undeleting::NoUnit });
         };
         let Some(deleted) = &known.head.deleted else {
-            return Ok(if known.head.exists() { Undeleting::Lives } else { Undeleting::NoUnit });
+            if !known.head.exists() {
+                return Ok(Undeleting::NoUnit);
+            }
+            // Perhaps an earlier attempt of this very request brought it back, and could not write the copy.
+            self.mend(unit, Insist::No).await?;
+            return Ok(Undeleting::Lives);
         };
         if let Some(lock) = &known.head.lock {
             return Ok(Undeleting::Held(lock.clone()));

@@ -146,7 +146,9 @@ impl Vault {
     async fn judge_copy(&self, unit: &UnitId, scene: &Scene, insist: Insist) -> Result<Judgement, StorageError> {
         let head = &scene.known.head;
         let Some(meta) = scene.copy.as_ref().filter(|meta| meta.size > 0) else {
-            return Ok(if head.current.is_none() { Judgement::Holds } else { Judgement::Overwrite });
+            // A unit without a state is seen in listings by its empty copy: one that was created has one.
+            let unseen = scene.copy.is_none() && head.exists();
+            return Ok(if head.current.is_none() && !unseen { Judgement::Holds } else { Judgement::Overwrite });
         };
         let right = || match insist {
             Insist::No => Judgement::Holds,
