@@ -1,1 +1,1 @@
-//! (being written)
+//! Nothing but tests: journeys of real clients through the built service, in `tests/`.

@@ -1,30 +1,13 @@
 //! Buckets that are older than us are adopted in place, on a real S3 server.
 
-use object_store::path::Path;
-use object_store::{ObjectStoreExt as _, PutPayload};
+use std::fs;
+
+use opentaco_testkit::client::Client;
+use opentaco_testkit::service::Service;
 
 use crate::http;
-use crate::replicas::{Pair, server};
-
-async fn put(bucket: &str, key: &str, bytes: &str) {
-    let store = server().by_hand(bucket).await;
-    store
-        .put(&Path::parse(key).unwrap(), PutPayload::from(bytes.to_owned()))
-        .await
-        .unwrap();
-}
-
-async fn get(bucket: &str, key: &str) -> String {
-    let store = server().by_hand(bucket).await;
-    let bytes = store
-        .get(&Path::parse(key).unwrap())
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use crate::journeys::ONE;
+use crate::replicas::Pair;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn layouts_of_other_tools_are_read_and_written_where_they_are() {
@@ -40,7 +23,7 @@ async fn layouts_of_other_tools_are_read_and_written_where_they_are() {
     ];
     for (n, (key, unit)) in layouts.into_iter().enumerate() {
         let old = http::state(3, key);
-        put("layouts", key, &old).await;
+        pair.person_puts(key, &old).await;
         let address = pair.replicas[n % 2].backend(unit);
         // LOCK comes before GET: the untouched unit keeps its old state.
         assert_eq!(
@@ -65,7 +48,7 @@ async fn layouts_of_other_tools_are_read_and_written_where_they_are() {
             http::status(&client, "UNLOCK", &address, http::lock_body(&http::uuid(n), "me")).await,
             200
         );
-        assert_eq!(get("layouts", key).await, new, "{key}");
+        assert_eq!(pair.person_gets(key).await, new, "{key}");
     }
 }
 
@@ -84,13 +67,10 @@ async fn a_lock_file_beside_an_old_state_holds_until_it_is_broken() {
         ),
     ];
     for (unit, kind, body, id) in &locks {
-        put(
-            "lockfiles",
-            &format!("{unit}/terraform.tfstate"),
-            &http::state(1, "old"),
-        )
-        .await;
-        put("lockfiles", &format!("{unit}/terraform.tfstate.{kind}"), body).await;
+        pair.person_puts(&format!("{unit}/terraform.tfstate"), &http::state(1, "old"))
+            .await;
+        pair.person_puts(&format!("{unit}/terraform.tfstate.{kind}"), body)
+            .await;
         let address = pair.replicas[0].backend(unit);
         let refused = http::send(&client, "LOCK", &address, http::lock_body(&http::uuid(8), "me")).await;
         assert_eq!(refused.status().as_u16(), 423, "{kind}");
@@ -120,7 +100,8 @@ async fn what_a_person_copies_over_a_state_is_adopted() {
         http::status(&client, "POST", &address, http::state(1, "ours")).await,
         200
     );
-    put("byhand", "u/terraform.tfstate", &http::state(5, "hand")).await;
+    pair.person_puts("u/terraform.tfstate", &http::state(5, "hand"))
+        .await;
     for replica in &pair.replicas {
         let read = http::send(&client, "GET", &replica.backend("u"), "")
             .await
@@ -130,11 +111,81 @@ async fn what_a_person_copies_over_a_state_is_adopted() {
         assert_eq!(read, http::state(5, "hand"));
     }
     let head: serde_json::Value =
-        serde_json::from_str(&get("byhand", "__opentaco_units/u/@head.json").await).unwrap();
+        serde_json::from_str(&pair.person_gets("__opentaco_units/u/@head.json").await).unwrap();
     assert_eq!(head["current"]["how"], "external");
     assert_eq!(
         head["recent"].as_array().unwrap().len(),
         1,
         "what was there before is in the history"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_client_finds_its_old_state_in_the_bucket_and_goes_on_with_it() {
+    let pair = Pair::on("moved");
+    // It was made without us, and somebody copied it into the bucket.
+    let client = Client::without_backend(ONE).init();
+    let _ = client.apply().worked();
+    let old = fs::read_to_string(client.directory().join("terraform.tfstate")).unwrap();
+    fs::remove_file(client.directory().join("terraform.tfstate")).unwrap();
+    pair.person_puts("live/app/terraform.tfstate", &old).await;
+
+    client.backend(&pair.replicas[0].backend("live/app"));
+    let client = client.init();
+    let planned = client.run(&["plan", "-input=false"]).worked();
+    assert!(planned.printed.contains("No changes"), "{}", planned.printed);
+    assert_eq!(
+        pair.person_gets("live/app/terraform.tfstate").await,
+        old,
+        "a plan changes nothing"
+    );
+    client.resources(&ONE.replace("\"1\"", "\"2\""));
+    let applied = client.apply().worked();
+    assert!(
+        applied.printed.contains("0 added, 1 changed, 0 destroyed"),
+        "{}",
+        applied.printed
+    );
+    let head = pair.head("live/app").await;
+    assert_eq!(
+        head["recent"][0]["sha256"],
+        opentaco_domain::Sha256::of(old.as_bytes()).to_string()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_restores_while_the_service_is_gone_is_honoured_when_it_returns() {
+    let mut pair = Pair::on("restored");
+    let client = reqwest::Client::new();
+    let address = pair.replicas[0].backend("u");
+    for serial in [1, 2] {
+        let lock = http::lock_body(&http::uuid(serial), "me");
+        assert_eq!(http::status(&client, "LOCK", &address, lock.clone()).await, 200);
+        let write = format!("{address}?ID={}", http::uuid(serial));
+        assert_eq!(
+            http::status(&client, "POST", &write, http::state(serial, "x")).await,
+            200
+        );
+        assert_eq!(http::status(&client, "UNLOCK", &address, lock).await, 200);
+    }
+    pair.replicas.iter_mut().for_each(Service::kill);
+
+    let versions = pair.keys_below("__opentaco_versions/u/@").await;
+    assert_eq!(versions.len(), 2, "{versions:?}");
+    let first = pair.person_gets(&versions[0]).await;
+    assert_eq!(
+        first,
+        http::state(1, "x"),
+        "the listing tells the history, oldest first"
+    );
+    pair.person_puts("u/terraform.tfstate", &first).await;
+
+    pair.replicas.iter_mut().for_each(Service::restart);
+    for replica in &pair.replicas {
+        let read = http::send(&client, "GET", &replica.backend("u"), "").await;
+        assert_eq!(read.text().await.unwrap(), first);
+    }
+    let head = pair.head("u").await;
+    assert_eq!(head["current"]["how"], "external");
+    assert_eq!(head["recent"].as_array().unwrap().len(), 2, "{head}");
 }

@@ -5,16 +5,17 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use opentaco_testkit::client::Client;
 use opentaco_testkit::process::eventually;
-use opentaco_testkit::proxy::Proxy;
+use opentaco_testkit::proxy::{Fate, Proxy};
 use opentaco_testkit::service::{ROOT_TOKEN, Service};
 use tempfile::TempDir;
 
 use crate::http;
 
-const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"1\"\n}\noutput \"one\" {\n  value = terraform_data.one.output\n}\n";
+pub(crate) const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"1\"\n}\noutput \"one\" {\n  value = terraform_data.one.output\n}\n";
 
 fn home() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -67,12 +68,12 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// A pipe that a provisioner waits on: it writes its start into one, and reads its permission from the other.
-struct Hold {
+pub(crate) struct Hold {
     directory: TempDir,
 }
 
 impl Hold {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["started", "go"] {
             assert!(
@@ -87,14 +88,14 @@ impl Hold {
     }
 
     /// A resource that is being created until the test says go.
-    fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         let path = self.directory.path().display();
         format!(
             "{ONE}resource \"terraform_data\" \"held\" {{\n  depends_on = [terraform_data.one]\n  provisioner \"local-exec\" {{\n    command = \"echo started > '{path}/started'; cat '{path}/go'\"\n  }}\n}}\n"
         )
     }
 
-    fn started(&self) {
+    pub(crate) fn started(&self) {
         let mut text = String::new();
         fs::File::open(self.directory.path().join("started"))
             .unwrap()
@@ -103,7 +104,7 @@ impl Hold {
         assert_eq!(text, "started\n");
     }
 
-    fn go(&self) {
+    pub(crate) fn go(&self) {
         fs::File::options()
             .write(true)
             .open(self.directory.path().join("go"))
@@ -330,13 +331,16 @@ fn a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on() {
     let home = home();
     let mut service = Service::on_disk(home.path());
     let unit = "journey/crash";
+    let proxy = Proxy::before(service.port());
     let hold = Hold::new();
-    let client = Client::new(&service.backend(unit), &hold.resource()).init();
+    let client = Client::new(&through(&proxy, unit), &hold.resource()).init();
     let mut applying = client.start(&["apply", "-input=false", "-auto-approve"]);
     hold.started();
     service.kill();
     hold.go();
-    // The client retries its POST for some seconds; meanwhile the service comes back on the same data.
+    eventually("the client met a service that is not there", || {
+        proxy.unanswered() > 0
+    });
     service.restart();
     assert!(applying.wait().success(), "{}", applying.printed());
     let copy: serde_json::Value = serde_json::from_slice(&copy(home.path(), unit)).unwrap();
@@ -345,24 +349,67 @@ fn a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on() {
 }
 
 #[test]
-fn lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries() {
+fn a_service_that_was_killed_after_each_deed_and_before_its_answer_repeats_none() {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let unit = "journey/lost";
-    let proxy = Proxy::before(service.port());
-    let client = Client::new(&format!("{}/v1/backend/{unit}", proxy.url()), ONE).init();
+    let service = Arc::new(Mutex::new(Service::on_disk(home.path())));
+    let unit = "journey/killed-late";
+    let proxy = Proxy::before(service.lock().unwrap().port());
+    let client = Client::new(&through(&proxy, unit), ONE).init();
     for method in ["LOCK", "POST", "UNLOCK"] {
-        proxy.lose_answer_to(method);
+        let service = Arc::clone(&service);
+        proxy.next_with(method, Fate::LoseAnswer, move || {
+            service.lock().unwrap().restart();
+        });
     }
     let _ = client.apply().worked();
-    assert_eq!(proxy.lost(), ["LOCK", "POST", "UNLOCK"]);
-    assert_eq!(
-        objects(home.path(), "__opentaco_versions", unit).len(),
-        1,
-        "committed once"
+    assert_eq!(proxy.met(), ["LOCK", "POST", "UNLOCK"]);
+    committed_once(home.path(), unit);
+}
+
+#[test]
+fn lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries() {
+    each_request_meets(Fate::LoseAnswer, "journey/lost");
+}
+
+#[test]
+fn requests_that_arrive_twice_are_done_once() {
+    each_request_meets(Fate::Twice, "journey/twice");
+}
+
+#[test]
+fn requests_that_never_arrive_are_sent_again() {
+    each_request_meets(Fate::LoseRequest, "journey/never");
+}
+
+/// An apply whose LOCK, POST and UNLOCK all meet this fate once.
+fn each_request_meets(fate: Fate, unit: &str) {
+    let home = home();
+    let service = Service::on_disk(home.path());
+    let proxy = Proxy::before(service.port());
+    let client = Client::new(&through(&proxy, unit), ONE).init();
+    for method in ["LOCK", "POST", "UNLOCK"] {
+        proxy.next(method, fate);
+    }
+    let _ = client.apply().worked();
+    assert_eq!(proxy.met(), ["LOCK", "POST", "UNLOCK"]);
+    committed_once(home.path(), unit);
+}
+
+fn committed_once(home: &Path, unit: &str) {
+    let versions = objects(home, "__opentaco_versions", unit);
+    assert_eq!(versions.len(), 1, "{versions:?}");
+    let rejected = objects(home, "__opentaco_rejected", unit);
+    assert!(rejected.is_empty(), "{rejected:?}");
+    let head = head(home, unit);
+    assert!(
+        head["lock"].is_null() && head["recent"].as_array().unwrap().is_empty(),
+        "{head}"
     );
-    assert!(objects(home.path(), "__opentaco_rejected", unit).is_empty());
-    assert!(head(home.path(), unit)["lock"].is_null());
+}
+
+/// The address of a unit by way of a proxy.
+fn through(proxy: &Proxy, unit: &str) -> String {
+    format!("{}/v1/backend/{unit}", proxy.url())
 }
 
 #[test]

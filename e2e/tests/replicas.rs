@@ -1,40 +1,42 @@
 //! Two service processes on one bucket of a real S3 server cannot be made to disagree.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use futures::future::join_all;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutPayload};
+use opentaco_storage::Store;
+use opentaco_testkit::client::Client;
+use opentaco_testkit::proxy::Proxy;
 use opentaco_testkit::s3_server::S3Server;
 use opentaco_testkit::service::Service;
 use tempfile::TempDir;
 
 use crate::http;
-
-/// One server for all tests of this binary; each takes a bucket of its own.
-pub(crate) fn server() -> &'static S3Server {
-    static SERVER: OnceLock<S3Server> = OnceLock::new();
-    SERVER.get_or_init(S3Server::start)
-}
+use crate::journeys::{Hold, ONE};
 
 /// Two replicas on a fresh bucket.
 pub(crate) struct Pair {
     pub(crate) replicas: [Service; 2],
+    server: Arc<S3Server>,
     bucket: String,
     _homes: [TempDir; 2],
 }
 
 impl Pair {
     pub(crate) fn on(bucket: &str) -> Self {
-        server().bucket(bucket);
+        let server = S3Server::shared();
+        server.bucket(bucket);
         let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let replicas = [
-            server().replica(homes[0].path(), bucket),
-            server().replica(homes[1].path(), bucket),
+            server.replica(homes[0].path(), bucket),
+            server.replica(homes[1].path(), bucket),
         ];
         Self {
             replicas,
+            server,
             bucket: bucket.to_owned(),
             _homes: homes,
         }
@@ -45,16 +47,54 @@ impl Pair {
         self.replicas[n % 2].backend(unit)
     }
 
-    async fn head(&self, unit: &str) -> serde_json::Value {
-        let store = server().by_hand(&self.bucket).await;
-        let key = Path::parse(format!("__opentaco_units/{unit}/@head.json")).unwrap();
-        serde_json::from_slice(&store.get(&key).await.unwrap().bytes().await.unwrap()).unwrap()
+    /// What a person does with `aws s3 cp FILE s3://…/KEY`.
+    pub(crate) async fn person_puts(&self, key: &str, text: &str) {
+        let payload = PutPayload::from(text.to_owned());
+        self.by_hand()
+            .await
+            .put(&Path::parse(key).unwrap(), payload)
+            .await
+            .unwrap();
+    }
+
+    /// What a person sees with `aws s3 cp s3://…/KEY -`.
+    pub(crate) async fn person_gets(&self, key: &str) -> String {
+        let got = self
+            .by_hand()
+            .await
+            .get(&Path::parse(key).unwrap())
+            .await
+            .unwrap();
+        String::from_utf8(got.bytes().await.unwrap().to_vec()).unwrap()
+    }
+
+    /// The keys below a name, in order.
+    pub(crate) async fn keys_below(&self, name: &str) -> Vec<String> {
+        let name = Path::parse(name).unwrap();
+        let store = self.by_hand().await;
+        let listed = store
+            .list(Some(&name))
+            .map_ok(|object| object.location.to_string());
+        let mut keys: Vec<String> = listed.try_collect().await.unwrap();
+        keys.sort();
+        keys
+    }
+
+    pub(crate) async fn head(&self, unit: &str) -> serde_json::Value {
+        serde_json::from_str(
+            &self
+                .person_gets(&format!("__opentaco_units/{unit}/@head.json"))
+                .await,
+        )
+        .unwrap()
     }
 
     async fn copy(&self, unit: &str) -> serde_json::Value {
-        let store = server().by_hand(&self.bucket).await;
-        let key = Path::parse(format!("{unit}/terraform.tfstate")).unwrap();
-        serde_json::from_slice(&store.get(&key).await.unwrap().bytes().await.unwrap()).unwrap()
+        serde_json::from_str(&self.person_gets(&format!("{unit}/terraform.tfstate")).await).unwrap()
+    }
+
+    async fn by_hand(&self) -> Arc<dyn Store> {
+        self.server.by_hand(&self.bucket).await
     }
 
     /// The content hashes of the whole history, newest first.
@@ -74,13 +114,8 @@ impl Pair {
             .map(|name| name.as_str().unwrap())
             .collect();
         if !kept.is_empty() {
-            use futures::TryStreamExt as _;
-            use object_store::ObjectStore as _;
-            let store = server().by_hand(&self.bucket).await;
-            let below = Path::parse(format!("__opentaco_versions/{unit}/@")).unwrap();
-            let objects: Vec<_> = store.list(Some(&below)).try_collect().await.unwrap();
-            for object in objects {
-                let name = object.location.filename().unwrap().to_owned();
+            for key in self.keys_below(&format!("__opentaco_versions/{unit}/@")).await {
+                let name = key.rsplit('/').next().unwrap();
                 let parts: Vec<&str> = name.split('-').collect();
                 let short = format!("{:x}-{}", u64::from_str_radix(parts[0], 16).unwrap(), parts[4]);
                 if kept.contains(short.as_str()) {
@@ -208,10 +243,8 @@ async fn a_write_after_the_lock_was_broken_at_the_other_replica_is_refused_and_k
         let told: serde_json::Value = answer.json().await.unwrap();
         assert_eq!(told["ID"], other.as_str());
         let kept = told["kept"].as_str().unwrap();
-        let store = server().by_hand("stale").await;
-        let key = Path::parse(format!("__opentaco_rejected/u/@/{kept}")).unwrap();
-        let bytes = store.get(&key).await.unwrap().bytes().await.unwrap();
-        assert_eq!(bytes, http::state(2 + replica, "stale").as_bytes());
+        let bytes = pair.person_gets(&format!("__opentaco_rejected/u/@/{kept}")).await;
+        assert_eq!(bytes, http::state(2 + replica, "stale"));
     }
     assert_eq!(pair.copy("u").await["marker"], "a");
     // The broken lock cannot be taken again either.
@@ -219,4 +252,39 @@ async fn a_write_after_the_lock_was_broken_at_the_other_replica_is_refused_and_k
         http::status(&client, "LOCK", &first, http::lock_body(&id, "slow")).await,
         410
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_locks_at_one_replica_and_writes_at_the_other_sees_one_service() {
+    let pair = Pair::on("either");
+    let [first, second] = [pair.replicas[0].backend("u"), pair.replicas[1].backend("u")];
+    let client = Client::without_backend(ONE);
+    let block = format!(
+        "terraform {{\n  backend \"http\" {{\n    address = \"{first}\"\n    lock_address = \"{second}\"\n    unlock_address = \"{first}\"\n  }}\n}}\n"
+    );
+    client.write("backend.tf", &block);
+    let client = client.init();
+    for input in ["1", "2", "3"] {
+        client.resources(&ONE.replace("\"1\"", &format!("\"{input}\"")));
+        let _ = client.apply().worked();
+        assert_eq!(pair.copy("u").await["outputs"]["one"]["value"], input);
+    }
+    assert!(pair.head("u").await["lock"].is_null());
+    assert_eq!(pair.history("u").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_outlives_the_replica_that_it_began_with() {
+    let mut pair = Pair::on("failover");
+    let proxy = Proxy::before(pair.replicas[0].port());
+    let hold = Hold::new();
+    let client = Client::new(&format!("{}/v1/backend/u", proxy.url()), &hold.resource()).init();
+    let mut applying = client.start(&["apply", "-input=false", "-auto-approve"]);
+    hold.started();
+    pair.replicas[0].kill();
+    proxy.lead_to(pair.replicas[1].port());
+    hold.go();
+    assert!(applying.wait().success(), "{}", applying.printed());
+    assert_eq!(pair.copy("u").await["resources"].as_array().unwrap().len(), 2);
+    assert!(pair.head("u").await["lock"].is_null());
 }

@@ -4,42 +4,31 @@ use std::process::Command;
 
 use opentaco_storage::contract;
 use opentaco_storage::open::{AzureConfig, AzureCredentials, Secret, StoreConfig, open};
+use opentaco_testkit::client::Client;
 use opentaco_testkit::process::Process;
+use opentaco_testkit::s3_server::S3Server;
+use opentaco_testkit::service::Service;
 use opentaco_testkit::tools;
 
-use crate::replicas::server;
+use crate::journeys::ONE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_s3_server_keeps_the_contract() {
-    server().bucket("contract");
-    let config = server().config("contract");
+    let server = S3Server::shared();
+    server.bucket("contract");
+    let config = server.config("contract");
     let (a, b) = (open(&config).await.unwrap(), open(&config).await.unwrap());
     contract::run(a.store, b.store, "contract").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn azures_emulator_keeps_the_contract() {
-    let home = tempfile::tempdir().unwrap();
-    let port = tools::free_port();
-    let mut command = Command::new(tools::installed("azurite-blob"));
-    command
-        .args([
-            "--skipApiVersionCheck",
-            "--disableTelemetry",
-            "--silent",
-            "--blobHost",
-            "127.0.0.1",
-        ])
-        .args(["--blobPort", &port.to_string(), "-l"])
-        .arg(home.path());
-    let mut azurite = Process::start(command, &home.path().join("log"));
-    azurite.until_listening(port);
-    make_container(port, "states").await;
-    // The account and the key that every azurite has; they are no secret.
+    let azurite = Azurite::start();
+    make_container(azurite.port, "states").await;
     let config = StoreConfig::Azure(AzureConfig {
         account: ACCOUNT.to_owned(),
         container: "states".to_owned(),
-        endpoint: Some(format!("http://127.0.0.1:{port}/{ACCOUNT}")),
+        endpoint: Some(azurite.endpoint()),
         credentials: AzureCredentials::AccessKey(Secret::new(KEY)),
         ..AzureConfig::default()
     });
@@ -47,6 +36,60 @@ async fn azures_emulator_keeps_the_contract() {
     contract::run(a.store, b.store, "contract").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_client_keeps_its_state_in_azures_emulator() {
+    let azurite = Azurite::start();
+    make_container(azurite.port, "states").await;
+    let home = tempfile::tempdir().unwrap();
+    let endpoint = azurite.endpoint();
+    let flags = [
+        "-azure-container",
+        "states",
+        "-azure-account",
+        ACCOUNT,
+        "-azure-endpoint",
+        &endpoint,
+    ];
+    let service = Service::start(home.path(), &flags, &[("AZURE_STORAGE_KEY", KEY)]);
+    let client = Client::new(&service.backend("in/azure"), ONE).init();
+    let _ = client.apply().worked();
+    let planned = client.run(&["plan", "-input=false"]).worked();
+    assert!(planned.printed.contains("No changes"), "{}", planned.printed);
+    assert_eq!(client.run(&["output", "-raw", "one"]).worked().stdout, b"1");
+}
+
+/// Azure's emulator, running.
+struct Azurite {
+    // First, so that it has ended when its directory goes.
+    _process: Process,
+    _home: tempfile::TempDir,
+    port: u16,
+}
+
+impl Azurite {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let port = tools::free_port();
+        let mut command = Command::new(tools::installed("azurite-blob"));
+        command
+            .args(["--skipApiVersionCheck", "--disableTelemetry", "--silent"])
+            .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "-l"])
+            .arg(home.path());
+        let mut process = Process::start(command, &home.path().join("log"));
+        process.until_listening(port);
+        Self {
+            _process: process,
+            _home: home,
+            port,
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}/{ACCOUNT}", self.port)
+    }
+}
+
+/// The account and the key that every emulator has; they are no secret.
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
@@ -77,8 +120,9 @@ async fn make_container(port: u16, name: &str) {
 
 #[test]
 fn the_doctor_finds_an_honest_store_safe() {
-    server().bucket("doctor");
-    let output = doctor(&server().endpoint(), "doctor", "tester", "testersecret");
+    let server = S3Server::shared();
+    server.bucket("doctor");
+    let output = doctor(&server.endpoint(), "doctor", "tester", "testersecret");
     assert_eq!(output.0, Some(0), "{}", output.1);
     assert!(
         output.1.contains("lets one of several racing updates win"),
@@ -153,7 +197,7 @@ fn service(endpoint: &str, bucket: &str, access: &str, secret: &str) -> Command 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_holds_odd_keys_still_lists_and_so_does_the_contract() {
+async fn a_bucket_that_holds_keys_that_no_unit_can_have_still_lists() {
     use opentaco_control::{ListUnits, OpenOptions, StateControl};
     use opentaco_domain::{Caller, Principal};
     use opentaco_storage::open::{S3Config, S3Key};
@@ -208,7 +252,4 @@ async fn a_bucket_that_holds_odd_keys_still_lists_and_so_does_the_contract() {
     let page = control.list_units(&me, ListUnits::default()).await.unwrap();
     let units: Vec<&str> = page.units.iter().map(|unit| unit.unit.as_str()).collect();
     assert_eq!(units, ["net/prod.tfstate", "plain"]);
-
-    let (a, b) = (open(&config).await.unwrap(), open(&config).await.unwrap());
-    contract::run(a.store, b.store, "contract").await;
 }

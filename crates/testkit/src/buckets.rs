@@ -25,7 +25,10 @@ pub struct Counting(AtomicU64);
 impl Entropy for Counting {
     fn draw(&self) -> u64 {
         // Spread over all 64 bits, so that halves of it differ as well.
-        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.0
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 
@@ -79,7 +82,11 @@ impl World {
     #[must_use]
     pub fn surroundings(&self) -> Surroundings {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Surroundings { clock, entropy: self.entropy.clone(), tasks: Arc::new(TokioTasks) }
+        Surroundings {
+            clock,
+            entropy: self.entropy.clone(),
+            tasks: Arc::new(TokioTasks),
+        }
     }
 
     /// A replica that has just started and remembers nothing.
@@ -93,12 +100,18 @@ impl World {
     pub fn failing_replica(&self) -> (Vault, Faults) {
         let faults = Faults::over(Arc::clone(&self.store));
         let store: Arc<dyn Store> = Arc::new(faults.clone());
-        (Vault::new(Bucket::new(store, "", self.surroundings()), self.retention), faults)
+        (
+            Vault::new(Bucket::new(store, "", self.surroundings()), self.retention),
+            faults,
+        )
     }
 
     /// What a person does with `aws s3 cp FILE s3://…/KEY`.
     pub async fn person_puts(&self, key: &str, bytes: impl Into<Bytes>) {
-        self.store.put(&path(key), PutPayload::from(bytes.into())).await.expect("memory takes every put");
+        self.store
+            .put(&path(key), PutPayload::from(bytes.into()))
+            .await
+            .expect("memory takes every put");
     }
 
     /// What a person sees with `aws s3 cp s3://…/KEY -`; none if there is no such object.
@@ -109,7 +122,10 @@ impl World {
 
     /// What a person does with `aws s3 rm s3://…/KEY`.
     pub async fn person_removes(&self, key: &str) {
-        self.store.delete(&path(key)).await.expect("memory deletes everything");
+        self.store
+            .delete(&path(key))
+            .await
+            .expect("memory deletes everything");
     }
 
     /// Every key of the bucket, in order.
@@ -132,7 +148,9 @@ impl World {
 
     /// The head of a unit, as it lies in the bucket.
     pub async fn head(&self, unit: &UnitId) -> Option<Head> {
-        let bytes = self.person_gets(&format!("__opentaco_units/{unit}/@head.json")).await?;
+        let bytes = self
+            .person_gets(&format!("__opentaco_units/{unit}/@head.json"))
+            .await?;
         Some(serde_json::from_slice(&bytes).expect("a head of ours can be read"))
     }
 }

@@ -46,7 +46,11 @@ impl Ran {
     #[must_use]
     pub fn failed_with(self, text: &str) -> Self {
         assert!(!self.ok, "the client succeeded:\n{}", self.printed);
-        assert!(self.printed.contains(text), "`{text}` is not in:\n{}", self.printed);
+        assert!(
+            self.printed.contains(text),
+            "`{text}` is not in:\n{}",
+            self.printed
+        );
         self
     }
 }
@@ -71,7 +75,11 @@ impl Client {
     pub fn without_backend(resources: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         std::fs::write(directory.path().join("clirc"), "").expect("a file can be written");
-        let client = Self { directory, program: tools::client(), token: ROOT_TOKEN.to_owned() };
+        let client = Self {
+            directory,
+            program: tools::client(),
+            token: ROOT_TOKEN.to_owned(),
+        };
         client.resources(resources);
         client
     }
@@ -143,12 +151,31 @@ impl Client {
     /// If it cannot be started.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } =
-            self.command(arguments).stdin(Stdio::null()).output().expect("the client can be started");
-        let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self
+            .command(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the client can be started");
+        let printed = format!(
+            "{}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
         // Boxes and line breaks of its error messages stand between the words.
-        let printed = printed.replace(['│', '╷', '╵'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
-        Ran { ok: status.success(), printed, stdout }
+        let printed = printed
+            .replace(['│', '╷', '╵'], " ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        Ran {
+            ok: status.success(),
+            printed,
+            stdout,
+        }
     }
 
     /// Starts the client and goes on.

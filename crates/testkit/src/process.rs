@@ -1,4 +1,4 @@
-//! A child process that is stopped by its own number when its test ends.
+//! A child process that is stopped by its own number when its test ends, and also when the test is killed.
 
 use std::fs::File;
 use std::net::TcpStream;
@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    heir: Child,
     log: PathBuf,
 }
 
@@ -23,11 +24,22 @@ impl Process {
     /// If it cannot be started.
     #[must_use]
     pub fn start(mut command: Command, log: &Path) -> Self {
-        let file = File::options().create(true).append(true).open(log).expect("a log file can be written");
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("a log file can be written");
         let errors = file.try_clone().expect("a file can be opened twice");
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
-        Self { child, log: log.to_owned() }
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        let heir = heir_of(&child);
+        Self {
+            child,
+            heir,
+            log: log.to_owned(),
+        }
     }
 
     /// What it has printed so far.
@@ -41,8 +53,14 @@ impl Process {
     /// # Panics
     /// If there is no `kill` program.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(status.expect("kill can be run").success() || name == "KILL", "SIG{name} was not delivered");
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(
+            status.expect("kill can be run").success() || name == "KILL",
+            "SIG{name} was not delivered"
+        );
     }
 
     /// Waits for its end.
@@ -50,13 +68,22 @@ impl Process {
     /// # Panics
     /// If it cannot be waited for.
     pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("a child can be waited for")
+        let status = self.child.wait().expect("a child can be waited for");
+        self.disinherit();
+        status
     }
 
     /// Kills it with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
+        self.disinherit();
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Its number may soon be another process's: nobody kills by it any more.
+    fn disinherit(&mut self) {
+        let _ = self.heir.kill();
+        let _ = self.heir.wait();
     }
 
     /// Whether it still runs.
@@ -75,14 +102,20 @@ impl Process {
                 return answer;
             }
             assert!(self.is_running(), "it ended before {what}:\n{}", self.printed());
-            assert!(started.elapsed() < PATIENCE, "no {what} within a minute:\n{}", self.printed());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "no {what} within a minute:\n{}",
+                self.printed()
+            );
             nap();
         }
     }
 
     /// Waits until something listens on a port of loopback.
     pub fn until_listening(&mut self, port: u16) {
-        self.until("listening", || TcpStream::connect(("127.0.0.1", port)).ok().map(|_| ()));
+        self.until("listening", || {
+            TcpStream::connect(("127.0.0.1", port)).ok().map(|_| ())
+        });
     }
 }
 
@@ -90,6 +123,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A shell that ends the process if we cannot: its input closes when this test ends, however it ends.
+fn heir_of(child: &Child) -> Child {
+    Command::new("sh")
+        .args(["-c", "read -r nothing; kill -9 \"$0\"", &child.id().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("there is a shell")
 }
 
 /// Between two looks at something that another process does.
@@ -106,5 +150,25 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(started.elapsed() < PATIENCE, "not within a minute: {what}");
         nap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_killed_when_whoever_started_it_is_gone() {
+        let mut child = Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .expect("there is a sleep");
+        let mut heir = heir_of(&child);
+        // This is all that is left of a test that was killed.
+        drop(heir.stdin.take());
+        assert_eq!(child.wait().expect("a child can be waited for").signal(), Some(9));
+        let _ = heir.wait();
     }
 }

@@ -1,38 +1,77 @@
-//! A proxy on loopback that lets every request through and can lose the answer: the service has done what was asked,
-//! and the client finds its connection cut.
+//! A proxy on loopback between a client and the service, which does to a request what networks do: loses it, loses the
+//! answer after the service has done what was asked, or delivers it twice; or it leads to another replica.
 
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// A proxy in front of one address.
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The client's connection is cut, and the service never heard of the request.
+    LoseRequest,
+    /// The service does what was asked, and the client's connection is cut.
+    LoseAnswer,
+    /// The service gets it twice, and the client the second answer.
+    Twice,
+}
+
+/// A proxy in front of a port of loopback.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    lose: Arc<Mutex<Vec<String>>>,
-    lost: Arc<Mutex<Vec<String>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    target: u16,
+    plans: Vec<Plan>,
+    met: Vec<String>,
+    unanswered: usize,
+}
+
+struct Plan {
+    method: String,
+    fate: Fate,
+    meanwhile: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("target", &self.target)
+            .field("met", &self.met)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Proxy {
-    /// Starts one in front of a port of loopback. It ends with the process.
+    /// Starts one. It ends with the process.
     ///
     /// # Panics
     /// If loopback has no port.
     #[must_use]
     pub fn before(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let lose: Arc<Mutex<Vec<String>>> = Arc::default();
-        let lost: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (to_lose, losses) = (Arc::clone(&lose), Arc::clone(&lost));
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port();
+        let state = Arc::new(Mutex::new(State {
+            target,
+            ..State::default()
+        }));
+        let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (to_lose, losses) = (Arc::clone(&to_lose), Arc::clone(&losses));
-                thread::spawn(move || serve(client, target, &to_lose, &losses));
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(client, &state));
             }
         });
-        Self { port, lose, lost }
+        Self { port, state }
     }
 
     /// `http://127.0.0.1:port`.
@@ -41,38 +80,88 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Loses the answer to the next request with this method.
-    pub fn lose_answer_to(&self, method: &str) {
-        self.lose.lock().unwrap_or_else(PoisonError::into_inner).push(method.to_owned());
+    /// Decides what becomes of the next request with this method that nothing is decided for yet.
+    pub fn next(&self, method: &str, fate: Fate) {
+        self.next_with(method, fate, || ());
     }
 
-    /// The methods whose answers were lost so far.
+    /// The same, and does something else at that moment, before the client can learn of it.
+    pub fn next_with(&self, method: &str, fate: Fate, meanwhile: impl FnOnce() + Send + 'static) {
+        let plan = Plan {
+            method: method.to_owned(),
+            fate,
+            meanwhile: Box::new(meanwhile),
+        };
+        lock(&self.state).plans.push(plan);
+    }
+
+    /// The methods whose requests met their fate so far.
     #[must_use]
-    pub fn lost(&self) -> Vec<String> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn met(&self) -> Vec<String> {
+        lock(&self.state).met.clone()
+    }
+
+    /// How many requests the service did not answer, since it was not there.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        lock(&self.state).unanswered
+    }
+
+    /// Leads to another port from the next request on.
+    pub fn lead_to(&self, target: u16) {
+        lock(&self.state).target = target;
     }
 }
 
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One connection of a client: a request at a time, each to the service and back on a connection of its own.
-fn serve(mut client: TcpStream, target: u16, lose: &Mutex<Vec<String>>, lost: &Mutex<Vec<String>>) {
+/// To return is to cut the client's connection.
+fn serve(mut client: TcpStream, state: &Mutex<State>) {
     while let Some(request) = read_message(&mut client) {
-        let method = String::from_utf8_lossy(&request).split(' ').next().unwrap_or_default().to_owned();
-        let Ok(mut service) = TcpStream::connect(("127.0.0.1", target)) else { return };
-        if service.write_all(&request).is_err() {
-            return;
+        let method = String::from_utf8_lossy(&request)
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let (plan, target) = {
+            let mut state = lock(state);
+            let index = state.plans.iter().position(|plan| plan.method == method);
+            (index.map(|index| state.plans.remove(index)), state.target)
+        };
+        let fate = plan.as_ref().map(|plan| plan.fate);
+        let mut answer = None;
+        let times = match fate {
+            Some(Fate::LoseRequest) => 0,
+            Some(Fate::Twice) => 2,
+            Some(Fate::LoseAnswer) | None => 1,
+        };
+        for _ in 0..times {
+            answer = ask(target, &request);
+            if answer.is_none() {
+                lock(state).unanswered += 1;
+            }
         }
-        let Some(answer) = read_message(&mut service) else { return };
-        let mut to_lose = lose.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = to_lose.iter().position(|wanted| *wanted == method) {
-            to_lose.remove(index);
-            lost.lock().unwrap_or_else(PoisonError::into_inner).push(method);
-            return;
+        if let Some(plan) = plan {
+            (plan.meanwhile)();
+            lock(state).met.push(plan.method);
         }
-        drop(to_lose);
+        let Some(answer) = answer.filter(|_| fate != Some(Fate::LoseAnswer)) else {
+            return;
+        };
         if client.write_all(&answer).is_err() {
             return;
         }
     }
+}
+
+/// Asks the service; none if it is not there, or goes away.
+fn ask(target: u16, request: &[u8]) -> Option<Vec<u8>> {
+    let mut service = TcpStream::connect(("127.0.0.1", target)).ok()?;
+    service.write_all(request).ok()?;
+    read_message(&mut service)
 }
 
 /// One HTTP/1.1 message with its body, as announced by Content-Length or in chunks.
@@ -89,7 +178,9 @@ fn read_message(from: &mut TcpStream) -> Option<Vec<u8>> {
         }
     };
     let head = String::from_utf8_lossy(&message[..end_of_head]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
     let chunked = head.contains("transfer-encoding: chunked");
     loop {
         let body = &message[end_of_head..];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use opentaco_storage::Store;
 use opentaco_storage::open::{S3Config, S3Key, Secret, StoreConfig, open};
@@ -18,9 +18,10 @@ const SECRET: &str = "testersecret";
 /// A running S3 server.
 #[derive(Debug)]
 pub struct S3Server {
+    // First, so that it has ended when its directory goes.
+    _process: Process,
     home: TempDir,
     port: u16,
-    _process: Process,
 }
 
 impl S3Server {
@@ -35,11 +36,38 @@ impl S3Server {
         let port = tools::free_port();
         let mut command = Command::new(tools::installed("versitygw"));
         command
-            .args(["--access", ACCESS, "--secret", SECRET, "--port", &format!("127.0.0.1:{port}"), "posix"])
+            .args([
+                "--access",
+                ACCESS,
+                "--secret",
+                SECRET,
+                "--port",
+                &format!("127.0.0.1:{port}"),
+                "posix",
+            ])
             .arg(home.path().join("data"));
         let mut process = Process::start(command, &home.path().join("log"));
         process.until_listening(port);
-        Self { home, port, _process: process }
+        Self {
+            _process: process,
+            home,
+            port,
+        }
+    }
+
+    /// The one that the tests of this binary share, each with buckets of its own. It ends with the last test that has it.
+    ///
+    /// # Panics
+    /// As [`Self::start`] does.
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<S3Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start());
+            *shared = Arc::downgrade(&started);
+            started
+        })
     }
 
     /// Its address.
@@ -77,7 +105,10 @@ impl S3Server {
     /// # Panics
     /// If it cannot be made.
     pub async fn by_hand(&self, bucket: &str) -> Arc<dyn Store> {
-        open(&self.config(bucket)).await.expect("the configuration is right").store
+        open(&self.config(bucket))
+            .await
+            .expect("the configuration is right")
+            .store
     }
 
     /// A replica of the service over a bucket.
@@ -89,7 +120,18 @@ impl S3Server {
     /// A replica that reaches the server by another address, a proxy's.
     #[must_use]
     pub fn replica_at(&self, home: &Path, bucket: &str, endpoint: &str) -> Service {
-        let flags = ["-s3-bucket", bucket, "-s3-endpoint", endpoint, "-s3-region", "us-east-1"];
-        Service::start(home, &flags, &[("AWS_ACCESS_KEY_ID", ACCESS), ("AWS_SECRET_ACCESS_KEY", SECRET)])
+        let flags = [
+            "-s3-bucket",
+            bucket,
+            "-s3-endpoint",
+            endpoint,
+            "-s3-region",
+            "us-east-1",
+        ];
+        Service::start(
+            home,
+            &flags,
+            &[("AWS_ACCESS_KEY_ID", ACCESS), ("AWS_SECRET_ACCESS_KEY", SECRET)],
+        )
     }
 }

@@ -30,10 +30,18 @@ impl Service {
     #[must_use]
     pub fn start(home: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let (process, port) = launch(home, &flags, &environment, 0);
-        Self { process, flags, environment, home: home.to_owned(), port }
+        Self {
+            process,
+            flags,
+            environment,
+            home: home.to_owned(),
+            port,
+        }
     }
 
     /// `http://127.0.0.1:port`.
@@ -99,7 +107,16 @@ fn launch(home: &Path, flags: &[String], environment: &[(String, String)], port:
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(environment.iter().map(|(name, value)| (name, value)));
     let mut process = Process::start(command, &home.join("log"));
-    let bound = process.until("an open port", || std::fs::read_to_string(&port_file).ok().filter(|text| text.ends_with('\n')));
-    let port = bound.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("host:port is written there");
+    let bound = process.until("an open port", || {
+        std::fs::read_to_string(&port_file)
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+    });
+    let port = bound
+        .trim()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("host:port is written there");
     (process, port)
 }

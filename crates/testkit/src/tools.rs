@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 /// The top of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/testkit lies two levels deep").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("crates/testkit lies two levels deep")
+        .to_owned()
 }
 
 /// A binary of ours, as this build made it.
@@ -16,7 +20,11 @@ pub fn repository() -> PathBuf {
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    let found = test.ancestors().skip(1).map(|directory| directory.join(name)).find(|file| file.is_file());
+    let found = test
+        .ancestors()
+        .skip(1)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("{name} is not built; run `cargo build --workspace --bins`, or `./test`"))
 }
 
@@ -39,7 +47,8 @@ pub fn client() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn installed(name: &str) -> PathBuf {
-    let tools = std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
+    let tools =
+        std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
     ["bin", "npm/node_modules/.bin", "aws/bin", "moto/bin"]
         .iter()
         .map(|directory| tools.join(directory).join(name))
@@ -52,7 +61,9 @@ pub fn installed(name: &str) -> PathBuf {
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
 }
 
 /// A port on loopback that was free a moment ago.
@@ -62,5 +73,8 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
