@@ -1,1 +1,481 @@
-//! permit
+//! Who may do what: every operation asks first, asks for the right thing, and asks before the bucket is asked.
+
+#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use opentaco_control::versions::Reinstate;
+use opentaco_control::{ControlError, CreateUnit, Door, ListUnits, StateControl, StateWrite};
+use opentaco_domain::{
+    Action, Caller, Decision, Holding, Policy, PolicyUnreadable, Principal, UnitId, VersionId,
+};
+use opentaco_testkit::buckets::World;
+
+use crate::common::{alice, lock_request, prod, replica, state, under, unit, uuid, write, written};
+
+/// What a caller may do is what its name says, separated by spaces; `team:` before it limits that to units of the team.
+/// Nobody can say what `unreadable` may do.
+#[derive(Debug, Default)]
+struct ByName {
+    asked: Mutex<Vec<Action>>,
+}
+
+impl Policy for ByName {
+    fn decide(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<Decision, PolicyUnreadable> {
+        self.asked.lock().unwrap().push(action);
+        let name = caller.principal().as_str();
+        if name == "unreadable" {
+            return Err(PolicyUnreadable {
+                reason: "the roles cannot be fetched".to_owned(),
+            });
+        }
+        let (team, rights) = name.split_once(':').unwrap_or(("", name));
+        let allowed =
+            rights.split(' ').any(|right| right == action.as_str()) && unit.as_str().starts_with(team);
+        Ok(if allowed { Decision::Allow } else { Decision::Deny })
+    }
+}
+
+fn may(actions: &[Action]) -> Caller {
+    let rights: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+    Caller::new(Principal::new(rights.join(" ")))
+}
+
+fn all_but(action: Action) -> Caller {
+    let others: Vec<Action> = Action::ALL.into_iter().filter(|other| *other != action).collect();
+    may(&others)
+}
+
+fn unreadable() -> Caller {
+    Caller::new(Principal::new("unreadable"))
+}
+
+/// The bucket, a replica that knows nothing of it yet, and what a person has picked from its lists.
+struct Scene {
+    control: StateControl,
+    policy: Arc<ByName>,
+    version: VersionId,
+    rejected: String,
+}
+
+impl Scene {
+    /// `myapp/prod` has two versions and a refused write; `myapp/gone` has the same and is deleted.
+    async fn new() -> Self {
+        let world = World::new();
+        let before = replica(&world);
+        let mut picked = None;
+        for unit in [unit("myapp/gone"), prod()] {
+            let version = written(&before, &unit, &state(1, "a")).await;
+            written(&before, &unit, &state(2, "b")).await;
+            write(&before, &unit, under(9), &state(3, "c")).await.unwrap_err();
+            let rejected = before.rejected(&alice(), &unit).await.unwrap();
+            picked = Some((version, rejected[0].id.clone()));
+        }
+        before.delete_unit(&alice(), &unit("myapp/gone")).await.unwrap();
+        before.settle_down().await;
+        let (version, rejected) = picked.unwrap();
+        let policy = Arc::new(ByName::default());
+        let control = StateControl::new(world.replica(), policy.clone(), "memory");
+        Self {
+            control,
+            policy,
+            version,
+            rejected,
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.control.counts().total()
+    }
+
+    fn asked(&self) -> Vec<Action> {
+        std::mem::take(&mut self.policy.asked.lock().unwrap())
+    }
+}
+
+type Perform = for<'a> fn(&'a Scene, &'a Caller, &'a UnitId) -> BoxFuture<'a, Result<(), ControlError>>;
+
+/// Every operation on a unit, and what it asks first.
+const OPERATIONS: [(&str, Action, Perform); 17] = [
+    ("lock", Action::Lock, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .lock(caller, unit, lock_request(&uuid(1)))
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("unlock", Action::Lock, |scene, caller, unit| {
+        async { scene.control.unlock(caller, unit, &uuid(1)).await }.boxed()
+    }),
+    ("force_unlock", Action::ForceUnlock, |scene, caller, unit| {
+        async { scene.control.force_unlock(caller, unit).await.map(drop) }.boxed()
+    }),
+    ("prepare_write", Action::Write, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .prepare_write(caller, unit, &Holding::Nothing)
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("write_state", Action::Write, |scene, caller, unit| {
+        async {
+            let write = StateWrite::new(state(3, "new"), Holding::Nothing, Door::Terraform);
+            scene.control.write_state(caller, unit, write).await.map(drop)
+        }
+        .boxed()
+    }),
+    ("read_state", Action::Read, |scene, caller, unit| {
+        async { scene.control.read_state(caller, unit).await.map(drop) }.boxed()
+    }),
+    ("create_unit", Action::Create, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .create_unit(caller, unit, CreateUnit::default())
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("describe_unit", Action::Read, |scene, caller, unit| {
+        async { scene.control.describe_unit(caller, unit).await.map(drop) }.boxed()
+    }),
+    ("annotate_unit", Action::Write, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .annotate_unit(caller, unit, None, Some("new".to_owned()))
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("delete_unit", Action::Delete, |scene, caller, unit| {
+        async { scene.control.delete_unit(caller, unit).await }.boxed()
+    }),
+    ("undelete_unit", Action::Create, |scene, caller, unit| {
+        async { scene.control.undelete_unit(caller, unit, Door::Management).await }.boxed()
+    }),
+    ("versions", Action::Read, |scene, caller, unit| {
+        async { scene.control.versions(caller, unit, None, None).await.map(drop) }.boxed()
+    }),
+    ("read_version", Action::Read, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .read_version(caller, unit, &scene.version)
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("restore", Action::Write, |scene, caller, unit| {
+        async {
+            let how = Reinstate::plainly(Door::Management);
+            scene
+                .control
+                .restore(caller, unit, &scene.version, how)
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("rejected", Action::Read, |scene, caller, unit| {
+        async { scene.control.rejected(caller, unit).await.map(drop) }.boxed()
+    }),
+    ("read_rejected", Action::Read, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .read_rejected(caller, unit, &scene.rejected)
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("promote", Action::Write, |scene, caller, unit| {
+        async {
+            let how = Reinstate::plainly(Door::Management);
+            scene
+                .control
+                .promote(caller, unit, &scene.rejected, how)
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+];
+
+/// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
+const OTHERS: [&str; 5] = ["open", "doctor", "ready", "settle_down", "list_units"];
+
+#[test]
+fn no_operation_is_missing_from_the_table() {
+    let mut written = BTreeSet::new();
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
+        let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in source
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("pub async fn "))
+        {
+            let name: String = line
+                .chars()
+                .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                .collect();
+            assert!(written.insert(name.clone()), "{name} is there twice");
+        }
+    }
+    let tested: BTreeSet<String> = OPERATIONS
+        .iter()
+        .map(|(name, ..)| *name)
+        .chain(OTHERS)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(written, tested);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_an_operation_is_forbidden_before_the_bucket_is_asked_whether_the_unit_exists_or_not()
+ {
+    let scene = Scene::new().await;
+    let stranger = Caller::new(Principal::new("stranger"));
+    for (name, needed, perform) in OPERATIONS {
+        for unit in [prod(), unit("myapp/gone"), unit("never/heard/of")] {
+            for caller in [&stranger, &all_but(needed)] {
+                scene.asked();
+                let answer = perform(&scene, caller, &unit).await;
+                let Err(ControlError::Forbidden { action, unit: named }) = answer else {
+                    panic!("{name} of {unit}: {answer:?}");
+                };
+                assert_eq!((action, named), (needed, unit.clone()), "{name}");
+                assert_eq!(scene.asked(), [needed], "{name}");
+                assert_eq!(scene.requests(), 0, "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_cannot_be_read_is_an_error_in_every_operation_before_the_bucket_is_asked() {
+    let scene = Scene::new().await;
+    for (name, _, perform) in OPERATIONS {
+        let answer = perform(&scene, &unreadable(), &prod()).await;
+        assert!(
+            matches!(answer, Err(ControlError::PolicyUnreadable { .. })),
+            "{name}: {answer:?}"
+        );
+        assert_eq!(scene.requests(), 0, "{name}");
+    }
+    let answer = scene
+        .control
+        .list_units(&unreadable(), ListUnits::default())
+        .await;
+    assert!(
+        matches!(answer, Err(ControlError::PolicyUnreadable { .. })),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_right_an_operation_asks_for_is_enough_on_a_unit_that_lives() {
+    for (name, needed, perform) in OPERATIONS {
+        let scene = Scene::new().await;
+        let answer = perform(&scene, &may(&[needed]), &prod()).await;
+        match name {
+            "create_unit" | "undelete_unit" => {
+                assert!(
+                    matches!(answer, Err(ControlError::AlreadyExists { .. })),
+                    "{name}: {answer:?}"
+                );
+            }
+            _ => assert!(answer.is_ok(), "{name}: {answer:?}"),
+        }
+        assert_eq!(scene.asked(), [needed], "{name}");
+        assert!(scene.requests() > 0, "{name} did nothing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_reads_and_changes_nothing_and_a_writer_neither_creates_nor_deletes_nor_breaks_locks() {
+    let reader = may(&[Action::Read]);
+    let writer = may(&[Action::Read, Action::Write, Action::Lock]);
+    let allowed: BTreeMap<&str, (bool, bool)> = [
+        ("lock", (false, true)),
+        ("unlock", (false, true)),
+        ("force_unlock", (false, false)),
+        ("prepare_write", (false, true)),
+        ("write_state", (false, true)),
+        ("read_state", (true, true)),
+        ("create_unit", (false, false)),
+        ("describe_unit", (true, true)),
+        ("annotate_unit", (false, true)),
+        ("delete_unit", (false, false)),
+        ("undelete_unit", (false, false)),
+        ("versions", (true, true)),
+        ("read_version", (true, true)),
+        ("restore", (false, true)),
+        ("rejected", (true, true)),
+        ("read_rejected", (true, true)),
+        ("promote", (false, true)),
+    ]
+    .into();
+    for (name, _, perform) in OPERATIONS {
+        let (by_reader, by_writer) = allowed[name];
+        for (caller, allowed) in [(&reader, by_reader), (&writer, by_writer)] {
+            let scene = Scene::new().await;
+            let answer = perform(&scene, caller, &prod()).await;
+            assert_eq!(
+                answer.is_ok(),
+                allowed,
+                "{name} as `{}`: {answer:?}",
+                caller.principal()
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_a_unit_live_needs_create_as_well() {
+    let (writer, creator) = (may(&[Action::Write]), may(&[Action::Write, Action::Create]));
+    for (name, dead) in [
+        ("prepare_write", "never/heard/of"),
+        ("prepare_write", "myapp/gone"),
+        ("write_state", "never/heard/of"),
+        ("write_state", "myapp/gone"),
+        ("promote", "myapp/gone"),
+    ] {
+        let mut scene = Scene::new().await;
+        if dead == "myapp/gone" {
+            let rejected = scene
+                .control
+                .rejected(&may(&[Action::Read]), &unit(dead))
+                .await
+                .unwrap();
+            scene.rejected.clone_from(&rejected[0].id);
+        }
+        scene.asked();
+        let (_, _, perform) = OPERATIONS.into_iter().find(|(other, ..)| *other == name).unwrap();
+        let answer = perform(&scene, &writer, &unit(dead)).await;
+        assert!(
+            matches!(
+                answer,
+                Err(ControlError::Forbidden {
+                    action: Action::Create,
+                    ..
+                })
+            ),
+            "{name} of {dead}: {answer:?}"
+        );
+        assert_eq!(scene.asked(), [Action::Write, Action::Create], "{name} of {dead}");
+        let described = scene
+            .control
+            .describe_unit(&may(&[Action::Read]), &unit(dead))
+            .await;
+        assert!(
+            matches!(described, Err(ControlError::NotFound { .. })),
+            "{name} of {dead}: {described:?}"
+        );
+
+        let answer = perform(&scene, &creator, &unit(dead)).await;
+        assert!(answer.is_ok(), "{name} of {dead}: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn restoring_a_version_of_a_deleted_unit_needs_create_as_well() {
+    let scene = Scene::new().await;
+    let gone = unit("myapp/gone");
+    let listed = scene
+        .control
+        .versions(&may(&[Action::Read]), &gone, None, None)
+        .await
+        .unwrap();
+    let how = || Reinstate::plainly(Door::Management);
+    let writer = may(&[Action::Write]);
+    let answer = scene
+        .control
+        .restore(&writer, &gone, &listed[1].version, how())
+        .await;
+    assert!(
+        matches!(
+            answer,
+            Err(ControlError::Forbidden {
+                action: Action::Create,
+                ..
+            })
+        ),
+        "{answer:?}"
+    );
+    assert!(
+        scene
+            .control
+            .describe_unit(&may(&[Action::Read]), &gone)
+            .await
+            .is_err()
+    );
+    let creator = may(&[Action::Write, Action::Create]);
+    scene
+        .control
+        .restore(&creator, &gone, &listed[1].version, how())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_shows_only_what_its_caller_may_see_on_full_pages() {
+    let world = World::new();
+    let before = replica(&world);
+    for n in 0..7 {
+        written(&before, &unit(&format!("blue/{n}")), &state(1, "b")).await;
+        written(&before, &unit(&format!("red/{n}")), &state(1, "r")).await;
+        written(&before, &unit(&format!("violet/{n}")), &state(1, "v")).await;
+    }
+    let control = StateControl::new(world.replica(), Arc::new(ByName::default()), "memory");
+    let red = Caller::new(Principal::new("red:unit.read"));
+    let all: Vec<String> = (0..7).map(|n| format!("red/{n}")).collect();
+    let names = |units: &[opentaco_control::UnitView]| -> Vec<String> {
+        units.iter().map(|view| view.unit.to_string()).collect()
+    };
+
+    let page = control.list_units(&red, ListUnits::default()).await.unwrap();
+    assert_eq!(names(&page.units), all);
+    for limit in 1..=8 {
+        let (mut seen, mut token) = (Vec::new(), None);
+        loop {
+            let wanted = ListUnits {
+                limit: Some(limit),
+                page_token: token,
+                ..ListUnits::default()
+            };
+            let page = control.list_units(&red, wanted).await.unwrap();
+            seen.extend(names(&page.units));
+            assert!(
+                page.units.len() == limit || page.next_page_token.is_none(),
+                "a page of {limit} is full"
+            );
+            token = page.next_page_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, all, "pages of {limit}");
+    }
+    let writer = Caller::new(Principal::new("red:unit.write unit.lock"));
+    assert!(
+        control
+            .list_units(&writer, ListUnits::default())
+            .await
+            .unwrap()
+            .units
+            .is_empty()
+    );
+}
