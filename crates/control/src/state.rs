@@ -18,6 +18,8 @@ use crate::{ControlError, Door, StateControl, audit};
 pub struct StateWrite {
     /// The state.
     pub bytes: Bytes,
+    /// MD5 of `bytes` in base64, if the door has computed it already.
+    pub md5: Option<String>,
     /// What the writer claims to hold.
     pub holding: Holding,
     /// Through which door.
@@ -34,7 +36,7 @@ impl StateWrite {
     /// A plain write.
     #[must_use]
     pub fn new(bytes: Bytes, holding: Holding, door: Door) -> Self {
-        Self { bytes, holding, door, force: false, if_match: None, idempotency_key: None }
+        Self { bytes, md5: None, holding, door, force: false, if_match: None, idempotency_key: None }
     }
 }
 
@@ -128,6 +130,7 @@ impl StateControl {
         let request = CommitRequest {
             bytes: write.bytes,
             summary,
+            md5: write.md5,
             holding: write.holding,
             principal: caller.principal().clone(),
             door: write.door.as_str(),

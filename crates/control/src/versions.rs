@@ -108,6 +108,7 @@ impl StateControl {
         let request = CommitRequest {
             summary: summarize(unit, &bytes)?,
             bytes,
+            md5: None,
             holding: how.holding,
             principal: caller.principal().clone(),
             door: how.door.as_str(),

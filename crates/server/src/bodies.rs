@@ -69,6 +69,8 @@ pub struct Bodies {
 pub struct Arrived {
     /// The body.
     pub bytes: Bytes,
+    /// Its MD5 in base64, if the client sent one and it was found right.
+    pub md5: Option<String>,
     _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -136,9 +138,10 @@ impl Bodies {
         // A body of unknown length has to be taken for the largest one: to ask for more room midway is how two bodies
         // that each hold half of the budget wait for each other.
         let share = self.admit(announced.unwrap_or(limit)).await?;
-        let bytes = self.read(headers, body, announced, limit).await?;
+        let (bytes, md5) = self.read(headers, body, announced, limit).await?;
         Ok(Arrived {
             bytes,
+            md5,
             _share: Some(share),
         })
     }
@@ -153,7 +156,7 @@ impl Bodies {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        self.read(headers, body, announced, limit).await
+        Ok(self.read(headers, body, announced, limit).await?.0)
     }
 
     async fn admit(&self, length: u64) -> Result<OwnedSemaphorePermit, BodyError> {
@@ -174,7 +177,7 @@ impl Bodies {
         body: Body,
         announced: Option<u64>,
         limit: u64,
-    ) -> Result<Bytes, BodyError> {
+    ) -> Result<(Bytes, Option<String>), BodyError> {
         let mut digest = ContentMd5::of(headers)?;
         let capacity = usize::try_from(announced.unwrap_or(0)).map_err(|_| BodyError::TooLarge { limit })?;
         let mut whole = BytesMut::with_capacity(capacity);
@@ -186,8 +189,8 @@ impl Bodies {
             digest.update(&piece);
             whole.extend_from_slice(&piece);
         }
-        digest.verify()?;
-        Ok(whole.freeze())
+        let digest = digest.verify()?;
+        Ok((whole.freeze(), digest))
     }
 
     async fn next_piece(&self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, BodyError> {
@@ -232,12 +235,13 @@ impl ContentMd5 {
         }
     }
 
-    fn verify(self) -> Result<(), BodyError> {
+    /// The digest, if one was sent.
+    fn verify(self) -> Result<Option<String>, BodyError> {
         match self {
-            Self::NotSent => Ok(()),
+            Self::NotSent => Ok(None),
             Self::Sent { digest, hasher } => {
                 if hasher.finish() == digest {
-                    Ok(())
+                    Ok(Some(digest))
                 } else {
                     Err(BodyError::DigestDiffers)
                 }

@@ -4,6 +4,7 @@
 //! in the history for good, whatever becomes of this replica, and whoever repeats the request is told so.
 
 use bytes::Bytes;
+use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
 
 use crate::bucket::{If, Kind, Put};
@@ -25,6 +26,8 @@ pub struct CommitRequest {
     pub bytes: Bytes,
     /// What was read from `bytes`.
     pub summary: StateSummary,
+    /// MD5 of `bytes` in base64, if somebody has computed it already.
+    pub md5: Option<String>,
     /// What the writer claims to hold.
     pub holding: Holding,
     /// Who writes.
@@ -297,7 +300,7 @@ impl Vault {
                 nonce: self.draw_short(),
             },
             sha256,
-            md5: Some(opentaco_domain::digest::md5_base64(&request.bytes)),
+            md5: Some(request.md5.clone().unwrap_or_else(|| md5_base64(&request.bytes))),
             size: request.bytes.len() as u64,
             serial: summary.serial,
             lineage: summary.lineage.clone(),

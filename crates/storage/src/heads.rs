@@ -58,8 +58,13 @@ impl Vault {
             self.forget(unit);
             return Ok(None);
         };
-        let head = parse(&key, &bytes)?;
-        let known = Known { head: Arc::new(head), tag: meta.tag, seen: self.now(), fresh: true };
+        // Under the tag of the head that is remembered lie the bytes that it was read from.
+        let remembered = self.remembered(unit).filter(|known| known.tag.same(&meta.tag));
+        let head = match remembered {
+            Some(known) => known.head,
+            None => Arc::new(parse(&key, &bytes)?),
+        };
+        let known = Known { head, tag: meta.tag, seen: self.now(), fresh: true };
         self.remember(unit, &known);
         Ok(Some(known))
     }

@@ -224,6 +224,7 @@ impl Vault {
         let request = CommitRequest {
             summary: StateSummary::read(&bytes).unwrap_or_default(),
             bytes,
+            md5: None,
             holding: Holding::Nothing,
             principal: by.clone(),
             door,

@@ -74,6 +74,7 @@ pub(crate) fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
     CommitRequest {
         summary: StateSummary::read(&bytes).unwrap_or_default(),
         bytes,
+        md5: None,
         holding,
         principal: alice(),
         door: "terraform",

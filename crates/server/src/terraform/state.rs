@@ -78,6 +78,7 @@ pub async fn write(
         return Err(ControlError::Invalid { what }.into());
     }
     let mut write = StateWrite::new(arrived.bytes.clone(), holding, Door::Terraform);
+    write.md5.clone_from(&arrived.md5);
     write.if_match = if_match;
     let control = app.control.clone();
     let receipt = app
