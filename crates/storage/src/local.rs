@@ -10,18 +10,22 @@
 //!
 //! What it promises:
 //!
-//! - A put that was answered survives a power cut: file, metadata, and every new directory on the way are synced before.
+//! - A put that was answered survives a power cut: file, metadata, and every new directory on the way are synced before,
+//!   those that opening made among them. (Opening itself hardly waits for the disk.)
 //! - An object is one put's whole body at every moment, whatever dies; a body that is being read stays that body.
 //! - Of puts with a condition that race, one wins: each key has a lock, and the condition is looked at inside.
 //! - A file that was overwritten by hand has another ETag, so a put that is conditional on the old one is refused. (The
 //!   hand takes no lock of ours: a `cp` in the very instant between our look and our rename is lost.)
-//! - A key and a key below it (`a` and `a/b`) cannot both be: the second put fails and says why.
+//! - A key and a key below it (`a` and `a/b`) cannot both be: the second put fails and says why. So that the copy of a
+//!   lock, which comes and goes, is never in the way of a unit, no folder is called like one (`….tfstate.lock/…`).
+//! - If the directory is not there any more (unmounted, moved away, replaced), every answer is an error until it is back:
+//!   never "no such object", never an empty listing (`anchor.rs`).
 //!
 //! A link to a file is read as an object, a put or a delete takes the link and leaves its target alone, and a link to a
 //! directory is not listed. On a disk that does not tell `A` from `a`, neither does this store.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path as FilePath, PathBuf};
@@ -38,11 +42,13 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+mod anchor;
 mod disk;
 pub(crate) mod pages;
 mod sidecars;
 
-use disk::{Disk, Opened, sync_directory};
+use anchor::Anchor;
+use disk::{Disk, Opened};
 use pages::{Page, below};
 
 /// The name of this store in errors.
@@ -100,13 +106,11 @@ impl From<disk::Trouble> for LocalError {
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<Disk>,
-    /// The directory is ours as long as this file is open.
-    _lock: Arc<File>,
 }
 
 impl LocalStore {
     /// Opens the bucket in `root`, and makes the directory (for the owner's eyes only: states hold secrets) if it is not
-    /// there. What an earlier process left unfinished is removed.
+    /// there. What an earlier process left unfinished is removed, and the disk is tried with one small file.
     ///
     /// # Errors
     /// If somebody else has it open, or the disk cannot do what is needed.
@@ -118,34 +122,25 @@ impl LocalStore {
                 source,
             }
         };
-        let missing: Vec<_> = root
-            .ancestors()
-            .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
+        let absolute = std::path::absolute(root).map_err(failed("looking for the data directory"))?;
+        let missing = absolute.ancestors().take_while(|directory| !directory.exists());
+        let changed = missing
+            .filter_map(FilePath::parent)
+            .map(FilePath::to_owned)
             .collect();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(root)
             .map_err(failed("making the data directory"))?;
-        for made in missing {
-            let above = made
-                .parent()
-                .filter(|above| !above.as_os_str().is_empty())
-                .unwrap_or(FilePath::new("."));
-            sync_directory(above)?;
-        }
         let root = fs::canonicalize(root).map_err(failed("looking at the data directory"))?;
-        let lock = lock(&root)?;
-        let disk = Disk::open(root)?;
-        if !disk.keeps_nanoseconds()? {
+        let disk = Disk::open(lock(&root)?, changed)?;
+        if !disk.keeps_what_it_is_given()? {
             return Err(LocalError::CoarseTimes {
                 directory: disk.root().to_owned(),
             });
         }
-        Ok(Self {
-            disk: Arc::new(disk),
-            _lock: Arc::new(lock),
-        })
+        Ok(Self { disk: Arc::new(disk) })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -157,7 +152,8 @@ impl LocalStore {
     }
 }
 
-fn lock(root: &FilePath) -> std::result::Result<File, LocalError> {
+/// Takes the directory for this process.
+fn lock(root: &FilePath) -> std::result::Result<Anchor, LocalError> {
     let hidden = root.join(HIDDEN);
     let path = hidden.join("lock");
     let failed = |source| LocalError::Disk {
@@ -173,7 +169,7 @@ fn lock(root: &FilePath) -> std::result::Result<File, LocalError> {
         .open(&path)
         .map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Anchor::cast(root, file, &path)?),
         Err(TryLockError::WouldBlock) => Err(LocalError::InUse {
             directory: root.to_owned(),
         }),

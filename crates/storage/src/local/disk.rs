@@ -20,6 +20,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attributes, Error, ObjectMeta, PutMode, PutPayload, Result};
 
+use super::anchor::Anchor;
 use super::pages::Page;
 use super::sidecars::Sidecars;
 use super::{HIDDEN, STORE};
@@ -28,18 +29,23 @@ use super::{HIDDEN, STORE};
 const DOORS: usize = 1024;
 /// How often a put makes the directories that a delete takes away under its hands.
 const TRIES: usize = 100;
+/// How the copy of a lock ends, beside the state it belongs to. Only a file is called so.
+const LOCK_COPY: &str = ".tfstate.lock";
 /// How many directories are remembered as durable; beyond that all are forgotten and synced once more.
 const DURABLE_MAX: usize = 65_536;
 
 /// The files below one root.
 #[derive(Debug)]
 pub(super) struct Disk {
-    root: PathBuf,
+    anchor: Anchor,
     drafts: PathBuf,
     sidecars: Sidecars,
     doors: Vec<RwLock<()>>,
     /// Directories that exist, and whose way from the root is known to be synced.
     durable: Mutex<HashSet<PathBuf>>,
+    /// Directories in which opening has made others, to be synced before the first put is answered: those that lead to
+    /// the root, and those of our own files.
+    ground: Mutex<Vec<PathBuf>>,
     tickets: AtomicU64,
 }
 
@@ -147,21 +153,24 @@ impl Opened {
 }
 
 impl Disk {
-    /// The files below `root`, which is there and ours alone.
-    pub(super) fn open(root: PathBuf) -> std::result::Result<Self, Trouble> {
+    /// The files below a directory that is ours alone. Entries may have been made in the directories `changed`, and are
+    /// not synced.
+    pub(super) fn open(anchor: Anchor, mut changed: Vec<PathBuf>) -> std::result::Result<Self, Trouble> {
+        let root = anchor.root();
         let hidden = root.join(HIDDEN);
         let (drafts, metadata) = (hidden.join("tmp"), hidden.join("metadata"));
         for directory in [&drafts, &metadata] {
             fs::create_dir_all(directory).map_err(trouble("making the directory", directory))?;
         }
-        sync_directory(&hidden)?;
-        sync_directory(&root)?;
+        // An earlier process may have died before it synced them.
+        changed.extend([hidden, root.to_owned()]);
         let disk = Self {
-            root,
+            anchor,
             drafts,
             sidecars: Sidecars::new(metadata),
             doors: std::iter::repeat_with(RwLock::default).take(DOORS).collect(),
             durable: Mutex::default(),
+            ground: Mutex::new(changed),
             // A process that starts in the very millisecond in which another one died has another number.
             tickets: AtomicU64::new(u64::from(std::process::id()) * 7919),
         };
@@ -170,21 +179,43 @@ impl Disk {
     }
 
     pub(super) fn root(&self) -> &FilePath {
-        &self.root
+        self.anchor.root()
     }
 
-    /// Whether the file system keeps times to the nanosecond, as [`Stamp`] needs.
-    pub(super) fn keeps_nanoseconds(&self) -> std::result::Result<bool, Trouble> {
-        let probe = self.write_draft(&PutPayload::new())?;
-        let seen = fs::metadata(&probe.path).map_err(trouble("looking at", &probe.path))?;
-        let ticket = probe.ticket % 1_000_000;
-        Ok(
-            i128::from(ticket) == probe.stamp.nanoseconds.rem_euclid(1_000_000)
-                && Stamp::of(&seen) == probe.stamp,
-        )
+    /// Tries the disk with one file, as a put would: written, synced, renamed, read. Whether the file system keeps its
+    /// time to the nanosecond, as [`Stamp`] needs.
+    pub(super) fn keeps_what_it_is_given(&self) -> std::result::Result<bool, Trouble> {
+        let body = Bytes::from_static(b"opentaco tries this disk");
+        let draft = self.write_draft(&body.clone().into())?;
+        let renamed = Leaving {
+            path: self.new_draft().1,
+            stamp: draft.stamp,
+        };
+        let path = &renamed.path;
+        fs::rename(&draft.path, path).map_err(trouble("renaming", &draft.path))?;
+        let describe = trouble("reading back", path);
+        if fs::read(path).map_err(describe)? != body {
+            return Err(describe(io::Error::other(
+                "it holds other bytes than were written",
+            )));
+        }
+        let seen = Stamp::of(&fs::metadata(path).map_err(describe)?);
+        let ticket = i128::from(draft.ticket % 1_000_000);
+        Ok(seen == draft.stamp && seen.nanoseconds.rem_euclid(1_000_000) == ticket)
     }
 
+    /// Stores an object under its condition; durable when it returns.
     pub(super) fn put(
+        &self,
+        key: &Path,
+        payload: &PutPayload,
+        mode: &PutMode,
+        attributes: &Attributes,
+    ) -> Result<Stamp> {
+        self.writing(key, || self.put_here(key, payload, mode, attributes))
+    }
+
+    fn put_here(
         &self,
         key: &Path,
         payload: &PutPayload,
@@ -225,7 +256,7 @@ impl Disk {
     pub(super) fn get(&self, key: &Path) -> Result<Opened> {
         let path = self.path(key)?;
         let _looking = self.door(key).read().unwrap_or_else(PoisonError::into_inner);
-        self.open_file(key, &path)
+        self.reading(key, || self.open_file(key, &path))
     }
 
     /// [`Disk::get`], unless it would have to wait.
@@ -239,17 +270,21 @@ impl Disk {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(self.open_file(key, &path))
+        Some(self.reading(key, || self.open_file(key, &path)))
     }
 
     /// Removes an object; one that is not there is removed already.
     pub(super) fn delete(&self, key: &Path) -> Result<()> {
+        self.writing(key, || self.delete_here(key))
+    }
+
+    fn delete_here(&self, key: &Path) -> Result<()> {
         let path = self.path(key)?;
         let alone = self.door(key).write().unwrap_or_else(PoisonError::into_inner);
         let Some(stamp) = self.stamp(&path, key)? else {
             return Ok(());
         };
-        let directory = path.parent().unwrap_or(&self.root);
+        let directory = path.parent().unwrap_or(self.root());
         // Opened before: once the object has left it, another delete may take the directory away.
         let opened = match File::open(directory) {
             Ok(opened) => opened,
@@ -284,16 +319,32 @@ impl Disk {
             return Ok(());
         }
         let (directory, keys) = if below.is_root() {
-            (self.root.clone(), String::new())
+            (self.root().to_owned(), String::new())
         } else {
-            (self.root.join(below.as_ref()), format!("{below}/"))
+            (self.root().join(below.as_ref()), format!("{below}/"))
         };
-        self.walk(&directory, &keys, page).map(|_| ())
+        self.reading(&below, || self.walk(&directory, &keys, page).map(|_| ()))
+    }
+
+    /// Looks, and then makes sure that it was our directory that was looked at: nothing that was seen, or not seen, in
+    /// another one is told.
+    fn reading<T>(&self, key: &Path, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        let seen = look();
+        self.anchor.holds().map_err(|t| t.elsewhere(key))?;
+        seen
+    }
+
+    /// Changes our directory, and no other; if it went away meanwhile, nobody knows where the change is.
+    fn writing<T>(&self, key: &Path, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.anchor.holds().map_err(|t| t.elsewhere(key))?;
+        let done = change();
+        self.anchor.holds().map_err(Trouble::in_doubt)?;
+        done
     }
 
     fn walk(&self, directory: &FilePath, keys: &str, page: &mut Page) -> Result<ControlFlow<()>> {
         for (key, is_directory) in self.entries(directory, keys, page)? {
-            let path = self.root.join(&key);
+            let path = self.root().join(&key);
             let flow = if !is_directory {
                 let name = Path::parse(&key)?;
                 page.offer(&key, || {
@@ -366,7 +417,7 @@ impl Disk {
             if let Ok(metadata) = fs::metadata(&path) {
                 let stamp = Stamp::of(&metadata);
                 let lives =
-                    |key: &str| fs::metadata(self.root.join(key)).is_ok_and(|m| Stamp::of(&m) == stamp);
+                    |key: &str| fs::metadata(self.root().join(key)).is_ok_and(|m| Stamp::of(&m) == stamp);
                 self.sidecars.remove_leftover(stamp, lives);
             }
             fs::remove_file(&path).map_err(trouble("cleaning", &path))?;
@@ -380,7 +431,13 @@ impl Disk {
             Some(first) if first.as_ref() == HIDDEN => Err(unsupported(format!(
                 "`{key}` cannot be an object: the local disk keeps its own files in `{HIDDEN}`"
             ))),
-            Some(_) => Ok(self.root.join(key.as_ref())),
+            Some(_) => match folders(key).find(|folder| folder.ends_with(LOCK_COPY)) {
+                None => Ok(self.root().join(key.as_ref())),
+                Some(folder) => Err(unsupported(format!(
+                    "`{key}` cannot be an object: `{folder}` is the name of a lock's file, and on a local disk a name \
+                     is a file or a directory"
+                ))),
+            },
         }
     }
 
@@ -410,7 +467,10 @@ impl Disk {
             source: "there is no such file".into(),
         };
         // Looked at before it is opened: to open a named pipe would wait for its other end.
-        self.stamp(path, key)?.ok_or_else(absent)?;
+        if self.stamp(path, key)?.is_none() {
+            self.leads_nowhere(path).map_err(Trouble::in_doubt)?;
+            return Err(absent());
+        }
         let failed = |source| {
             Trouble {
                 doing: "opening",
@@ -436,6 +496,26 @@ impl Disk {
             attributes,
             left: stamp.size,
         })
+    }
+
+    /// Fails if the way to an object that is not there ends in something that is neither a directory nor an object: a
+    /// link whose target is gone (another disk, unmounted) tells nothing about what is behind it.
+    fn leads_nowhere(&self, path: &FilePath) -> std::result::Result<(), Trouble> {
+        for place in path.ancestors().take_while(|place| *place != self.root()) {
+            let describe = trouble("following", place);
+            let there = match fs::symlink_metadata(place) {
+                Ok(there) if there.is_symlink() => fs::metadata(place).map_err(describe)?,
+                Ok(there) => there,
+                Err(error) if is_absence(&error) => continue,
+                Err(error) => return Err(describe(error)),
+            };
+            // What is at the very name may have come since.
+            if there.is_dir() || there.is_file() || place == path {
+                return Ok(());
+            }
+            return Err(describe(ErrorKind::NotADirectory.into()));
+        }
+        Ok(())
     }
 
     /// A name in the directory of drafts that no other has.
@@ -500,7 +580,7 @@ impl Disk {
             };
             match error.kind() {
                 ErrorKind::NotFound if tries < TRIES => {
-                    self.make_directories(path.parent().unwrap_or(&self.root))?;
+                    self.make_directories(path.parent().unwrap_or(self.root()))?;
                 }
                 // A directory in which nothing is left is no object's.
                 ErrorKind::IsADirectory if tries < TRIES && fs::remove_dir(path).is_ok() => {
@@ -513,16 +593,19 @@ impl Disk {
     }
 
     fn make_directories(&self, directory: &FilePath) -> std::result::Result<(), Trouble> {
+        if directory == self.root() {
+            // It was there: whoever took it away wants no empty one in its place.
+            return Err(trouble("storing in", directory)(ErrorKind::NotFound.into()));
+        }
         let mut made = self.make_directory(directory);
-        if matches!(&made, Err(error) if error.kind() == ErrorKind::NotFound) && directory != self.root {
-            self.make_directories(directory.parent().unwrap_or(&self.root))?;
+        if matches!(&made, Err(error) if error.kind() == ErrorKind::NotFound) {
+            self.make_directories(directory.parent().unwrap_or(self.root()))?;
             made = self.make_directory(directory);
         }
         match made {
             Ok(()) => Ok(()),
             // Somebody else made it, or a delete took away what is above it: the caller's next try tells.
-            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound && directory != self.root => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => Ok(()),
             Err(source) => Err(trouble("making the directory", directory)(source)),
         }
     }
@@ -537,11 +620,12 @@ impl Disk {
     /// Syncs the directory of an object that has just been put there, and every directory on the way whose own entry is
     /// not known to be durable. None of them can be pruned meanwhile: the object is in it, and its door is ours.
     fn sync_way_to(&self, path: &FilePath) -> std::result::Result<(), Trouble> {
-        let mut directory = path.parent().unwrap_or(&self.root);
+        self.sync_ground()?;
+        let mut directory = path.parent().unwrap_or(self.root());
         sync_directory(directory)?;
         let mut synced = Vec::new();
-        while directory != self.root && !self.remembered().contains(directory) {
-            let above = directory.parent().unwrap_or(&self.root);
+        while directory != self.root() && !self.remembered().contains(directory) {
+            let above = directory.parent().unwrap_or(self.root());
             sync_directory(above)?;
             synced.push(directory.to_owned());
             directory = above;
@@ -556,10 +640,20 @@ impl Disk {
         Ok(())
     }
 
+    /// Syncs, once, where opening has made something. Whoever comes meanwhile waits until it is done.
+    fn sync_ground(&self) -> std::result::Result<(), Trouble> {
+        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(directory) = ground.last() {
+            sync_directory(directory)?;
+            ground.pop();
+        }
+        Ok(())
+    }
+
     /// Removes directories in which nothing is left, upwards. A put that loses its directory makes it again.
     fn prune(&self, directory: &FilePath) {
         let mut directory = directory;
-        while directory != self.root {
+        while directory != self.root() {
             let mut remembered = self.remembered();
             let was_durable = remembered.remove(directory);
             if fs::remove_dir(directory).is_err() {
@@ -569,7 +663,7 @@ impl Disk {
                 return;
             }
             drop(remembered);
-            directory = directory.parent().unwrap_or(&self.root);
+            directory = directory.parent().unwrap_or(self.root());
         }
     }
 
@@ -646,6 +740,14 @@ impl Trouble {
         }
     }
 
+    /// Nothing has changed, for our directory is not where it was.
+    fn elsewhere(self, key: &Path) -> Error {
+        match self.source.kind() {
+            ErrorKind::PermissionDenied => self.before_anything(key),
+            _ => self.in_doubt(),
+        }
+    }
+
     /// Nobody knows whether it has.
     pub(super) fn in_doubt(self) -> Error {
         Error::Generic {
@@ -670,6 +772,12 @@ pub(super) fn sync_directory(directory: &FilePath) -> std::result::Result<(), Tr
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(trouble("syncing", directory))
+}
+
+/// The names on the way to an object.
+fn folders(key: &Path) -> impl Iterator<Item = &str> {
+    let (folders, _) = key.as_ref().rsplit_once('/').unwrap_or_default();
+    folders.split('/')
 }
 
 fn unsupported(reason: String) -> Error {
@@ -717,4 +825,66 @@ fn with_ticket(time: SystemTime, ticket: u64) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(since.as_millis()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds) + Duration::from_nanos(ticket % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::lock;
+
+    fn opened() -> (tempfile::TempDir, PathBuf, Disk) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let disk = Disk::open(lock(&root).unwrap(), Vec::new()).unwrap();
+        (directory, root, disk)
+    }
+
+    #[test]
+    fn what_was_seen_while_the_directory_went_away_is_not_told() {
+        let (directory, root, disk) = opened();
+        let key = Path::parse("a").unwrap();
+        let seen = disk.reading(&key, || {
+            fs::rename(&root, directory.path().join("aside")).unwrap();
+            disk.open_file(&key, &root.join("a"))
+        });
+        assert!(matches!(seen, Err(Error::Generic { .. })), "{seen:?}");
+    }
+
+    #[test]
+    fn a_write_while_the_directory_goes_away_is_in_doubt_and_makes_no_empty_one_in_its_place() {
+        let (directory, root, disk) = opened();
+        let key = Path::parse("deep/er/a").unwrap();
+        let done = disk.writing(&key, || {
+            let draft = disk.write_draft(&PutPayload::from("x")).unwrap();
+            fs::rename(&root, directory.path().join("aside")).unwrap();
+            let published = disk.publish(&draft.path, &root.join(key.as_ref()));
+            assert!(published.is_err());
+            Ok(())
+        });
+        assert!(matches!(done, Err(Error::Generic { .. })), "{done:?}");
+        assert!(!root.exists());
+    }
+
+    #[test]
+    fn what_opening_has_made_is_synced_before_the_first_put_is_answered() {
+        let (directory, root, disk) = opened();
+        let put = |disk: &Disk, name: &str| {
+            let (key, body) = (Path::parse(name).unwrap(), PutPayload::from("x"));
+            disk.put(&key, &body, &PutMode::Overwrite, &Attributes::new())
+        };
+        assert!(disk.ground.lock().unwrap().contains(&root));
+        put(&disk, "a").unwrap();
+        assert!(disk.ground.lock().unwrap().is_empty());
+
+        // Where that cannot be done, no put is answered with success, neither the first nor a later one.
+        let lost = directory.path().join("lost");
+        disk.ground.lock().unwrap().push(lost.clone());
+        for name in ["a", "b"] {
+            let answer = put(&disk, name);
+            assert!(matches!(answer, Err(Error::Generic { .. })), "{answer:?}");
+        }
+        fs::create_dir(lost).unwrap();
+        put(&disk, "b").unwrap();
+    }
 }
