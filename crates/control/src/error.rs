@@ -158,6 +158,9 @@ impl ControlError {
     /// What a storage failure means to a caller.
     #[must_use]
     pub fn from_storage(source: StorageError) -> Self {
+        if let Some(why) = source.unfit_name() {
+            return Self::Invalid { what: format!("this cannot be kept in the store below: {why}; choose another name") };
+        }
         match source {
             StorageError::Corrupt { .. } => Self::Corrupt { source },
             StorageError::Denied { .. } | StorageError::Unavailable { .. } | StorageError::Busy { .. } => {

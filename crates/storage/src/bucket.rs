@@ -534,9 +534,15 @@ fn patience(bytes: u64) -> Duration {
     PATIENCE + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
 }
 
+/// A failure by what may be concluded from it: nothing that comes after it helps against a right that is missing, nor
+/// against a name or a condition that this store can never have.
 fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
     match source {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+        Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::InvalidPath { .. } => {
             StorageError::Denied { doing, key: key.to_owned(), source: Arc::new(source) }
         }
         source => StorageError::Unavailable { doing, key: key.to_owned(), source: Arc::new(source) },

@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// "Refused by a condition" is no error here: see [`crate::bucket::Put`]. Nor is "not there": that is an `Option`.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
-    /// The bucket refused us: nothing happened, and asking again will not help.
+    /// The bucket refused us, be it that it can never hold such an object: nothing happened, and asking again will not
+    /// help.
     #[error("the bucket denied {doing} `{key}`")]
     Denied {
         /// What was being done, as in "reading".
@@ -52,6 +53,18 @@ impl StorageError {
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Why the store can never hold an object of that name, if that is what is wrong: then it is the name that must
+    /// change, and neither the store nor the time.
+    #[must_use]
+    pub fn unfit_name(&self) -> Option<String> {
+        let Self::Denied { source, .. } = self else { return None };
+        match &**source {
+            object_store::Error::NotSupported { source } => Some(source.to_string()),
+            object_store::Error::InvalidPath { source } => Some(source.to_string()),
+            _ => None,
+        }
     }
 }
 
