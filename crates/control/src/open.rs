@@ -48,6 +48,10 @@ pub struct Described {
 impl StateControl {
     /// Opens the bucket, proves compare-and-swap on it, and serves from it.
     ///
+    /// Memory and local disk are not asked for that proof at each start (only by [`StateControl::doctor`]): nobody else
+    /// serves them, their conditions are kept by code of ours that the contract test holds to its word, and whoever opens
+    /// a directory tries its disk. Racing writers, each synced, would be most of a start's time.
+    ///
     /// # Errors
     /// [`ControlError::Unopened`]: it cannot be reached, or it does not keep its word; with what to do.
     pub async fn open(config: &StoreConfig, options: OpenOptions) -> Result<Self, ControlError> {
@@ -57,9 +61,11 @@ impl StateControl {
         } else {
             opened.store
         };
-        let verdict = prove(&store, Some(&opened.prefix), &options.surroundings).await;
-        if !verdict.is_safe() {
-            return Err(ControlError::Unopened { what: refusal(&opened.description, &verdict) });
+        if !is_ours(config) {
+            let verdict = prove(&store, Some(&opened.prefix), &options.surroundings).await;
+            if !verdict.is_safe() {
+                return Err(ControlError::Unopened { what: refusal(&opened.description, &verdict) });
+            }
         }
         let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
         let vault = Vault::new(bucket, options.retention);
@@ -74,6 +80,14 @@ impl StateControl {
         let opened = connect(config).await?;
         let verdict = prove(&opened.store, Some(&opened.prefix), &Surroundings::real()).await;
         Ok(Described { description: opened.description, verdict })
+    }
+}
+
+/// Whether this very process decides the conditions of writes, rather than somebody's server.
+fn is_ours(config: &StoreConfig) -> bool {
+    match config {
+        StoreConfig::Memory | StoreConfig::Local { .. } => true,
+        StoreConfig::S3(_) | StoreConfig::Gcs(_) | StoreConfig::Azure(_) => false,
     }
 }
 
@@ -104,4 +118,61 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use opentaco_domain::{Caller, Principal, UnitId};
+
+    use super::*;
+
+    /// A directory that goes with the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("opentaco-control-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn config(&self) -> StoreConfig {
+            StoreConfig::Local { directory: self.0.clone(), prefix: None }
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _gone = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_on_a_local_disk_leaves_the_racing_writers_to_the_doctor() {
+        let directory = Directory::new("start");
+        // Where the writers of the proof would race.
+        fs::write(directory.0.join("__opentaco_probe"), "no directory").unwrap();
+        let control = StateControl::open(&directory.config(), OpenOptions::default()).await.unwrap();
+        control.ready().await.unwrap();
+        drop(control);
+        let described = StateControl::doctor(&directory.config()).await.unwrap();
+        assert!(!described.verdict.is_safe(), "{}", described.verdict);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_the_store_can_never_hold_is_refused_with_the_reason() {
+        let directory = Directory::new("names");
+        let control = StateControl::open(&directory.config(), OpenOptions::default()).await.unwrap();
+        let unit = UnitId::parse(".opentaco-local/prod").unwrap();
+        let refused = control.read_state(&Caller::new(Principal::new("alice")), &unit).await;
+        let Err(error @ ControlError::Invalid { .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(
+            error.to_string(),
+            "this cannot be kept in the store below: `.opentaco-local/prod/terraform.tfstate` cannot be an object: the \
+             local disk keeps its own files in `.opentaco-local`; choose another name"
+        );
+    }
 }
