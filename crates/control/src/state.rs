@@ -138,6 +138,7 @@ impl StateControl {
             if_match: write.if_match,
             force: write.force,
             same_lineage: false,
+            revives: None,
             origin: Origin::Write,
         };
         let committing = self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)?;

@@ -1,7 +1,8 @@
 //! The history of a unit: listing it, fetching from it, and making an old content current again.
 
+use bytes::Bytes;
 use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
-use opentaco_storage::commit::CommitRequest;
+use opentaco_storage::commit::{CommitRequest, Committing};
 use opentaco_storage::head::{Committed, Origin};
 
 use crate::error::Holder;
@@ -80,47 +81,82 @@ impl StateControl {
         &self,
         caller: &Caller,
         unit: &UnitId,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         origin: Origin,
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
-        let known = self.vault().load(unit).await.map_err(ControlError::from_storage)?.ok_or_else(|| no_unit(unit))?;
-        if known.head.deleted.is_some() {
+        for _ in 0..REINSTATE_TRIES {
+            if let Some(committing) = self.reinstate_beside(caller, unit, &bytes, &origin, &how).await? {
+                return concluded(caller, unit, committing).map(Receipt::from);
+            }
+        }
+        Err(ControlError::Conflict { unit: unit.clone(), current: None })
+    }
+
+    /// One try, beside the version that is current now: its serial is the one to exceed. None: another one was faster.
+    async fn reinstate_beside(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        bytes: &Bytes,
+        origin: &Origin,
+        how: &Reinstate,
+    ) -> Result<Option<Committing>, ControlError> {
+        let known = self
+            .vault()
+            .load(unit)
+            .await
+            .map_err(ControlError::from_storage)?
+            .ok_or_else(|| no_unit(unit))?;
+        let head = &known.head;
+        if head.deleted.is_some() {
             self.permit(caller, Action::Create, unit)?;
         }
         // Said here for the holder's sake: a refused reinstatement needs no keeping, its bytes are kept already.
-        if let Some(lock) = &known.head.lock
+        if let Some(lock) = &head.lock
             && !matches!(&how.holding, Holding::Lock(id) if *id == lock.info.id)
         {
             let holder = Box::new(Holder::from(lock.clone()));
             return Err(ControlError::Locked { unit: unit.clone(), holder });
         }
-        let summary = summarize(unit, &bytes)?;
-        let floor = known.head.current.as_ref().and_then(|current| current.serial).map(|serial| serial.saturating_add(1));
-        let bytes = match (summary.encrypted, floor) {
-            (false, Some(floor)) if summary.serial.is_none_or(|serial| serial < floor) => {
-                state::with_serial(&bytes, floor)
-                    .map_err(|error| ControlError::Invalid { what: format!("the serial of that content cannot be raised: {error}") })?
-                    .into()
-            }
-            _ => bytes,
-        };
+        let bytes = with_serial_above(unit, bytes, head.current.as_ref().and_then(|current| current.serial))?;
         let request = CommitRequest {
             summary: summarize(unit, &bytes)?,
             bytes,
             md5: None,
-            holding: how.holding,
+            holding: how.holding.clone(),
             principal: caller.principal().clone(),
             door: how.door.as_str(),
-            key: how.idempotency_key,
-            if_match: None,
+            key: how.idempotency_key.clone(),
+            if_match: head.current_version(),
             force: how.force,
             same_lineage: true,
-            origin,
+            revives: head.deleted.is_some().then_some(head.living_since),
+            origin: origin.clone(),
         };
-        let committing = self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)?;
-        concluded(caller, unit, committing).map(Receipt::from)
+        Ok(match self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)? {
+            Committing::Unmet { .. } => None,
+            committing => Some(committing),
+        })
     }
+}
+
+/// How often old content is brought back beside writers that are faster.
+const REINSTATE_TRIES: usize = 16;
+
+/// The state with a serial that no client takes for an old one. A sealed serial stays as it is.
+fn with_serial_above(unit: &UnitId, bytes: &Bytes, current: Option<u64>) -> Result<Bytes, ControlError> {
+    let summary = summarize(unit, bytes)?;
+    let Some(floor) = current.map(|serial| serial.saturating_add(1)).filter(|_| !summary.encrypted) else {
+        return Ok(bytes.clone());
+    };
+    if summary.serial.is_some_and(|serial| serial >= floor) {
+        return Ok(bytes.clone());
+    }
+    let raised = state::with_serial(bytes, floor).map_err(|error| ControlError::Invalid {
+        what: format!("the serial of that content cannot be raised: {error}"),
+    })?;
+    Ok(raised.into())
 }
 
 /// How old bytes are made current again.

@@ -446,6 +446,8 @@ async fn a_deleted_unit_without_a_state_comes_back_without_one() {
 #[tokio::test(start_paused = true)]
 async fn thirty_days_after_its_deletion_a_unit_cannot_be_brought_back_and_its_versions_are_gone() {
     let world = World::new();
+    // The store has a clock of its own, the machine's: what counts is the later of both.
+    world.clock.set("2100-01-01T12:00:00Z".parse().unwrap());
     let control = replica(&world);
     written(&control, &prod(), &state(1, "a")).await;
     control.delete_unit(&alice(), &prod()).await.unwrap();
@@ -933,6 +935,8 @@ async fn a_write_after_the_lock_was_broken_or_taken_over_is_refused_by_every_rep
 #[tokio::test(start_paused = true)]
 async fn the_newest_hundred_refused_writes_of_a_unit_are_kept_for_thirty_days() {
     let world = World::new();
+    // The store has a clock of its own, the machine's: what counts is the later of both.
+    world.clock.set("2100-01-01T12:00:00Z".parse().unwrap());
     let control = replica(&world);
     for n in 1..=105 {
         write(&control, &prod(), under(9), &state(n, "refused"))

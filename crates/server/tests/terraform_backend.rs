@@ -742,3 +742,16 @@ fn a_panic_is_one_500_and_the_service_goes_on() {
     }
     assert_eq!(service.ask("GET", "/healthz").send().status, 200);
 }
+
+#[test]
+fn a_lock_that_is_sent_to_the_address_of_a_state_neither_replaces_nor_deletes_it() {
+    let service = Service::start();
+    assert_eq!(service.ask("POST", UNIT).body(state(1)).send().status, 200);
+    let lock = r#"{"ID":"00000000-0000-4000-8000-000000000001","Operation":"OperationTypeApply","Info":"","Who":"me@here","Version":"1.11.4","Created":"2026-11-22T07:12:53Z","Path":""}"#;
+    for method in ["POST", "PUT", "DELETE"] {
+        let answer = service.ask(method, UNIT).body(lock).send();
+        assert_eq!(answer.status, 400, "{method}: {answer:?}");
+        assert!(answer.text().contains("/v1/backend-lock/"), "{method}: {answer:?}");
+    }
+    assert_eq!(service.ask("GET", UNIT).send().text(), state(1));
+}

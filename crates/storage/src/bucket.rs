@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TimedOut;
 use crate::layout::Layout;
+use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::surroundings::Surroundings;
 use crate::StorageError;
@@ -169,7 +170,8 @@ impl Meta {
         Self {
             tag: Tag::of(meta),
             size: meta.size,
-            modified: jiff::Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).unwrap_or_default(),
+            modified: jiff::Timestamp::from_nanosecond(i128::from(meta.last_modified.timestamp_nanos_opt().unwrap_or_default()))
+                .unwrap_or_default(),
         }
     }
 }
@@ -370,6 +372,8 @@ impl Bucket {
     /// [`StorageError::Denied`]: nothing happened. Otherwise nobody knows.
     pub async fn put_if(&self, kind: Kind, key: &str, bytes: Bytes, condition: If) -> Result<Put, StorageError> {
         let mode = match condition {
+            _ if kind == Kind::Head && planted(Bug::HeadPutUnconditionally) => PutMode::Overwrite,
+            _ if kind == Kind::Copy && planted(Bug::CopyPutUnconditionally) => PutMode::Overwrite,
             If::Absent => PutMode::Create,
             If::Still(tag) => PutMode::Update(UpdateVersion { e_tag: tag.etag, version: tag.generation }),
         };

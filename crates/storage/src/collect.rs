@@ -6,13 +6,15 @@
 use std::collections::HashSet;
 
 use jiff::SignedDuration;
-use opentaco_domain::limits::{COMMITS_BETWEEN_COLLECTIONS, RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
+use opentaco_domain::limits::{RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
 use opentaco_domain::{Session, UnitId, VersionId};
 
 use crate::bucket::{Kind, Meta};
 use crate::commit::is_kept;
 use crate::head::{Head, kept_name};
 use crate::heads::Swap;
+use crate::planted::{Bug, planted};
+use crate::settle::Insist;
 use crate::vault::{Retention, Vault};
 use crate::StorageError;
 
@@ -20,10 +22,10 @@ use crate::StorageError;
 const BUMP_TRIES: usize = 3;
 
 impl Vault {
-    /// Starts the housekeeping of a unit behind the answer, once every sixteen commits.
+    /// Starts the housekeeping of a unit behind the answer, once every so many commits ([`Retention::collect_every`]).
     pub(crate) fn tidy_behind(&self, unit: &UnitId, head: &Head) {
         let keep = RECENT_VERSIONS_MAX.min(self.retention().versions_max.saturating_sub(1));
-        if head.recent.len() < keep + COMMITS_BETWEEN_COLLECTIONS {
+        if head.recent.len() < keep + self.retention().collect_every {
             return;
         }
         let vault = self.clone();
@@ -57,11 +59,23 @@ impl Vault {
     /// # Errors
     /// If the bucket gives no answer; nothing that is committed is ever deleted half-way.
     pub async fn tidy(&self, unit: &UnitId) -> Result<(), StorageError> {
+        let mut expired = false;
+        if let Some(known) = self.load(unit).await?
+            && known.head.deleted.is_some()
+        {
+            // What still lies in the copy must be known for ours before its version is forgotten.
+            self.mend(unit, Insist::No).await?;
+            expired = self.is_expired(unit).await?;
+        }
         let listed = self.list_versions(unit).await?;
         for _ in 0..BUMP_TRIES {
             let Some(known) = self.load(unit).await? else { return Ok(()) };
-            let next = self.thinned(&known.head, &listed);
-            let Swap::Done(now) = self.swap(unit, Some(&known), next).await? else { continue };
+            let next = self.thinned(&known.head, &listed, expired && known.head.deleted.is_some());
+            let bumped = match planted(Bug::CollectorDoesNotBump) {
+                true => Swap::Done(known),
+                false => self.swap(unit, Some(&known), next).await?,
+            };
+            let Swap::Done(now) = bumped else { continue };
             for (version, _) in listed.iter().filter(|(version, _)| !now.head.names(version)) {
                 self.bucket().delete(Kind::Version, &self.bucket().layout().version(unit, version)).await?;
             }
@@ -70,14 +84,20 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether a unit was deleted thirty days ago, by the clock of whoever deleted it and by that of the store: one of
+    /// them may be wrong.
+    async fn is_expired(&self, unit: &UnitId) -> Result<bool, StorageError> {
+        let Some(known) = self.load(unit).await? else { return Ok(false) };
+        let Some(deleted) = &known.head.deleted else { return Ok(false) };
+        let head = self.bucket().head(Kind::Head, &self.bucket().layout().head(unit)).await?;
+        let youngest = head.map_or(deleted.at, |head| head.modified.max(deleted.at));
+        Ok(youngest < self.now() - SignedDuration::from_hours(24 * TOMBSTONE_DAYS))
+    }
+
     /// The head without what is to be pruned, and with what leaves `recent` named in `kept`.
-    fn thinned(&self, head: &Head, listed: &[(VersionId, Meta)]) -> Head {
+    fn thinned(&self, head: &Head, listed: &[(VersionId, Meta)], expired: bool) -> Head {
         let now = self.now();
         let mut next = head.clone();
-        let expired = head
-            .deleted
-            .as_ref()
-            .is_some_and(|deleted| deleted.at < now - SignedDuration::from_hours(24 * TOMBSTONE_DAYS));
         if expired {
             next.recent.clear();
             next.kept.clear();
@@ -97,7 +117,13 @@ impl Vault {
         older.sort_by(|(a, _), (b, _)| b.cmp(a));
         history.extend(older);
 
-        let guard = head.copy.as_ref().and_then(|copy| copy.version).map_or(u64::MAX, |version| version.epoch);
+        let guard = match head.copy.as_ref().and_then(|copy| copy.version) {
+            Some(version) => version.epoch,
+            // The copy may hold any version that was ever committed: none of them may become a stranger's.
+            None if head.current.is_some() => 0,
+            None => u64::MAX,
+        };
+        let guard = if planted(Bug::PrunedPastCopy) { u64::MAX } else { guard };
         let pruned = to_prune(&history, usize::from(head.current.is_some()), self.retention(), now, guard);
         next.recent.retain(|committed| !pruned.contains(&committed.version));
         let leaving = next.recent.split_off(next.recent.len().min(RECENT_VERSIONS_MAX));

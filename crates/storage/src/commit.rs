@@ -10,6 +10,7 @@ use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary,
 use crate::bucket::{If, Kind, Put};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Sight, Swap};
+use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
 use crate::vault::Vault;
 use crate::StorageError;
@@ -42,6 +43,8 @@ pub struct CommitRequest {
     pub force: bool,
     /// Another lineage than the current one is refused.
     pub same_lineage: bool,
+    /// Only while the unit is deleted, and only the incarnation that began at this epoch (see [`Head::living_since`]).
+    pub revives: Option<u64>,
     /// Where the bytes come from.
     pub origin: Origin,
 }
@@ -127,7 +130,7 @@ impl Vault {
             let session = match verdict {
                 Verdict::Go(session) => session,
                 // Only a successful compare-and-swap may be answered from memory.
-                _ if !known.fresh => {
+                _ if !known.fresh && !planted(Bug::WriteRefusedFromMemory) => {
                     known = self.touch_fresh(unit).await?;
                     continue;
                 }
@@ -155,10 +158,11 @@ impl Vault {
                 Swap::Moved(now) => {
                     let now = self.moved(unit, now).await?;
                     // Our swap may have landed, and somebody else's after it.
-                    if now.head.names(&committed.version) {
+                    if now.head.names(&committed.version) && !planted(Bug::RefusalBelieved) {
                         drop(my_turn);
                         self.discard_behind(unit, orphans, &now.head);
-                        return Ok(self.finish(unit, now, committed, None).await);
+                        let again = planted(Bug::StepFourWhateverIsCurrent).then_some(request);
+                        return Ok(self.finish(unit, now, committed, again).await);
                     }
                     orphans.push(committed.version);
                     known = now;
@@ -185,7 +189,13 @@ impl Vault {
         }
         match self.load(unit).await? {
             Some(known) => Ok(!known.head.exists()),
-            None => Ok(self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?.is_none()),
+            None => {
+                let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+                if copy.is_none() {
+                    self.bucket().ping().await?;
+                }
+                Ok(copy.is_none())
+            }
         }
     }
 
@@ -221,6 +231,10 @@ impl Vault {
         fresh: Option<&CommitRequest>,
     ) -> Committing {
         let copied = match fresh {
+            _ if planted(Bug::AnsweredBeforeCopy) => {
+                self.settle_behind(unit);
+                Ok(())
+            }
             Some(request) => self.publish(unit, &known, &committed, &request.bytes).await,
             None => self.mend(unit, Insist::No).await,
         };
@@ -242,7 +256,11 @@ impl Vault {
         committed: &Committed,
         bytes: &Bytes,
     ) -> Result<(), StorageError> {
-        if known.head.current_version() == Some(committed.version) {
+        let undeletes = committed.origin == Origin::Undelete;
+        if undeletes && planted(Bug::UndeleteTrustsCopy) {
+            return self.mend(unit, Insist::No).await;
+        }
+        if known.head.current_version() == Some(committed.version) || planted(Bug::StepFourWhateverIsCurrent) {
             let condition = known.head.copy.as_ref().map_or(If::Absent, |copy| If::Still(copy.tag.clone()));
             match self.put_copy(unit, known, bytes.clone(), condition).await {
                 Ok(true) => return Ok(()),
@@ -251,7 +269,15 @@ impl Vault {
                 Err(denied) => return Err(denied),
             }
         }
-        let insist = if committed.origin == Origin::Undelete { Insist::PutAgain } else { Insist::No };
+        if planted(Bug::MendedWithOwnBytes) {
+            let there = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+            let condition = there.map_or(If::Absent, |meta| If::Still(meta.tag));
+            return self.put_copy(unit, known, bytes.clone(), condition).await.map(|_| ());
+        }
+        if planted(Bug::MovedOnIsDone) && self.touch_fresh(unit).await?.head.current_version() != Some(committed.version) {
+            return Ok(());
+        }
+        let insist = if undeletes { Insist::PutAgain } else { Insist::No };
         self.mend(unit, insist).await
     }
 
@@ -321,7 +347,7 @@ impl Vault {
     /// Removes version objects of attempts that did not commit. `head` is newer than all of them, so none of them can
     /// commit any more: their swaps were conditional on heads that are gone.
     pub(crate) fn discard_behind(&self, unit: &UnitId, orphans: Vec<VersionId>, head: &Head) {
-        let orphans: Vec<_> = orphans.into_iter().filter(|version| !head.names(version)).collect();
+        let orphans: Vec<_> = orphans.into_iter().filter(|version| !head.names(version) || planted(Bug::RefusalBelieved)).collect();
         if orphans.is_empty() {
             return;
         }
@@ -342,6 +368,9 @@ impl Vault {
 fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool) -> Verdict {
     if let Some(committed) = already(head, request, sha256) {
         return Verdict::Already(committed.clone());
+    }
+    if request.revives.is_some_and(|since| head.deleted.is_none() || head.living_since != since) {
+        return Verdict::Unmet(head.current_version());
     }
     let session = match (&head.lock, &request.holding) {
         (None, Holding::Nothing) => Session::NONE,
@@ -371,6 +400,9 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
 
 /// The commit that an earlier attempt of this very request has made.
 fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Option<&'a Committed> {
+    if planted(Bug::CommitForgotten) {
+        return None;
+    }
     if let Some(key) = &request.key {
         // Whoever brings old content back raises its serial to what is current, so its bytes differ at every try.
         let same = |committed: &Committed| match request.origin {
@@ -394,6 +426,9 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
             .current
             .as_ref()
             .filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256),
+        Holding::Nothing if planted(Bug::AgainIsAlready) => {
+            head.known().find(|committed| committed.lock_id.is_none() && committed.sent_sha256 == sha256)
+        }
         Holding::Nothing => {
             head.current.as_ref().filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256)
         }
@@ -407,7 +442,7 @@ fn is_late(head: &Head, request: &CommitRequest, session: Session) -> bool {
     else {
         return false;
     };
-    head.known().any(|committed| {
+    !planted(Bug::LateWriteCommits) && head.known().any(|committed| {
         committed.version.session == session
             && committed.lock_id.as_ref() == Some(id)
             && committed.lineage.as_ref() == Some(lineage)

@@ -11,6 +11,7 @@ use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Meta, Tag};
+use crate::planted::{Bug, planted};
 
 /// The format this code writes. A head with a higher one is refused, never guessed at.
 pub const FORMAT: u32 = 1;
@@ -249,7 +250,8 @@ impl Head {
     pub fn copy_is_current(&self, seen: &Meta) -> bool {
         match (&self.current, &self.copy) {
             (Some(current), Some(copy)) => {
-                copy.version == Some(current.version) && copy.is(seen) && seen.size == current.size
+                let holds_it = copy.version == Some(current.version) && seen.size == current.size;
+                copy.is(seen) && (holds_it || planted(Bug::EtagAloneTrusted))
             }
             _ => false,
         }

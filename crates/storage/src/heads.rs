@@ -11,6 +11,7 @@ use opentaco_domain::UnitId;
 
 use crate::bucket::{If, Kind, Put, Tag};
 use crate::head::{CopyRecord, FORMAT, Head};
+use crate::planted::{Bug, planted};
 use crate::vault::Vault;
 use crate::StorageError;
 
@@ -93,6 +94,12 @@ impl Vault {
             reason: format!("the new head cannot be spelled: {error}"),
         })?);
 
+        let locks = to.lock.is_some() && from.is_some_and(|known| known.head.lock.is_none());
+        if locks && planted(Bug::LockByLooking) {
+            self.bucket().put(Kind::Head, &key, bytes, &[]).await?;
+            return Ok(self.load(unit).await?.map_or(Swap::Moved(None), Swap::Done));
+        }
+
         let mut tries = 1;
         loop {
             let condition = from.map_or(If::Absent, |known| If::Still(known.tag.clone()));
@@ -106,7 +113,7 @@ impl Vault {
             self.forget(unit);
             let now = self.load(unit).await?;
             let unchanged = match (&now, from) {
-                (Some(now), _) if now.head.nonce == to.nonce => {
+                (Some(now), _) if now.head.nonce == to.nonce && !planted(Bug::RefusalBelieved) => {
                     let tag = now.tag.clone();
                     return Ok(Swap::Done(self.settled_swap(unit, to, tag)));
                 }
@@ -169,7 +176,7 @@ impl Vault {
 
 /// Whether a sight may be recorded beside `head`.
 pub(crate) fn applies(sight: &Sight, head: &Head) -> bool {
-    sight.record.version == head.current_version() && head.copy == sight.replaced
+    sight.record.version == head.current_version() && (head.copy == sight.replaced || planted(Bug::OldSightRecorded))
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<Head, StorageError> {

@@ -36,6 +36,7 @@ mod lock_copies;
 pub mod locks;
 pub mod memory;
 pub mod open;
+pub mod planted;
 pub mod proof;
 pub mod read;
 pub mod rejected;

@@ -9,6 +9,7 @@ use crate::bucket::{If, Kind, Meta};
 use crate::commit::{CommitRequest, Committing};
 use crate::head::{Deleted, Head, Lock, Origin};
 use crate::heads::{Known, Swap};
+use crate::planted::{Bug, planted};
 use crate::settle::Insist;
 use crate::vault::Vault;
 use crate::StorageError;
@@ -73,7 +74,10 @@ impl Vault {
             return Ok(if known.head.exists() { Described::Known(known) } else { Described::NoUnit });
         }
         let copy = self.bucket().layout().copy(unit);
-        let Some(meta) = self.bucket().head(Kind::Copy, &copy).await? else { return Ok(Described::NoUnit) };
+        let Some(meta) = self.bucket().head(Kind::Copy, &copy).await? else {
+            self.bucket().ping().await?;
+            return Ok(Described::NoUnit);
+        };
         Ok(Described::Untouched(meta, self.lock_before_us(unit).await?))
     }
 
@@ -101,7 +105,9 @@ impl Vault {
                 continue;
             }
             let mut next = (*known.head).clone();
-            next.deleted = None;
+            if next.deleted.take().is_some() && planted(Bug::CreateForgetsHistory) {
+                next.recent.clear();
+            }
             next.created = Some(self.now());
             next.living_since = known.head.epoch + 1;
             next.labels.clone_from(&labels);
@@ -232,8 +238,13 @@ impl Vault {
             if_match: None,
             force: false,
             same_lineage: false,
+            revives: Some(known.head.living_since),
             origin: Origin::Undelete,
         };
-        self.commit(unit, &request).await.map(Undeleting::Committed)
+        Ok(match self.commit(unit, &request).await? {
+            // Somebody else brought it to life meanwhile, and what they wrote stays.
+            Committing::Unmet { .. } => Undeleting::Lives,
+            committing => Undeleting::Committed(committing),
+        })
     }
 }

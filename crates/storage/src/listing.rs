@@ -196,7 +196,8 @@ impl Vault {
                         self.expire_behind(&listed.unit, &known.head);
                         return Ok(None);
                     }
-                    if listed.locked && known.head.lock.is_none() {
+                    if listed.locked != known.head.lock.is_some() {
+                        listed.locked = known.head.lock.is_some();
                         self.repair_lock_copy_behind(&listed.unit);
                     }
                     listed.head = Some(known.head);

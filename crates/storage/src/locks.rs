@@ -6,6 +6,7 @@ use opentaco_domain::{LockId, LockInfo, Principal, Session, UnitId, limits};
 
 use crate::head::{Head, Lock};
 use crate::heads::{Known, Swap};
+use crate::planted::{Bug, planted};
 use crate::vault::Vault;
 use crate::StorageError;
 
@@ -52,10 +53,10 @@ impl Vault {
         let id = request.info.id.clone();
         let mut known = self.touch(unit).await?;
         loop {
-            let over = id.is_uuid() && known.head.released.contains(&id);
+            let over = id.is_uuid() && known.head.released.contains(&id) && !planted(Bug::ReleasedIgnored);
             if over || known.head.lock.is_some() {
                 // Only a successful compare-and-swap may be answered from memory.
-                if !known.fresh {
+                if !known.fresh && !planted(Bug::LockRefusedFromMemory) {
                     known = self.touch_fresh(unit).await?;
                     continue;
                 }
@@ -93,15 +94,18 @@ impl Vault {
     /// # Errors
     /// As [`Vault::lock`].
     pub async fn unlock(&self, unit: &UnitId, id: &LockId) -> Result<Unlocked, StorageError> {
-        let Some(mut known) = self.recall(unit).await? else { return self.unlock_untouched(unit, id).await };
+        // A unit without a head has no lock of ours; an old lock file beside it is a lock.
+        let mut known = self.touch(unit).await?;
         loop {
             match &known.head.lock {
                 Some(lock) if lock.info.id == *id => {}
-                _ if !known.fresh => {
+                _ if !known.fresh && !planted(Bug::UnlockAnsweredFromMemory) => {
                     known = self.touch_fresh(unit).await?;
                     continue;
                 }
-                Some(lock) if !known.head.released.contains(id) => return Ok(Unlocked::Held(lock.clone())),
+                Some(lock) if !known.head.released.contains(id) || planted(Bug::RetriedUnlockRefused) => {
+                    return Ok(Unlocked::Held(lock.clone()));
+                }
                 _ => return Ok(Unlocked::Free(None)),
             }
             match self.release(unit, &known).await? {
@@ -128,16 +132,6 @@ impl Vault {
                 Err(now) => known = now,
             }
         }
-    }
-
-    /// A unit without a head has no lock of ours; an old lock file beside it is a lock.
-    async fn unlock_untouched(&self, unit: &UnitId, id: &LockId) -> Result<Unlocked, StorageError> {
-        let known = self.touch_fresh(unit).await?;
-        let Some(lock) = &known.head.lock else { return Ok(Unlocked::Free(None)) };
-        if lock.info.id != *id {
-            return Ok(Unlocked::Held(lock.clone()));
-        }
-        Box::pin(self.unlock(unit, id)).await
     }
 
     /// One try to end the lock that `known` shows; otherwise the head as it is now.

@@ -10,6 +10,7 @@ use opentaco_domain::{Holding, Principal, Sha256, UnitId, limits};
 use crate::bucket::{Kind, Meta};
 use crate::commit::{CommitRequest, Refusal};
 use crate::head::Head;
+use crate::planted::{Bug, planted};
 use crate::read::Reading;
 use crate::touch::BEFORE_US;
 use crate::vault::Vault;
@@ -64,7 +65,7 @@ impl Vault {
         }
         let id = self.keep(unit, bytes.clone(), attributes).await?;
         tracing::warn!(
-            audit = "external-rejected", %unit, kept = %id,
+            target: "opentaco::audit", what = "external-rejected", %unit, kept = %id,
             "somebody wrote the state in the bucket directly while it was locked and written; their bytes are kept aside"
         );
         Ok(id)
@@ -80,6 +81,13 @@ impl Vault {
         attributes.push(("at", now.to_string()));
         let id = format!("{:012x}-{}-{:08x}", now.as_millisecond(), Sha256::of(&bytes), self.draw_short());
         let key = self.bucket().layout().rejected(unit, &id);
+        if planted(Bug::RefusedBeforeKept) {
+            let vault = self.clone();
+            self.behind(async move {
+                let _ = vault.bucket().put(Kind::Rejected, &key, bytes, &attributes).await;
+            });
+            return Ok(id);
+        }
         self.bucket().put(Kind::Rejected, &key, bytes, &attributes).await?;
         self.prune_rejected_behind(unit);
         Ok(id)
@@ -149,13 +157,20 @@ impl Vault {
         let vault = self.clone();
         let unit = unit.clone();
         self.behind(async move {
-            let Ok(ids) = vault.rejected_ids(&unit).await else { return };
+            let prefix = vault.bucket().layout().rejected_writes(&unit);
+            let Ok(mut all) = vault.list_all(Kind::Rejected, &prefix).await else { return };
+            // The clock of the replica that refused a write may be wrong: it is as young as it or the store says.
+            all.sort_by(|(a, at), (b, bt)| (bt.modified, b).cmp(&(at.modified, a)));
             let oldest = vault.now() - SignedDuration::from_hours(24 * limits::REJECTED_DAYS);
-            let over = ids.into_iter().enumerate().filter(|(rank, id)| {
-                *rank >= limits::REJECTED_MAX || kept_at(id).is_some_and(|at| at < oldest)
-            });
-            for (_, id) in over {
-                let key = vault.bucket().layout().rejected(&unit, &id);
+            let is_old = |key: &str, meta: &Meta| {
+                let kept_at = key.strip_prefix(&prefix).and_then(kept_at).unwrap_or(meta.modified);
+                kept_at.max(meta.modified) < oldest
+            };
+            let over = all
+                .into_iter()
+                .enumerate()
+                .filter(|(rank, (key, meta))| *rank >= limits::REJECTED_MAX || is_old(key, meta));
+            for (_, (key, _)) in over {
                 if vault.bucket().delete(Kind::Rejected, &key).await.is_err() {
                     return;
                 }

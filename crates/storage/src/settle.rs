@@ -9,6 +9,7 @@ use opentaco_domain::{Sha256, UnitId, VersionId};
 use crate::bucket::{If, Kind, Meta};
 use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
+use crate::planted::{Bug, planted};
 use crate::vault::Vault;
 use crate::StorageError;
 
@@ -90,8 +91,12 @@ impl Vault {
         }
         match last {
             Some(unsettled) => Ok(unsettled),
+            // The copy never stood still. What the head names can be served all the same; that it names nothing cannot
+            // be told from a state that somebody is just putting there.
             None => {
-                Ok(Settled::Unsettled { known: self.touch_fresh(unit).await?, foreign: false, failure: None })
+                let known = self.touch_fresh(unit).await?;
+                let foreign = known.head.current.is_none();
+                Ok(Settled::Unsettled { known, foreign, failure: None })
             }
         }
     }
@@ -106,10 +111,14 @@ impl Vault {
         let known = match judgement {
             Judgement::Holds => return Ok(Some(scene.known.clone())),
             Judgement::Overwrite => Some(scene.known.clone()),
+            Judgement::Lags(_) if planted(Bug::LaggingNotRecorded) => Some(scene.known.clone()),
             Judgement::Lags(version) => self.note(unit, scene, Some(version)).await?,
-            Judgement::Foreign(bytes) if scene.known.head.holder_has_committed() => {
+            Judgement::Foreign(bytes) if throws_out(&scene.known.head) => {
                 self.keep_external(unit, &scene.known.head, &bytes).await?;
-                self.note(unit, scene, None).await?
+                match planted(Bug::RefusalNotRecorded) {
+                    true => Some(scene.known.clone()),
+                    false => self.note(unit, scene, None).await?,
+                }
             }
             Judgement::Foreign(bytes) => return self.adopt(unit, scene, &bytes).await,
         };
@@ -166,7 +175,9 @@ impl Vault {
         // current version, somebody put the old ones back, and means it.
         let seen_current =
             head.current.is_some() && head.copy.as_ref().map(|copy| copy.version) == Some(head.current_version());
-        if !seen_current && let Some(version) = self.ours(unit, head, sha256).await? {
+        let may_lag = (!seen_current || planted(Bug::OldVersionUndone))
+            && !(head.current.is_none() && planted(Bug::LeftoversAdopted));
+        if may_lag && let Some(version) = self.ours(unit, head, sha256).await? {
             return Ok(Judgement::Lags(version));
         }
         Ok(Judgement::Foreign(bytes.clone()))
@@ -176,6 +187,10 @@ impl Vault {
     async fn ours(&self, unit: &UnitId, head: &Head, sha256: Sha256) -> Result<Option<VersionId>, StorageError> {
         if let Some(committed) = head.known().find(|committed| committed.sha256 == sha256) {
             return Ok(Some(committed.version));
+        }
+        if planted(Bug::OrphansAreOurs) {
+            let all = self.list_versions(unit).await?;
+            return Ok(all.into_iter().map(|(version, _)| version).find(|version| version.sha256 == sha256));
         }
         if head.kept.is_empty() {
             return Ok(None);
@@ -213,7 +228,7 @@ impl Vault {
         match self.swap_judged(unit, &scene.known, next).await? {
             Some(known) => {
                 tracing::warn!(
-                    audit = "external", %unit, %version, bytes = bytes.len(),
+                    target: "opentaco::audit", what = "external", %unit, %version, bytes = bytes.len(),
                     "somebody wrote the state in the bucket directly; it is adopted as a new version"
                 );
                 self.tidy_behind(unit, &known.head);
@@ -222,16 +237,27 @@ impl Vault {
             None => {
                 let now = self.touch_fresh(unit).await?;
                 self.discard_behind(unit, vec![version], &now.head);
+                if planted(Bug::MovedMeansOverwrite) {
+                    return Ok(self.overwrite(unit, &now, Some(meta)).await?.then_some(now));
+                }
                 Ok(None)
             }
         }
     }
 
     async fn swap_judged(&self, unit: &UnitId, from: &Known, next: Head) -> Result<Option<Known>, StorageError> {
-        match self.swap(unit, Some(from), next).await? {
+        match self.swap(unit, Some(from), next.clone()).await? {
             Swap::Done(known) => {
                 self.drop_sight(unit);
                 Ok(Some(known))
+            }
+            Swap::Moved(Some(now)) if planted(Bug::JudgedWithoutSwap) => {
+                let mut judged = (*now.head).clone();
+                if next.current_version() != from.head.current_version() {
+                    judged.advance(next.current);
+                }
+                judged.copy = next.copy;
+                Box::pin(self.swap_judged(unit, &now, judged)).await
             }
             Swap::Moved(_) => Ok(None),
         }
@@ -243,8 +269,16 @@ impl Vault {
             Some(current) => self.version_bytes(unit, &current.version).await?,
             None => Bytes::new(),
         };
+        if known.head.current.is_none() && planted(Bug::CopyDeleted) {
+            self.bucket().delete(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+            return Ok(true);
+        }
         let condition = copy.map_or(If::Absent, |meta| If::Still(meta.tag.clone()));
-        self.put_copy(unit, known, bytes, condition).await
+        let done = self.put_copy(unit, known, bytes, condition).await?;
+        if planted(Bug::MendingNotRecorded) {
+            self.drop_sight(unit);
+        }
+        Ok(done)
     }
 
     /// Whether our own last put of the copy is what the store shows, and put what is current.
@@ -252,4 +286,10 @@ impl Vault {
         let (Some(Sight { record, replaced }), Some(current)) = (self.sight(unit), &head.current) else { return false };
         record.version == Some(current.version) && replaced == head.copy && record.is(seen) && seen.size == current.size
     }
+}
+
+/// Whether what somebody wrote directly is refused: the present holder has committed under this lock, and did not mean
+/// to be overwritten.
+fn throws_out(head: &Head) -> bool {
+    head.holder_has_committed() || (head.lock.is_some() && planted(Bug::HandsThrownOutWhileLocked))
 }

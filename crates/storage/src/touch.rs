@@ -9,6 +9,7 @@ use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, StateSummary
 use crate::bucket::{Kind, Meta};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
+use crate::planted::{Bug, planted};
 use crate::vault::Vault;
 use crate::StorageError;
 
@@ -34,8 +35,9 @@ impl Vault {
 
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
         // The locks before the state: a holder that writes and then unlocks in between is seen holding, never missed.
-        let lock = self.lock_before_us(unit).await?;
+        let lock = self.lock_before_us(unit).await?.filter(|_| !planted(Bug::LockForgottenAtAdoption));
         let copy = self.bucket().fetch(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+        let copy = copy.filter(|_| !planted(Bug::FirstTouchSkipsCopy));
 
         let mut head = Head::blank();
         head.lock = lock;
@@ -83,7 +85,7 @@ impl Vault {
         versions.sort_by(|a, b| b.cmp(a));
         let Some(newest) = versions.first().filter(|newest| newest.epoch > 1) else { return Ok(()) };
         tracing::warn!(
-            audit = "head-lost", %unit, versions = versions.len(),
+            target: "opentaco::audit", what = "head-lost", %unit, versions = versions.len(),
             "this unit has versions and no head; its history is kept, and its current state is what its copy holds"
         );
         head.epoch = newest.epoch;

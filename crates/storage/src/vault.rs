@@ -29,11 +29,17 @@ pub struct Retention {
     pub versions_max: usize,
     /// Nothing younger than this is pruned.
     pub versions_min_age: Duration,
+    /// One collection of version objects that no head names, and one pruning, every so many commits of a unit.
+    pub collect_every: usize,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { versions_max: limits::VERSIONS_MAX_DEFAULT, versions_min_age: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            versions_max: limits::VERSIONS_MAX_DEFAULT,
+            versions_min_age: Duration::from_secs(24 * 60 * 60),
+            collect_every: limits::COMMITS_BETWEEN_COLLECTIONS,
+        }
     }
 }
 

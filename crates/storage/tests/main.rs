@@ -3,4 +3,5 @@
 mod budget;
 mod common;
 mod lost_head;
+mod review;
 mod traces;

@@ -78,6 +78,12 @@ impl World {
         }
     }
 
+    /// The bucket itself, for a replica that a test puts together by hand.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Time, chance and tasks of this world.
     #[must_use]
     pub fn surroundings(&self) -> Surroundings {

@@ -84,6 +84,14 @@ impl S3Server {
         std::fs::create_dir(self.home.path().join("data").join(name)).expect("a bucket is made once");
     }
 
+    /// Removes a bucket with all that is in it.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn remove_bucket(&self, name: &str) {
+        std::fs::remove_dir_all(self.home.path().join("data").join(name)).expect("the bucket is there");
+    }
+
     /// How our code is told of a bucket.
     #[must_use]
     pub fn config(&self, bucket: &str) -> StoreConfig {

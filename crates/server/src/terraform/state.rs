@@ -7,6 +7,7 @@ use futures::TryStreamExt as _;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue};
 use opentaco_control::{ControlError, Door, StateRead, StateWrite};
+use opentaco_domain::{LockInfo, StateSummary};
 
 use crate::app::App;
 use crate::extract::{Asking, LockHint, OnlyIf, UnitPath};
@@ -77,6 +78,12 @@ pub async fn write(
             format!("there is no state in this request for `{unit}`: its body is empty. Nothing was written");
         return Err(ControlError::Invalid { what }.into());
     }
+    if is_lock(&arrived.bytes) {
+        let what = format!(
+            "what was sent for `{unit}` describes a lock and is no state; nothing was written. With lock_method = \"POST\" the lock_address is /v1/backend-lock/{unit}"
+        );
+        return Err(ControlError::Invalid { what }.into());
+    }
     let mut write = StateWrite::new(arrived.bytes.clone(), holding, Door::Terraform);
     write.md5.clone_from(&arrived.md5);
     write.if_match = if_match;
@@ -103,7 +110,15 @@ pub async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,
     UnitPath(unit): UnitPath,
+    request: Request,
 ) -> Result<StatusCode, Refused> {
+    let (parts, body) = request.into_parts();
+    if is_lock(&app.bodies.read_note(&parts.headers, body).await?) {
+        let what = format!(
+            "this is the address of the state of `{unit}`, and the body describes a lock; nothing was deleted. With unlock_method = \"DELETE\" the unlock_address is /v1/backend-lock/{unit}"
+        );
+        return Err(ControlError::Invalid { what }.into());
+    }
     let control = app.control.clone();
     match app
         .carry_through(async move { control.delete_unit(&caller, &unit).await })
@@ -112,4 +127,12 @@ pub async fn delete(
         Ok(()) | Err(ControlError::NotFound { .. } | ControlError::NoState { .. }) => Ok(StatusCode::OK),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a body is a lock of Terraform's, sent to the address of a state by a client whose lock addresses are wrong:
+/// taken for a state it would replace the real one.
+fn is_lock(body: &[u8]) -> bool {
+    let Ok(summary) = StateSummary::read(body) else { return false };
+    let is_state = summary.serial.is_some() || summary.lineage.is_some() || summary.encrypted;
+    !is_state && LockInfo::from_json(body).is_ok_and(|lock| !lock.operation.is_empty() || !lock.who.is_empty())
 }

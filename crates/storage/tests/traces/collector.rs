@@ -86,6 +86,7 @@ async fn trace_20_a_copy_that_could_not_be_mended_for_long_is_still_known_as_our
         world.retention = Retention {
             versions_max: 4,
             versions_min_age: Duration::ZERO,
+            ..Retention::default()
         };
         let (r0, (r1, f1), r2) = (world.replica(), world.failing_replica(), world.replica());
         let x = uuid(1);

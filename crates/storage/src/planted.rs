@@ -1,0 +1,193 @@
+//! Bugs to be planted, one at a time: each takes away one rule of the protocol, and the simulator must notice.
+//!
+//! A checker that never finds anything may be one that cannot. So every rule that a history in the list of traces has
+//! taught us has its own bug here, at the line that keeps the rule, and each bug names the invariant that has to catch it
+//! and within how many seeds. Without the feature `planted` the question [`planted`] is answered `false` at compile time
+//! and nothing of this is left in the program.
+//!
+//! Three rules have no bug here. That two writes of the very same bytes are told apart (15) is not promised. That a
+//! reader gives up settling after three rounds (38) keeps it quick, not right: a history in which it goes on for longer
+//! breaks nothing that could be seen in an answer. That a busy unit's commits take turns decides nothing either.
+
+/// A rule that is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table below says of each what it does")]
+pub enum Bug {
+    ReleasedIgnored,
+    RetriedUnlockRefused,
+    LockRefusedFromMemory,
+    UnlockAnsweredFromMemory,
+    WriteRefusedFromMemory,
+    CommitForgotten,
+    LateWriteCommits,
+    MovedOnIsDone,
+    HandsThrownOutWhileLocked,
+    EmptyBesideState,
+    JudgedWithoutSwap,
+    FirstTouchSkipsCopy,
+    CollectorDoesNotBump,
+    ConflictMeansExists,
+    CreateForgetsHistory,
+    CopyDeleted,
+    RefusedBeforeKept,
+    AnsweredBeforeCopy,
+    EtagAloneTrusted,
+    PrunedPastCopy,
+    CopyPutUnconditionally,
+    LockByLooking,
+    RefusalBelieved,
+    OldVersionUndone,
+    RefusalNotRecorded,
+    LaggingNotRecorded,
+    MendedWithOwnBytes,
+    MovedMeansOverwrite,
+    LeftoversAdopted,
+    AgainIsAlready,
+    OldSightRecorded,
+    OrphansAreOurs,
+    UndeleteTrustsCopy,
+    StepFourWhateverIsCurrent,
+    MendingNotRecorded,
+    HeadPutUnconditionally,
+    LockForgottenAtAdoption,
+    AnsweredBeforeVersion,
+}
+
+/// Whether this bug is planted in this process.
+#[cfg(not(feature = "planted"))]
+pub(crate) const fn planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+pub(crate) use table::planted;
+#[cfg(feature = "planted")]
+pub use table::{BUGS, Planted, plant};
+
+#[cfg(feature = "planted")]
+mod table {
+    use std::sync::OnceLock;
+
+    use super::Bug;
+
+    static PLANTED: OnceLock<Bug> = OnceLock::new();
+
+    /// Whether this bug is planted in this process.
+    pub(crate) fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(&bug)
+    }
+
+    /// Plants a bug for as long as this process lives. False: there is one already.
+    pub fn plant(bug: Bug) -> bool {
+        PLANTED.set(bug).is_ok()
+    }
+
+    /// A bug that can be planted.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Planted {
+        /// What it is called on the command line.
+        pub name: &'static str,
+        /// Where it sits.
+        pub bug: Bug,
+        /// Which rule is taken away.
+        pub what: &'static str,
+        /// The histories that taught us the rule, by their numbers; none for rules that nobody ever left out.
+        pub traces: &'static [u8],
+        /// The invariant that has to catch it.
+        pub caught_by: &'static str,
+        /// Within how many seeds, counted from 1.
+        pub within: u64,
+    }
+
+    const fn bug(
+        name: &'static str,
+        bug: Bug,
+        traces: &'static [u8],
+        caught_by: &'static str,
+        within: u64,
+        what: &'static str,
+    ) -> Planted {
+        Planted { name, bug, what, traces, caught_by, within }
+    }
+
+    /// Every bug, in the order of the histories.
+    #[rustfmt::skip]
+    pub const BUGS: &[Planted] = &[
+        bug("released-ignored", Bug::ReleasedIgnored, &[1, 31], "one-lock", 20_000,
+            "a lock id that is over may take the lock again"),
+        bug("retried-unlock-refused", Bug::RetriedUnlockRefused, &[2], "answers-fit", 20_000,
+            "an unlock is refused if somebody else holds the unit, though its own lock was released before"),
+        bug("lock-refused-from-memory", Bug::LockRefusedFromMemory, &[3, 24], "answers-fit", 20_000,
+            "a lock is refused, or called taken already, because of what a replica remembers"),
+        bug("unlock-answered-from-memory", Bug::UnlockAnsweredFromMemory, &[3], "answers-fit", 20_000,
+            "an unlock is answered, or refused, because of what a replica remembers"),
+        bug("write-refused-from-memory", Bug::WriteRefusedFromMemory, &[3, 24], "answers-fit", 20_000,
+            "a write is refused because of what a replica remembers"),
+        bug("commit-forgotten", Bug::CommitForgotten, &[4], "refused-has-no-effect", 20_000,
+            "a write that is sent again is not looked for in the history"),
+        bug("late-write-commits", Bug::LateWriteCommits, &[5], "late-stays-late", 20_000,
+            "an older write of a lock may follow a newer one"),
+        bug("moved-on-is-done", Bug::MovedOnIsDone, &[6], "copy-is-current", 20_000,
+            "a writer whose copy failed leaves it to whoever committed after it"),
+        bug("hands-thrown-out-while-locked", Bug::HandsThrownOutWhileLocked, &[7], "hands-are-honoured", 20_000,
+            "what a person wrote directly is refused whenever somebody holds the unit"),
+        bug("empty-beside-state", Bug::EmptyBesideState, &[8], "never-empty", 20_000,
+            "a unit whose head names nothing reads as empty, whatever lies in its copy"),
+        bug("judged-without-swap", Bug::JudgedWithoutSwap, &[9, 18, 26], "adopted-as-it-stands", 20_000,
+            "a judgement of the copy is recorded although the head has moved since"),
+        bug("first-touch-skips-copy", Bug::FirstTouchSkipsCopy, &[10], "adopted-in-place", 20_000,
+            "the first head of an older unit is made without reading its copy"),
+        bug("collector-does-not-bump", Bug::CollectorDoesNotBump, &[11], "durable", 20_000,
+            "the collector deletes without defeating the commits in flight"),
+        bug("conflict-means-exists", Bug::ConflictMeansExists, &[12], "durable", 20_000,
+            "a conflict at the put of a version object is taken for its being there"),
+        bug("create-forgets-history", Bug::CreateForgetsHistory, &[13], "durable", 20_000,
+            "a unit that is created again begins with an empty history"),
+        bug("copy-deleted", Bug::CopyDeleted, &[14], "copy-never-goes-back", 20_000,
+            "the copy of a deleted unit is deleted, not emptied"),
+        bug("refused-before-kept", Bug::RefusedBeforeKept, &[16], "refused-is-kept", 20_000,
+            "a refusal is answered before the bytes are kept"),
+        bug("answered-before-copy", Bug::AnsweredBeforeCopy, &[17], "copy-is-current", 20_000,
+            "a write is answered before the copy holds it"),
+        bug("etag-alone-trusted", Bug::EtagAloneTrusted, &[19], "answers-fit", 20_000,
+            "a copy that is the recorded one is served, whichever version it holds"),
+        bug("pruned-past-copy", Bug::PrunedPastCopy, &[20], "durable", 20_000,
+            "pruning forgets versions that the copy may still hold"),
+        bug("copy-put-unconditionally", Bug::CopyPutUnconditionally, &[21], "copy-never-goes-back", 20_000,
+            "the copy is put whatever is there"),
+        bug("lock-by-looking", Bug::LockByLooking, &[22], "one-lock", 20_000,
+            "a lock is taken by looking, then putting"),
+        bug("refusal-believed", Bug::RefusalBelieved, &[23], "durable", 20_000,
+            "a conflict is believed without looking whose swap it was"),
+        bug("old-version-undone", Bug::OldVersionUndone, &[25], "hands-are-honoured", 20_000,
+            "an old version that a person put back is taken for a lagging copy, though the copy was seen holding the current one"),
+        bug("refusal-not-recorded", Bug::RefusalNotRecorded, &[26], "copy-never-goes-back", 20_000,
+            "what a person wrote is refused, and overwritten, without a word in the head"),
+        bug("lagging-not-recorded", Bug::LaggingNotRecorded, &[27], "copy-never-goes-back", 20_000,
+            "a copy is called lagging, and overwritten, without a word in the head"),
+        bug("mended-with-own-bytes", Bug::MendedWithOwnBytes, &[28], "copy-never-goes-back", 20_000,
+            "a writer whose copy was refused puts its own bytes again, not what the head names by now"),
+        bug("moved-means-overwrite", Bug::MovedMeansOverwrite, &[29], "hand-written-is-not-lost", 20_000,
+            "what a person wrote is overwritten when the head moved while it was judged"),
+        bug("leftovers-adopted", Bug::LeftoversAdopted, &[30], "no-strangers", 20_000,
+            "bytes of ours beside a head that names nothing are adopted"),
+        bug("again-is-already", Bug::AgainIsAlready, &[32], "answers-fit", 20_000,
+            "a write without a lock counts as committed if it ever was, though another came after it"),
+        bug("old-sight-recorded", Bug::OldSightRecorded, &[33], "judged-once", 20_000,
+            "what a replica once saw of the copy is recorded over a later judgement"),
+        bug("orphans-are-ours", Bug::OrphansAreOurs, &[34], "hand-written-is-not-lost", 20_000,
+            "version objects that no head ever named count as ours"),
+        bug("undelete-trusts-copy", Bug::UndeleteTrustsCopy, &[35], "copy-never-goes-back", 20_000,
+            "an undelete leaves a copy that holds the right bytes already"),
+        bug("step-four-whatever-is-current", Bug::StepFourWhateverIsCurrent, &[36], "copy-never-goes-back", 20_000,
+            "a commit that was found in the history puts its bytes, though another is current"),
+        bug("mending-not-recorded", Bug::MendingNotRecorded, &[37], "hands-are-honoured", 20_000,
+            "a mended copy is not recorded in the head"),
+        bug("head-put-unconditionally", Bug::HeadPutUnconditionally, &[], "one-chain", 20_000,
+            "the head is put whatever is there"),
+        bug("lock-forgotten-at-adoption", Bug::LockForgottenAtAdoption, &[], "adopted-in-place", 20_000,
+            "a lock file beside an older unit is not seen"),
+        bug("answered-before-version", Bug::AnsweredBeforeVersion, &[], "durable", 20_000,
+            "a commit does not wait for its version object"),
+    ];
+}

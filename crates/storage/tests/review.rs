@@ -1,0 +1,142 @@
+//! Histories that a hostile reader of the code found, each with the rule that stops it now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentaco_domain::{Clock, StoppedClock};
+use opentaco_storage::lifecycle::Undeleting;
+use opentaco_storage::listing::ListUnits;
+use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
+use opentaco_testkit::buckets::World;
+use opentaco_testkit::faults::{Does, Fate, Gate, On};
+
+use crate::common::{
+    alice, dies, done, locked, meanwhile, read, refused, rejected, state, unit, unlocked, uuid, write, write_unlocked,
+};
+
+const COPY: &str = "myapp/prod/terraform.tfstate";
+
+/// A replica with a clock of its own.
+fn with_clock(world: &World, at: &str) -> Vault {
+    let clock: Arc<dyn Clock> = Arc::new(StoppedClock::new(at.parse().unwrap()));
+    Vault::new(Bucket::new(world.store(), "", Surroundings { clock, ..world.surroundings() }), world.retention)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undelete_that_hangs_does_not_put_the_old_state_over_what_was_written_since() {
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        let new = state(7, "acknowledged");
+        done(write_unlocked(&r1, state(1, "old")).await);
+        r1.settle_down().await;
+        r1.delete(&unit(), &alice()).await.unwrap();
+        r1.settle_down().await;
+        let gate = Gate::new();
+        faults.say(On::next(Does::Get, "__opentaco_versions/"), Fate::HeldBefore(gate.clone()));
+        let undeleting = meanwhile(&r0, |r| async move { r.undelete(&unit(), &alice(), "management").await });
+        gate.reached().await;
+        locked(&r1, &uuid(1)).await;
+        done(write(&r1, &uuid(1), new.clone()).await);
+        unlocked(&r1, &uuid(1)).await;
+        gate.open();
+        let answer = undeleting.await.unwrap().unwrap();
+        assert!(matches!(answer, Undeleting::Lives), "{answer:?}");
+        assert_eq!(read(&r1).await.unwrap(), Some(new));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_state_that_still_lies_in_the_copy_when_its_versions_expire_does_not_come_alive() {
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        locked(&r1, &uuid(1)).await;
+        done(write(&r1, &uuid(1), state(1, "deleted")).await);
+        unlocked(&r0, &uuid(1)).await;
+        r0.settle_down().await;
+        r1.settle_down().await;
+        let r1 = world.replica();
+        let gate = Gate::new();
+        faults.say(On::next(Does::Put, COPY).ending(), Fate::HeldBefore(gate.clone()));
+        let deleting = meanwhile(&r0, |r| async move { r.delete(&unit(), &alice()).await });
+        gate.reached().await;
+        dies(deleting).await;
+        assert!(world.head(&unit()).await.unwrap().deleted.is_some(), "the tombstone stands");
+        world.clock.set("2100-01-01T12:00:00Z".parse().unwrap());
+        let labels: BTreeMap<String, String> = [("team".to_owned(), "x".to_owned())].into();
+        let _ = r1.list(&ListUnits { labels, ..ListUnits::default() }).await.unwrap();
+        r1.settle_down().await;
+        assert_eq!(read(&r1).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_outlives_the_next_one_though_its_replica_has_a_slow_clock() {
+    let world = World::new();
+    let (slow, right) = (with_clock(&world, "2026-10-01T12:00:00Z"), world.replica());
+    locked(&right, &uuid(1)).await;
+    done(write(&right, &uuid(1), state(1, "a")).await);
+    refused(write(&slow, &uuid(2), state(2, "the cloud has changed")).await);
+    slow.settle_down().await;
+    refused(write(&right, &uuid(3), state(3, "another")).await);
+    right.settle_down().await;
+    assert_eq!(rejected(&right).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_a_replica_with_a_slow_clock_deletes_can_be_brought_back() {
+    let world = World::new();
+    let (slow, right) = (with_clock(&world, "2026-10-01T12:00:00Z"), world.replica());
+    done(write_unlocked(&right, state(1, "a")).await);
+    right.settle_down().await;
+    slow.delete(&unit(), &alice()).await.unwrap();
+    slow.settle_down().await;
+    let right = world.replica();
+    let _ = right.list(&ListUnits::default()).await.unwrap();
+    right.settle_down().await;
+    let answer = right.undelete(&unit(), &alice(), "management").await.unwrap();
+    assert!(matches!(answer, Undeleting::Committed(_)), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_without_a_state_whose_copy_never_stands_still_does_not_read_as_empty() {
+    let world = World::new();
+    let (replica, faults) = world.failing_replica();
+    replica.create(&unit(), BTreeMap::new(), String::new()).await.unwrap();
+    replica.settle_down().await;
+    world.person_puts(COPY, state(1, "x0")).await;
+    let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
+    for gate in &gates {
+        faults.say(On::next(Does::Get, "/@head.json").ending(), Fate::HeldBefore(gate.clone()));
+    }
+    let reading = meanwhile(&replica, |r| async move { read(&r).await });
+    for (n, gate) in (0..).zip(gates) {
+        gate.reached().await;
+        if n > 0 {
+            world.person_puts(COPY, state(1 + n, &format!("x{n}"))).await;
+        }
+        gate.open();
+    }
+    let answer = reading.await.unwrap();
+    assert!(!matches!(answer, Ok(None)), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_copy_may_still_hold_is_not_pruned_and_never_comes_back_as_a_strangers() {
+    let mut world = World::new();
+    world.retention = Retention { versions_max: 2, versions_min_age: Duration::ZERO, ..Retention::default() };
+    let first = world.replica();
+    locked(&first, &uuid(1)).await;
+    done(write(&first, &uuid(1), state(1, "a")).await);
+    drop(first);
+    let (replica, faults) = world.failing_replica();
+    faults.say(On::next(Does::Any, COPY).ending().always(), Fate::Denied);
+    for serial in 2..40 {
+        drop(write(&replica, &uuid(1), state(serial, "b")).await.unwrap());
+        replica.settle_down().await;
+    }
+    faults.heal();
+    unlocked(&replica, &uuid(1)).await;
+    replica.settle_down().await;
+    assert_eq!(read(&replica).await.unwrap(), Some(state(39, "b")));
+}
