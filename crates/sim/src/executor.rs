@@ -46,6 +46,7 @@ struct State {
     timers: BTreeMap<(Instant, u64), Waker>,
     paused: BTreeMap<Group, Instant>,
     polls: u64,
+    polled: BTreeSet<Group>,
 }
 
 struct Task {
@@ -94,6 +95,7 @@ impl Executor {
                 timers: BTreeMap::new(),
                 paused: BTreeMap::new(),
                 polls: 0,
+                polled: BTreeSet::new(),
             })),
             woken: Arc::default(),
         }
@@ -109,6 +111,17 @@ impl Executor {
     #[must_use]
     pub fn polls(&self) -> u64 {
         hold(&self.state).polls
+    }
+
+    /// Whose tasks were polled since this was last asked.
+    #[must_use]
+    pub fn take_polled(&self) -> BTreeSet<Group> {
+        std::mem::take(&mut hold(&self.state).polled)
+    }
+
+    /// Lets so much time pass; whoever sleeps sleeps on until the world runs.
+    pub fn pass(&self, duration: Duration) {
+        hold(&self.state).now += nanos(duration);
     }
 
     /// From here on somebody else chooses.
@@ -227,7 +240,9 @@ impl Executor {
             if !able.is_empty() {
                 let id = able[state.chooser.task(able.len())];
                 state.ready.remove(&id);
-                let Some(future) = state.tasks.get_mut(&id).and_then(|task| task.future.take()) else { continue };
+                let Some(task) = state.tasks.get_mut(&id) else { continue };
+                let Some(future) = task.future.take() else { continue };
+                state.polled.insert(task.group);
                 return Some((id, future));
             }
             if !time_passes {
@@ -352,8 +367,7 @@ mod tests {
             });
         }
         assert!(executor.run(1000));
-        let seen = hold(&seen).clone();
-        seen
+        hold(&seen).clone()
     }
 
     #[test]

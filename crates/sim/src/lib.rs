@@ -1,12 +1,22 @@
 //! The simulator: the real code, a lying bucket, one seed.
 //!
 //! [`world::play`] plays the history of a seed, [`checker::check`] says which promises it breaks, and
-//! [`trace::tell`] tells it as a table. The same seed is the same history, byte for byte.
+//! [`trace::tell`] tells it as a table. The same seed is the same history, byte for byte. [`shrink`] shortens what is
+//! broken.
+//!
+//! Beside it stand two machines that leave nothing to chance, over the same code, bucket and checker: a [`gate`] at which
+//! a test kills a replica at the very request it likes (on a [`stage`] where nothing is drawn), and [`explore`], which
+//! plays every order of everything in [`scenarios`] that are small enough.
 
 pub mod bucket;
 pub mod checker;
 pub mod chooser;
 pub mod executor;
+pub mod explore;
+pub mod gate;
 pub mod mask;
+pub mod scenarios;
+pub mod shrink;
+pub mod stage;
 pub mod trace;
 pub mod world;

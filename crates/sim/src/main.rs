@@ -2,78 +2,189 @@
 #![expect(clippy::print_stdout, reason = "it is a program, and this is its output")]
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use opentaco_sim::{checker, trace, world};
+use opentaco_sim::checker::{self, Violation};
+use opentaco_sim::explore::explore;
+use opentaco_sim::mask::Mask;
+use opentaco_sim::shrink::{Shrunk, shrink};
+use opentaco_sim::{scenarios, trace, world};
+
+/// How many histories are played to shorten a broken one.
+const SHRINKING_PLAYS_MAX: u64 = 4000;
+
+const MORE: &str = "\
+Each seed is one history: replicas of the real code over a bucket that loses answers, delivers late and refuses without
+reason, under clients that behave as Terraform does and people who do not. The same seed is the same history, byte for
+byte, on every machine.
+
+  opentaco-sim --histories 20000               what every change has to pass
+  opentaco-sim --seconds 3600 --seed 5000000   an hour of histories that nobody has played before
+  opentaco-sim --explore 2                     every order of everything in small worlds, with up to two faults
+  opentaco-sim --replay 1234                   everything that happens in one history, as a table
+  opentaco-sim --replay 1234 --mask without=1,until=90
+                                               what a mask leaves of it
+
+A seed that breaks a promise is shortened, told as a table of who did what when, and printed with the one command that
+replays it. The exit status is 0 if every history kept every promise, and 1 if one did not.
+
+A mask is made of without=1+3 (these actors do nothing), replicas=N, units=N, faults=N (so many in a thousand requests
+go wrong, at most), until=N (everybody stops after so many seconds) and again=N (the same actors, with other luck).";
 
 /// Plays histories of the real code over a lying bucket, and checks each against every promise.
 #[derive(Debug, Parser)]
-#[command(name = "opentaco-sim", version)]
+#[command(name = "opentaco-sim", version, after_help = MORE)]
 struct Arguments {
     /// How many histories to play.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     histories: u64,
+    /// Play for so long instead, however many histories that makes.
+    #[arg(long, value_name = "T", conflicts_with = "histories")]
+    seconds: Option<u64>,
     /// The seed of the first history; the others follow it.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Play one history and tell everything that happens in it.
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "S")]
     replay: Option<u64>,
+    /// What to take away from it; `opentaco-sim` prints masks with the histories it has shortened.
+    #[arg(long, value_name = "M", requires = "replay", default_value = "")]
+    mask: Mask,
+    /// Play every order of everything in the small worlds instead, with at most N faults each.
+    #[arg(long, value_name = "N", conflicts_with_all = ["histories", "seconds", "replay"])]
+    explore: Option<usize>,
+    /// Leave a small world after so many paths, and say so.
+    #[arg(long, value_name = "N", requires = "explore", default_value_t = 20_000_000)]
+    paths_max: u64,
     /// Stop after so many histories that break a promise.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     violations_max: u64,
+}
+
+/// What playing came to.
+#[derive(Default)]
+struct Tally {
+    played: u64,
+    locks: u64,
+    broken: Vec<(u64, Vec<Violation>)>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(seed) = arguments.replay {
-        let history = world::play(seed);
-        println!("{}", trace::tell(&history));
-        let violations = checker::check(&history);
-        for violation in &violations {
-            println!("VIOLATION {violation}");
-        }
-        return if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
     let started = Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let shares: Vec<_> = (0..threads)
-        .map(|share| {
-            let (first, count, most) = (arguments.seed, arguments.histories, arguments.violations_max);
-            std::thread::spawn(move || {
-                let (mut played, mut locks, mut broken) = (0_u64, 0_u64, Vec::new());
-                for seed in (first..first + count).skip(usize::try_from(share).unwrap_or(0)).step_by(usize::try_from(threads).unwrap_or(1)) {
-                    let history = world::play(seed);
-                    played += 1;
-                    locks += history.lock_attempts();
-                    let violations = checker::check(&history);
-                    if !violations.is_empty() {
-                        broken.push((seed, violations));
-                        if broken.len() as u64 >= most {
-                            break;
-                        }
-                    }
-                }
-                (played, locks, broken)
-            })
-        })
-        .collect();
-    let (mut played, mut locks, mut broken) = (0, 0, Vec::new());
-    for share in shares {
-        let (p, l, mut b) = share.join().expect("a history does not panic");
-        played += p;
-        locks += l;
-        broken.append(&mut b);
-    }
-    broken.sort_by_key(|(seed, _)| *seed);
-    for (seed, violations) in &broken {
-        for violation in violations {
-            println!("seed {seed}: {violation}");
-        }
-        println!("  replay: opentaco-sim --replay {seed}");
-    }
+    let tally = match (arguments.replay, arguments.explore) {
+        (Some(seed), _) => replay(seed, &arguments.mask),
+        (None, Some(faults)) => explore_all(faults, arguments.paths_max),
+        (None, None) => campaign(&arguments, started),
+    };
     let seconds = started.elapsed().as_secs_f64();
-    println!("{played} histories, {locks} lock attempts, {} violations, {seconds:.1} s", broken.len());
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let broken = tally.broken.len();
+    if arguments.replay.is_none() {
+        println!("{} histories, {} lock attempts, {broken} violations, {seconds:.1} s", tally.played, tally.locks);
+    }
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64, mask: &Mask) -> Tally {
+    let history = world::play_masked(seed, mask);
+    print!("{}", trace::tell(&history));
+    let violations = checker::check(&history);
+    for violation in &violations {
+        println!("VIOLATION {violation}");
+    }
+    let broken = if violations.is_empty() { Vec::new() } else { vec![(seed, violations)] };
+    Tally { played: 1, locks: history.lock_attempts(), broken }
+}
+
+/// Explores the small worlds, one on each core.
+fn explore_all(faults: usize, paths_max: u64) -> Tally {
+    let next = AtomicUsize::new(0);
+    let explore_some = || {
+        let mut tally = Tally::default();
+        while let Some(scenario) = scenarios::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let started = Instant::now();
+            let explored = explore(scenario, faults, paths_max);
+            println!("{}: {explored}, {:.1} s", scenario.name, started.elapsed().as_secs_f64());
+            tally.played += explored.interleavings;
+            tally.locks += explored.locks;
+            if let Some(broken) = explored.broken {
+                println!("{broken}");
+                tally.broken.push((0, broken.violations));
+            }
+        }
+        tally
+    };
+    on_every_core(explore_some)
+}
+
+/// Plays seed after seed on every core, until there were enough, the time is over, or too much is broken.
+fn campaign(arguments: &Arguments, started: Instant) -> Tally {
+    let next = AtomicU64::new(arguments.seed);
+    let broken = AtomicU64::new(0);
+    let end = arguments.seed.saturating_add(arguments.histories);
+    let is_over = |seed: u64| match arguments.seconds {
+        Some(seconds) => started.elapsed() >= Duration::from_secs(seconds),
+        None => seed >= end,
+    };
+    let mut tally = on_every_core(|| work(&next, &broken, arguments, &is_over));
+    tally.broken.sort_by_key(|(seed, _)| *seed);
+    for (seed, violations) in &tally.broken {
+        explain(*seed, violations);
+    }
+    tally
+}
+
+/// Does the same on every core, and sums up what came of it.
+fn on_every_core(work: impl Fn() -> Tally + Sync) -> Tally {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let shares: Vec<Tally> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a history does not panic")).collect()
+    });
+    let mut tally = Tally::default();
+    for share in shares {
+        tally.played += share.played;
+        tally.locks += share.locks;
+        tally.broken.extend(share.broken);
+    }
+    tally
+}
+
+fn work(next: &AtomicU64, broken: &AtomicU64, arguments: &Arguments, is_over: &(dyn Fn(u64) -> bool + Sync)) -> Tally {
+    let mut tally = Tally::default();
+    while broken.load(Ordering::Relaxed) < arguments.violations_max {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if is_over(seed) {
+            break;
+        }
+        let history = world::play(seed);
+        tally.played += 1;
+        tally.locks += history.lock_attempts();
+        let violations = checker::check(&history);
+        if !violations.is_empty() {
+            broken.fetch_add(1, Ordering::Relaxed);
+            tally.broken.push((seed, violations));
+        }
+    }
+    tally
+}
+
+/// What a seed breaks, and the shortest history near it that breaks the same.
+fn explain(seed: u64, violations: &[Violation]) {
+    for violation in violations {
+        println!("seed {seed}: {violation}");
+    }
+    let Some(shrunk) = violations.first().and_then(|first| shrink(seed, first.invariant, SHRINKING_PLAYS_MAX)) else {
+        return;
+    };
+    let Shrunk { mask, history, violations, played } = shrunk;
+    println!("the shortest of {played} histories near it that breaks the same:\n");
+    if let Some(first) = violations.first() {
+        print!("{}", trace::tell_broken(&history, &first.unit, &violations));
+    }
+    let spelled = mask.to_string();
+    let mask = if spelled.is_empty() { String::new() } else { format!(" --mask {spelled}") };
+    println!("\n  replay: opentaco-sim --replay {seed}{mask}\n");
 }
