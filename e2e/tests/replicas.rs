@@ -294,14 +294,29 @@ async fn a_bucket_that_is_gone_is_an_error_and_never_a_unit_without_a_state() {
     let pair = Pair::on("vanishing");
     let client = reqwest::Client::new();
     let (known, unknown) = (pair.address(0, "u"), pair.address(1, "never-written"));
-    assert_eq!(http::status(&client, "POST", &known, http::state(1, "a")).await, 200);
+    assert_eq!(
+        http::status(&client, "POST", &known, http::state(1, "a")).await,
+        200
+    );
     assert_eq!(http::status(&client, "GET", &unknown, "").await, 404);
     pair.server.remove_bucket("vanishing");
     for address in [&known, &unknown] {
         for method in ["GET", "LOCK", "POST"] {
-            let body = if method == "GET" { String::new() } else { http::lock_body(&http::uuid(1), "me") };
-            let body = if method == "POST" { http::state(2, "b") } else { body };
-            assert_eq!(http::status(&client, method, address, body).await, 503, "{method} {address}");
+            let body = if method == "GET" {
+                String::new()
+            } else {
+                http::lock_body(&http::uuid(1), "me")
+            };
+            let body = if method == "POST" {
+                http::state(2, "b")
+            } else {
+                body
+            };
+            assert_eq!(
+                http::status(&client, method, address, body).await,
+                503,
+                "{method} {address}"
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ pub struct Holder {
 
 impl From<Lock> for Holder {
     fn from(lock: Lock) -> Self {
-        Self { info: lock.info, principal: lock.principal, since: lock.since }
+        Self {
+            info: lock.info,
+            principal: lock.principal,
+            since: lock.since,
+        }
     }
 }
 
@@ -122,7 +126,9 @@ pub enum ControlError {
         what: String,
     },
     /// Committed and safe, but the copy in the bucket is not up to date yet: the same request again finishes it.
-    #[error("version {version} of `{unit}` is committed and safe, but the copy in the bucket is not up to date yet; repeat the request")]
+    #[error(
+        "version {version} of `{unit}` is committed and safe, but the copy in the bucket is not up to date yet; repeat the request"
+    )]
     Saved {
         /// Which.
         unit: UnitId,
@@ -159,7 +165,9 @@ impl ControlError {
     #[must_use]
     pub fn from_storage(source: StorageError) -> Self {
         if let Some(why) = source.unfit_name() {
-            return Self::Invalid { what: format!("this cannot be kept in the store below: {why}; choose another name") };
+            return Self::Invalid {
+                what: format!("this cannot be kept in the store below: {why}; choose another name"),
+            };
         }
         match source {
             StorageError::Corrupt { .. } => Self::Corrupt { source },
@@ -171,5 +179,6 @@ impl ControlError {
 }
 
 fn kept_note(kept: Option<&str>) -> String {
-    kept.map(|id| format!("; what was sent is kept as rejected write {id}")).unwrap_or_default()
+    kept.map(|id| format!("; what was sent is kept as rejected write {id}"))
+        .unwrap_or_default()
 }

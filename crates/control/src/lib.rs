@@ -23,11 +23,11 @@ use opentaco_storage::{Counts, Vault};
 pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Verdict};
+pub use opentaco_storage::Retention;
 pub use opentaco_storage::head::{Committed, Origin};
 pub use opentaco_storage::open::{
     AzureConfig, AzureCredentials, GcsConfig, GcsCredentials, S3Config, S3Key, Secret, StoreConfig,
 };
-pub use opentaco_storage::Retention;
 pub use opentaco_storage::rejected::Rejected;
 pub use state::{Receipt, StateRead, StateWrite, WritePermit};
 pub use units::{CreateUnit, ListUnits, UnitView, UnitsPage};
@@ -67,7 +67,11 @@ impl StateControl {
     /// State control over a vault that is already open. Services use [`StateControl::open`].
     #[must_use]
     pub fn new(vault: Vault, policy: Arc<dyn Policy>, description: &str) -> Self {
-        Self { vault, policy, description: description.into() }
+        Self {
+            vault,
+            policy,
+            description: description.into(),
+        }
     }
 
     /// Where the states rest, for people: `s3://bucket/prefix at …`.
@@ -87,7 +91,11 @@ impl StateControl {
     /// # Errors
     /// [`ControlError::Unavailable`] with the reason.
     pub async fn ready(&self) -> Result<(), ControlError> {
-        self.vault.bucket().ping().await.map_err(ControlError::from_storage)
+        self.vault
+            .bucket()
+            .ping()
+            .await
+            .map_err(ControlError::from_storage)
     }
 
     /// Returns when all work behind answers is done: lock copies, records, housekeeping.
@@ -103,7 +111,10 @@ impl StateControl {
             Ok(Decision::Allow) => Ok(()),
             Ok(Decision::Deny) => {
                 audit::denied(caller, action, unit);
-                Err(ControlError::Forbidden { action, unit: unit.clone() })
+                Err(ControlError::Forbidden {
+                    action,
+                    unit: unit.clone(),
+                })
             }
             Err(unreadable) => Err(ControlError::PolicyUnreadable { source: unreadable }),
         }

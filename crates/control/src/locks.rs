@@ -23,7 +23,12 @@ impl StateControl {
     ///
     /// # Errors
     /// [`ControlError::Locked`] with the holder; [`ControlError::LockOver`] if this id was released before.
-    pub async fn lock(&self, caller: &Caller, unit: &UnitId, request: LockRequest) -> Result<LockInfo, ControlError> {
+    pub async fn lock(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        request: LockRequest,
+    ) -> Result<LockInfo, ControlError> {
         self.permit(caller, Action::Lock, unit)?;
         let id = request.info.id.clone();
         let locking = Locking {
@@ -32,18 +37,29 @@ impl StateControl {
             door: request.door.as_str(),
             sent: &request.sent,
         };
-        match self.vault().lock(unit, locking).await.map_err(ControlError::from_storage)? {
+        match self
+            .vault()
+            .lock(unit, locking)
+            .await
+            .map_err(ControlError::from_storage)?
+        {
             Locked::Granted(lock) => {
                 audit::done(caller, Action::Lock, unit, "locked");
                 Ok(lock.info)
             }
             Locked::Held(lock) => {
                 audit::refused(caller, Action::Lock, unit, "held-by-another", None);
-                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(Holder::from(lock)) })
+                Err(ControlError::Locked {
+                    unit: unit.clone(),
+                    holder: Box::new(Holder::from(lock)),
+                })
             }
             Locked::Over => {
                 audit::refused(caller, Action::Lock, unit, "lock-over", None);
-                Err(ControlError::LockOver { unit: unit.clone(), id })
+                Err(ControlError::LockOver {
+                    unit: unit.clone(),
+                    id,
+                })
             }
         }
     }
@@ -54,7 +70,12 @@ impl StateControl {
     /// [`ControlError::NotHolder`] with the holder, if somebody else holds the unit.
     pub async fn unlock(&self, caller: &Caller, unit: &UnitId, id: &LockId) -> Result<(), ControlError> {
         self.permit(caller, Action::Lock, unit)?;
-        match self.vault().unlock(unit, id).await.map_err(ControlError::from_storage)? {
+        match self
+            .vault()
+            .unlock(unit, id)
+            .await
+            .map_err(ControlError::from_storage)?
+        {
             Unlocked::Free(_) => {
                 audit::done(caller, Action::Lock, unit, "unlocked");
                 Ok(())
@@ -62,7 +83,11 @@ impl StateControl {
             Unlocked::Held(lock) => {
                 audit::refused(caller, Action::Lock, unit, "held-by-another", None);
                 let holder = Some(Box::new(Holder::from(lock)));
-                Err(ControlError::NotHolder { unit: unit.clone(), holder, kept: None })
+                Err(ControlError::NotHolder {
+                    unit: unit.clone(),
+                    holder,
+                    kept: None,
+                })
             }
         }
     }
@@ -71,10 +96,27 @@ impl StateControl {
     ///
     /// # Errors
     /// [`ControlError::Forbidden`] without `unit.force-unlock`.
-    pub async fn force_unlock(&self, caller: &Caller, unit: &UnitId) -> Result<Option<LockInfo>, ControlError> {
+    pub async fn force_unlock(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+    ) -> Result<Option<LockInfo>, ControlError> {
         self.permit(caller, Action::ForceUnlock, unit)?;
-        let broken = self.vault().force_unlock(unit).await.map_err(ControlError::from_storage)?;
-        audit::done(caller, Action::ForceUnlock, unit, if broken.is_some() { "lock broken" } else { "nothing to break" });
+        let broken = self
+            .vault()
+            .force_unlock(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
+        audit::done(
+            caller,
+            Action::ForceUnlock,
+            unit,
+            if broken.is_some() {
+                "lock broken"
+            } else {
+                "nothing to break"
+            },
+        );
         Ok(broken.map(|lock| lock.info))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use opentaco_domain::access::AllowAll;
 use opentaco_domain::Policy;
+use opentaco_domain::access::AllowAll;
 use opentaco_storage::open::{StoreConfig, open};
 use opentaco_storage::proof::{SingleReplica, prove};
 use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
@@ -64,7 +64,9 @@ impl StateControl {
         if !is_ours(config) {
             let verdict = prove(&store, Some(&opened.prefix), &options.surroundings).await;
             if !verdict.is_safe() {
-                return Err(ControlError::Unopened { what: refusal(&opened.description, &verdict) });
+                return Err(ControlError::Unopened {
+                    what: refusal(&opened.description, &verdict),
+                });
             }
         }
         let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
@@ -79,7 +81,10 @@ impl StateControl {
     pub async fn doctor(config: &StoreConfig) -> Result<Described, ControlError> {
         let opened = connect(config).await?;
         let verdict = prove(&opened.store, Some(&opened.prefix), &Surroundings::real()).await;
-        Ok(Described { description: opened.description, verdict })
+        Ok(Described {
+            description: opened.description,
+            verdict,
+        })
     }
 }
 
@@ -92,7 +97,9 @@ fn is_ours(config: &StoreConfig) -> bool {
 }
 
 async fn connect(config: &StoreConfig) -> Result<opentaco_storage::open::Opened, ControlError> {
-    open(config).await.map_err(|error| ControlError::Unopened { what: chain(&error) })
+    open(config)
+        .await
+        .map_err(|error| ControlError::Unopened { what: chain(&error) })
 }
 
 fn refusal(description: &str, verdict: &Verdict) -> String {
@@ -140,7 +147,10 @@ mod tests {
         }
 
         fn config(&self) -> StoreConfig {
-            StoreConfig::Local { directory: self.0.clone(), prefix: None }
+            StoreConfig::Local {
+                directory: self.0.clone(),
+                prefix: None,
+            }
         }
     }
 
@@ -155,7 +165,9 @@ mod tests {
         let directory = Directory::new("start");
         // Where the writers of the proof would race.
         fs::write(directory.0.join("__opentaco_probe"), "no directory").unwrap();
-        let control = StateControl::open(&directory.config(), OpenOptions::default()).await.unwrap();
+        let control = StateControl::open(&directory.config(), OpenOptions::default())
+            .await
+            .unwrap();
         control.ready().await.unwrap();
         drop(control);
         let described = StateControl::doctor(&directory.config()).await.unwrap();
@@ -165,10 +177,16 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_the_store_can_never_hold_is_refused_with_the_reason() {
         let directory = Directory::new("names");
-        let control = StateControl::open(&directory.config(), OpenOptions::default()).await.unwrap();
+        let control = StateControl::open(&directory.config(), OpenOptions::default())
+            .await
+            .unwrap();
         let unit = UnitId::parse(".opentaco-local/prod").unwrap();
-        let refused = control.read_state(&Caller::new(Principal::new("alice")), &unit).await;
-        let Err(error @ ControlError::Invalid { .. }) = refused else { panic!("{refused:?}") };
+        let refused = control
+            .read_state(&Caller::new(Principal::new("alice")), &unit)
+            .await;
+        let Err(error @ ControlError::Invalid { .. }) = refused else {
+            panic!("{refused:?}")
+        };
         assert_eq!(
             error.to_string(),
             "this cannot be kept in the store below: `.opentaco-local/prod/terraform.tfstate` cannot be an object: the \

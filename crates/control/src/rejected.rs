@@ -15,7 +15,10 @@ impl StateControl {
     /// [`ControlError::Forbidden`], [`ControlError::Unavailable`].
     pub async fn rejected(&self, caller: &Caller, unit: &UnitId) -> Result<Vec<Rejected>, ControlError> {
         self.permit(caller, Action::Read, unit)?;
-        self.vault().rejected_writes(unit).await.map_err(ControlError::from_storage)
+        self.vault()
+            .rejected_writes(unit)
+            .await
+            .map_err(ControlError::from_storage)
     }
 
     /// One refused write, with its bytes.
@@ -29,9 +32,15 @@ impl StateControl {
         id: &str,
     ) -> Result<(Rejected, StateRead), ControlError> {
         self.permit(caller, Action::Read, unit)?;
-        let found = self.vault().read_rejected(unit, id).await.map_err(ControlError::from_storage)?;
+        let found = self
+            .vault()
+            .read_rejected(unit, id)
+            .await
+            .map_err(ControlError::from_storage)?;
         audit::done(caller, Action::Read, unit, "read a refused write");
-        found.map(|(rejected, reading)| (rejected, reading.into())).ok_or_else(|| no_rejected(unit, id))
+        found
+            .map(|(rejected, reading)| (rejected, reading.into()))
+            .ok_or_else(|| no_rejected(unit, id))
     }
 
     /// Makes a refused write current after all, as a new version.
@@ -46,12 +55,19 @@ impl StateControl {
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        let bytes = self.vault().rejected_bytes(unit, id).await.map_err(ControlError::from_storage)?;
+        let bytes = self
+            .vault()
+            .rejected_bytes(unit, id)
+            .await
+            .map_err(ControlError::from_storage)?;
         let bytes = bytes.ok_or_else(|| no_rejected(unit, id))?;
-        self.reinstate(caller, unit, bytes, Origin::Promote(id.to_owned()), how).await
+        self.reinstate(caller, unit, bytes, Origin::Promote(id.to_owned()), how)
+            .await
     }
 }
 
 fn no_rejected(unit: &UnitId, id: &str) -> ControlError {
-    ControlError::NotFound { what: format!("rejected write `{id}` of `{unit}`") }
+    ControlError::NotFound {
+        what: format!("rejected write `{id}` of `{unit}`"),
+    }
 }

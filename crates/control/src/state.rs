@@ -36,7 +36,15 @@ impl StateWrite {
     /// A plain write.
     #[must_use]
     pub fn new(bytes: Bytes, holding: Holding, door: Door) -> Self {
-        Self { bytes, md5: None, holding, door, force: false, if_match: None, idempotency_key: None }
+        Self {
+            bytes,
+            md5: None,
+            holding,
+            door,
+            force: false,
+            if_match: None,
+            idempotency_key: None,
+        }
     }
 }
 
@@ -57,7 +65,11 @@ pub struct Receipt {
 
 impl From<Committed> for Receipt {
     fn from(committed: Committed) -> Self {
-        Self { version: committed.version, serial: committed.serial, size: committed.size }
+        Self {
+            version: committed.version,
+            serial: committed.serial,
+            size: committed.size,
+        }
     }
 }
 
@@ -77,7 +89,10 @@ pub struct StateRead {
 
 impl fmt::Debug for StateRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateRead").field("size", &self.size).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("StateRead")
+            .field("size", &self.size)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +122,11 @@ impl StateControl {
         _holding: &Holding,
     ) -> Result<WritePermit, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        let first = self.vault().is_first_write(unit).await.map_err(ControlError::from_storage)?;
+        let first = self
+            .vault()
+            .is_first_write(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
         if first {
             self.permit(caller, Action::Create, unit)?;
         }
@@ -141,7 +160,11 @@ impl StateControl {
             revives: None,
             origin: Origin::Write,
         };
-        let committing = self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)?;
+        let committing = self
+            .vault()
+            .commit(unit, &request)
+            .await
+            .map_err(ControlError::from_storage)?;
         concluded(caller, unit, committing).map(Receipt::from)
     }
 
@@ -151,9 +174,15 @@ impl StateControl {
     /// [`ControlError::NoState`] if there is none, and only then.
     pub async fn read_state(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
         self.permit(caller, Action::Read, unit)?;
-        let reading = self.vault().read(unit).await.map_err(ControlError::from_storage)?;
+        let reading = self
+            .vault()
+            .read(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
         audit::done(caller, Action::Read, unit, "read");
-        reading.map(StateRead::from).ok_or_else(|| ControlError::NoState { unit: unit.clone() })
+        reading
+            .map(StateRead::from)
+            .ok_or_else(|| ControlError::NoState { unit: unit.clone() })
     }
 }
 
@@ -167,7 +196,11 @@ pub(crate) fn summarize(unit: &UnitId, bytes: &[u8]) -> Result<StateSummary, Con
 }
 
 /// What a commit means to a caller, with its record.
-pub(crate) fn concluded(caller: &Caller, unit: &UnitId, committing: Committing) -> Result<Committed, ControlError> {
+pub(crate) fn concluded(
+    caller: &Caller,
+    unit: &UnitId,
+    committing: Committing,
+) -> Result<Committed, ControlError> {
     let unit = unit.clone();
     match committing {
         Committing::Done(committed) => {
@@ -176,16 +209,26 @@ pub(crate) fn concluded(caller: &Caller, unit: &UnitId, committing: Committing) 
         }
         Committing::Uncopied(committed, source) => {
             audit::committed(caller, &unit, &committed.version, "committed, copy pending");
-            Err(ControlError::Saved { unit, version: Box::new(committed.version), source })
+            Err(ControlError::Saved {
+                unit,
+                version: Box::new(committed.version),
+                source,
+            })
         }
         Committing::Refused { why, kept } => {
             audit::refused(caller, Action::Write, &unit, why.word(), Some(&kept));
             let kept = Some(kept);
             Err(match why {
-                Refusal::Held(lock) => {
-                    ControlError::NotHolder { unit, holder: Some(Box::new(Holder::from(*lock))), kept }
-                }
-                Refusal::Lost(_) => ControlError::NotHolder { unit, holder: None, kept },
+                Refusal::Held(lock) => ControlError::NotHolder {
+                    unit,
+                    holder: Some(Box::new(Holder::from(*lock))),
+                    kept,
+                },
+                Refusal::Lost(_) => ControlError::NotHolder {
+                    unit,
+                    holder: None,
+                    kept,
+                },
                 Refusal::Late => ControlError::Late { unit, kept },
                 Refusal::Deleted => ControlError::DeletedMeanwhile { unit, kept },
             })

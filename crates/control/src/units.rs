@@ -82,8 +82,11 @@ impl StateControl {
         self.permit(caller, Action::Create, unit)?;
         check_labels(&create.labels)?;
         check_description(&create.description)?;
-        let creating =
-            self.vault().create(unit, create.labels, create.description).await.map_err(ControlError::from_storage)?;
+        let creating = self
+            .vault()
+            .create(unit, create.labels, create.description)
+            .await
+            .map_err(ControlError::from_storage)?;
         match creating {
             Creating::Created(known) => {
                 audit::done(caller, Action::Create, unit, "created");
@@ -109,7 +112,11 @@ impl StateControl {
                 limit: missing,
                 labels: wanted.labels.clone(),
             };
-            let units = self.vault().list(&listed).await.map_err(ControlError::from_storage)?;
+            let units = self
+                .vault()
+                .list(&listed)
+                .await
+                .map_err(ControlError::from_storage)?;
             page.skipped += units.skipped;
             for listed in units.units {
                 if self.may(caller, Action::Read, &listed.unit)? {
@@ -132,7 +139,12 @@ impl StateControl {
     /// [`ControlError::NotFound`].
     pub async fn describe_unit(&self, caller: &Caller, unit: &UnitId) -> Result<UnitView, ControlError> {
         self.permit(caller, Action::Read, unit)?;
-        match self.vault().describe(unit).await.map_err(ControlError::from_storage)? {
+        match self
+            .vault()
+            .describe(unit)
+            .await
+            .map_err(ControlError::from_storage)?
+        {
             Described::Known(known) => Ok(view(unit, &known.head)),
             Described::Untouched(meta, lock) => Ok(UnitView {
                 unit: unit.clone(),
@@ -179,7 +191,12 @@ impl StateControl {
     /// [`ControlError::Locked`] while somebody holds it; [`ControlError::NotFound`].
     pub async fn delete_unit(&self, caller: &Caller, unit: &UnitId) -> Result<(), ControlError> {
         self.permit(caller, Action::Delete, unit)?;
-        match self.vault().delete(unit, caller.principal()).await.map_err(ControlError::from_storage)? {
+        match self
+            .vault()
+            .delete(unit, caller.principal())
+            .await
+            .map_err(ControlError::from_storage)?
+        {
             Deleting::Deleted => {
                 audit::done(caller, Action::Delete, unit, "deleted");
                 Ok(())
@@ -187,7 +204,10 @@ impl StateControl {
             Deleting::NoUnit => Err(no_unit(unit)),
             Deleting::Held(lock) => {
                 audit::refused(caller, Action::Delete, unit, "held-by-another", None);
-                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(lock.into()) })
+                Err(ControlError::Locked {
+                    unit: unit.clone(),
+                    holder: Box::new(lock.into()),
+                })
             }
         }
     }
@@ -197,9 +217,17 @@ impl StateControl {
     /// # Errors
     /// [`ControlError::AlreadyExists`] if it is not deleted; [`ControlError::NotFound`] if it never was, or so long ago
     /// that its versions are gone; [`ControlError::Locked`].
-    pub async fn undelete_unit(&self, caller: &Caller, unit: &UnitId, door: Door) -> Result<(), ControlError> {
+    pub async fn undelete_unit(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        door: Door,
+    ) -> Result<(), ControlError> {
         self.permit(caller, Action::Create, unit)?;
-        let undeleting = self.vault().undelete(unit, caller.principal(), door.as_str()).await;
+        let undeleting = self
+            .vault()
+            .undelete(unit, caller.principal(), door.as_str())
+            .await;
         match undeleting.map_err(ControlError::from_storage)? {
             Undeleting::Empty => {
                 audit::done(caller, Action::Create, unit, "undeleted");
@@ -208,25 +236,35 @@ impl StateControl {
             Undeleting::Committed(committing) => concluded(caller, unit, committing).map(|_| ()),
             Undeleting::Lives => Err(ControlError::AlreadyExists { unit: unit.clone() }),
             Undeleting::NoUnit => Err(no_unit(unit)),
-            Undeleting::Held(lock) => {
-                Err(ControlError::Locked { unit: unit.clone(), holder: Box::new(lock.into()) })
-            }
+            Undeleting::Held(lock) => Err(ControlError::Locked {
+                unit: unit.clone(),
+                holder: Box::new(lock.into()),
+            }),
             Undeleting::Expired => Err(ControlError::NotFound {
-                what: format!("version of `{unit}` left: it was deleted more than {} days ago", limits::TOMBSTONE_DAYS),
+                what: format!(
+                    "version of `{unit}` left: it was deleted more than {} days ago",
+                    limits::TOMBSTONE_DAYS
+                ),
             }),
         }
     }
 }
 
 pub(crate) fn no_unit(unit: &UnitId) -> ControlError {
-    ControlError::NotFound { what: format!("unit `{unit}`") }
+    ControlError::NotFound {
+        what: format!("unit `{unit}`"),
+    }
 }
 
 fn view(unit: &UnitId, head: &Head) -> UnitView {
     UnitView {
         unit: unit.clone(),
         created: head.created,
-        updated: head.current.as_ref().map(|current| current.committed_at).or(head.created),
+        updated: head
+            .current
+            .as_ref()
+            .map(|current| current.committed_at)
+            .or(head.created),
         size: head.current.as_ref().map_or(0, |current| current.size),
         current: head.current.clone(),
         locked: head.lock.is_some(),
@@ -254,12 +292,19 @@ fn listed_view(listed: listing::ListedUnit) -> UnitView {
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ControlError> {
     if labels.len() > limits::LABELS_MAX {
         return Err(ControlError::Invalid {
-            what: format!("{} labels are given, and a unit has at most {}", labels.len(), limits::LABELS_MAX),
+            what: format!(
+                "{} labels are given, and a unit has at most {}",
+                labels.len(),
+                limits::LABELS_MAX
+            ),
         });
     }
     for (name, value) in labels {
         let bytes = name.len().max(value.len());
-        if name.is_empty() || bytes > limits::LABEL_BYTES_MAX || (name.clone() + value).contains(char::is_control) {
+        if name.is_empty()
+            || bytes > limits::LABEL_BYTES_MAX
+            || (name.clone() + value).contains(char::is_control)
+        {
             return Err(ControlError::Invalid {
                 what: format!(
                     "label `{name}` is not possible: name and value are up to {} bytes without control characters, and the name is not empty",
@@ -290,7 +335,9 @@ fn page_token(key: &str) -> String {
 }
 
 fn parse_page_token(token: &str) -> Result<String, ControlError> {
-    let key = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let key = hex::decode(token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     key.ok_or_else(|| ControlError::Invalid {
         what: "the page token is none that this service gave; start again without one".to_owned(),
     })

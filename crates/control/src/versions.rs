@@ -50,9 +50,15 @@ impl StateControl {
         version: &VersionId,
     ) -> Result<StateRead, ControlError> {
         self.permit(caller, Action::Read, unit)?;
-        let reading = self.vault().read_version(unit, version).await.map_err(ControlError::from_storage)?;
+        let reading = self
+            .vault()
+            .read_version(unit, version)
+            .await
+            .map_err(ControlError::from_storage)?;
         audit::done(caller, Action::Read, unit, "read a version");
-        reading.map(StateRead::from).ok_or_else(|| no_version(unit, version))
+        reading
+            .map(StateRead::from)
+            .ok_or_else(|| no_version(unit, version))
     }
 
     /// Makes the content of an old version current again, as a new version whose serial is one higher than the current
@@ -68,12 +74,21 @@ impl StateControl {
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        let known = self.vault().load(unit).await.map_err(ControlError::from_storage)?;
+        let known = self
+            .vault()
+            .load(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
         if !known.is_some_and(|known| known.head.names(version)) {
             return Err(no_version(unit, version));
         }
-        let bytes = self.vault().version_bytes(unit, version).await.map_err(ControlError::from_storage)?;
-        self.reinstate(caller, unit, bytes, Origin::Restore(*version), how).await
+        let bytes = self
+            .vault()
+            .version_bytes(unit, version)
+            .await
+            .map_err(ControlError::from_storage)?;
+        self.reinstate(caller, unit, bytes, Origin::Restore(*version), how)
+            .await
     }
 
     /// Commits bytes that were a state before, with a serial that no client takes for an old one.
@@ -90,7 +105,10 @@ impl StateControl {
                 return concluded(caller, unit, committing).map(Receipt::from);
             }
         }
-        Err(ControlError::Conflict { unit: unit.clone(), current: None })
+        Err(ControlError::Conflict {
+            unit: unit.clone(),
+            current: None,
+        })
     }
 
     /// One try, beside the version that is current now: its serial is the one to exceed. None: another one was faster.
@@ -117,9 +135,16 @@ impl StateControl {
             && !matches!(&how.holding, Holding::Lock(id) if *id == lock.info.id)
         {
             let holder = Box::new(Holder::from(lock.clone()));
-            return Err(ControlError::Locked { unit: unit.clone(), holder });
+            return Err(ControlError::Locked {
+                unit: unit.clone(),
+                holder,
+            });
         }
-        let bytes = with_serial_above(unit, bytes, head.current.as_ref().and_then(|current| current.serial))?;
+        let bytes = with_serial_above(
+            unit,
+            bytes,
+            head.current.as_ref().and_then(|current| current.serial),
+        )?;
         let request = CommitRequest {
             summary: summarize(unit, &bytes)?,
             bytes,
@@ -134,10 +159,17 @@ impl StateControl {
             revives: head.deleted.is_some().then_some(head.living_since),
             origin: origin.clone(),
         };
-        Ok(match self.vault().commit(unit, &request).await.map_err(ControlError::from_storage)? {
-            Committing::Unmet { .. } => None,
-            committing => Some(committing),
-        })
+        Ok(
+            match self
+                .vault()
+                .commit(unit, &request)
+                .await
+                .map_err(ControlError::from_storage)?
+            {
+                Committing::Unmet { .. } => None,
+                committing => Some(committing),
+            },
+        )
     }
 }
 
@@ -147,7 +179,10 @@ const REINSTATE_TRIES: usize = 16;
 /// The state with a serial that no client takes for an old one. A sealed serial stays as it is.
 fn with_serial_above(unit: &UnitId, bytes: &Bytes, current: Option<u64>) -> Result<Bytes, ControlError> {
     let summary = summarize(unit, bytes)?;
-    let Some(floor) = current.map(|serial| serial.saturating_add(1)).filter(|_| !summary.encrypted) else {
+    let Some(floor) = current
+        .map(|serial| serial.saturating_add(1))
+        .filter(|_| !summary.encrypted)
+    else {
         return Ok(bytes.clone());
     };
     if summary.serial.is_some_and(|serial| serial >= floor) {
@@ -176,10 +211,17 @@ impl Reinstate {
     /// Without a lock, and not forced.
     #[must_use]
     pub fn plainly(door: Door) -> Self {
-        Self { holding: Holding::Nothing, door, force: false, idempotency_key: None }
+        Self {
+            holding: Holding::Nothing,
+            door,
+            force: false,
+            idempotency_key: None,
+        }
     }
 }
 
 fn no_version(unit: &UnitId, version: &VersionId) -> ControlError {
-    ControlError::NotFound { what: format!("version {version} in the history of `{unit}`") }
+    ControlError::NotFound {
+        what: format!("version {version} in the history of `{unit}`"),
+    }
 }

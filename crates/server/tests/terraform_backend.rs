@@ -751,7 +751,10 @@ fn a_lock_that_is_sent_to_the_address_of_a_state_neither_replaces_nor_deletes_it
     for method in ["POST", "PUT", "DELETE"] {
         let answer = service.ask(method, UNIT).body(lock).send();
         assert_eq!(answer.status, 400, "{method}: {answer:?}");
-        assert!(answer.text().contains("/v1/backend-lock/"), "{method}: {answer:?}");
+        assert!(
+            answer.text().contains("/v1/backend-lock/"),
+            "{method}: {answer:?}"
+        );
     }
     assert_eq!(service.ask("GET", UNIT).send().text(), state(1));
 }

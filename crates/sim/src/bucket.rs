@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::stream::{self, BoxStream};
-use futures::StreamExt;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use opentaco_domain::Sha256;
 
 use crate::executor::{Executor, Group, Instant};
 
@@ -26,7 +27,7 @@ use crate::executor::{Executor, Group, Instant};
 pub struct Object {
     /// Its bytes.
     pub bytes: Bytes,
-    /// Which put made it: unique.
+    /// Which put made it: unique, unless etags are digests here.
     pub etag: u64,
     attributes: Attributes,
     modified: Instant,
@@ -54,11 +55,65 @@ pub struct Weather {
     pub faults: u32,
 }
 
+/// A sort of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// The head of a unit.
+    Head,
+    /// The copy of its state.
+    Copy,
+    /// The bytes of a version.
+    Version,
+    /// The bytes of a refused write.
+    Rejected,
+    /// A lock file.
+    Lock,
+}
+
+impl Sort {
+    /// Every sort there is.
+    pub const ALL: [Self; 5] = [Self::Head, Self::Copy, Self::Version, Self::Rejected, Self::Lock];
+
+    fn of(key: &str) -> Self {
+        match key {
+            key if key.starts_with("__opentaco_units/") => Self::Head,
+            key if key.starts_with("__opentaco_versions/") => Self::Version,
+            key if key.starts_with("__opentaco_rejected/") => Self::Rejected,
+            key if key.ends_with("lock") => Self::Lock,
+            _ => Self::Copy,
+        }
+    }
+}
+
+/// Until when most requests about one sort of objects go wrong.
+#[derive(Debug, Clone, Copy)]
+struct Storm {
+    over: Sort,
+    until: Instant,
+}
+
+/// In how many cases of a thousand a request goes wrong in a storm.
+const STORM_FAULTS: u32 = 700;
+
 #[derive(Default)]
 struct Inside {
     objects: BTreeMap<String, Object>,
     puts: u64,
     events: Vec<Event>,
+    digests: bool,
+    storm: Option<Storm>,
+    watchers: Vec<oneshot::Sender<()>>,
+}
+
+impl Inside {
+    /// The tag of what is put now.
+    fn tag(&mut self, bytes: &Bytes) -> u64 {
+        self.puts += 1;
+        match self.digests {
+            true => u64::from_str_radix(&Sha256::of(bytes).to_string()[..15], 16).unwrap_or_default(),
+            false => self.puts,
+        }
+    }
 }
 
 /// The bucket. Cheap to clone; every replica sees it through a [`Door`].
@@ -77,8 +132,14 @@ impl fmt::Debug for SimBucket {
 
 #[derive(Debug, Clone)]
 enum Request {
-    Get { head: bool },
-    Put { bytes: Bytes, mode: PutMode, attributes: Attributes },
+    Get {
+        head: bool,
+    },
+    Put {
+        bytes: Bytes,
+        mode: PutMode,
+        attributes: Attributes,
+    },
     Delete,
 }
 
@@ -106,7 +167,11 @@ impl SimBucket {
     /// An empty bucket.
     #[must_use]
     pub fn new(executor: Executor, weather: Weather) -> Self {
-        Self { executor, inside: Arc::default(), weather: Arc::new(Mutex::new(weather)) }
+        Self {
+            executor,
+            inside: Arc::default(),
+            weather: Arc::new(Mutex::new(weather)),
+        }
     }
 
     /// Changes the weather.
@@ -114,15 +179,46 @@ impl SimBucket {
         *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
     }
 
+    /// From here on an etag is a digest of the content, as S3's is: the same bytes have the same one.
+    pub fn tag_by_digest(&self) {
+        self.hold().digests = true;
+    }
+
+    /// Whether the same bytes have the same etag.
+    #[must_use]
+    pub fn tags_by_digest(&self) -> bool {
+        self.hold().digests
+    }
+
+    /// For so long most requests about these objects go wrong.
+    pub fn storm(&self, over: Sort, duration: Duration) {
+        let until = self.executor.now() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4);
+        self.hold().storm = Some(Storm { over, until });
+    }
+
+    /// Returns when something in the bucket changes next.
+    pub fn next_change(&self) -> oneshot::Receiver<()> {
+        let (watcher, change) = oneshot::channel();
+        self.hold().watchers.push(watcher);
+        change
+    }
+
     /// The way to the bucket of one life of one replica.
     #[must_use]
     pub fn door(&self, group: Group) -> Door {
-        Door { bucket: self.clone(), group }
+        Door {
+            bucket: self.clone(),
+            group,
+        }
     }
 
     /// What a person with `aws s3 cp` puts.
     pub fn person_puts(&self, key: &str, bytes: Bytes) {
-        let request = Request::Put { bytes, mode: PutMode::Overwrite, attributes: Attributes::new() };
+        let request = Request::Put {
+            bytes,
+            mode: PutMode::Overwrite,
+            attributes: Attributes::new(),
+        };
         let _ = self.apply(None, key, &request);
     }
 
@@ -135,7 +231,12 @@ impl SimBucket {
     /// All keys that start so.
     #[must_use]
     pub fn keys(&self, prefix: &str) -> Vec<String> {
-        self.hold().objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+        self.hold()
+            .objects
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect()
     }
 
     /// Everything that happened, in order.
@@ -155,29 +256,61 @@ impl SimBucket {
         let (result, what, now) = match request {
             Request::Get { head } => {
                 let found = inside.objects.get(key).cloned();
-                let what = format!("{} {}", if *head { "HEAD" } else { "GET" }, found.as_ref().map_or("-> 404".to_owned(), |o| format!("-> #{} {} B", o.etag, o.bytes.len())));
+                let what = format!(
+                    "{} {}",
+                    if *head { "HEAD" } else { "GET" },
+                    found.as_ref().map_or("-> 404".to_owned(), |o| format!(
+                        "-> #{} {} B",
+                        o.etag,
+                        o.bytes.len()
+                    ))
+                );
                 (found.map(Answer::Got).ok_or_else(|| not_found(key)), what, None)
             }
-            Request::Put { bytes, mode, attributes } => {
+            Request::Put {
+                bytes,
+                mode,
+                attributes,
+            } => {
                 let there = inside.objects.get(key).map(|object| object.etag);
                 let (condition, holds) = match mode {
                     PutMode::Overwrite => (String::new(), true),
                     PutMode::Create => (" if absent".to_owned(), there.is_none()),
                     PutMode::Update(version) => {
-                        let wanted = version.e_tag.as_deref().and_then(|tag| tag.trim_matches('"').parse().ok());
-                        (format!(" if #{}", wanted.unwrap_or(0)), wanted.is_some() && there == wanted)
+                        let wanted = version
+                            .e_tag
+                            .as_deref()
+                            .and_then(|tag| tag.trim_matches('"').parse().ok());
+                        (
+                            format!(" if #{}", wanted.unwrap_or(0)),
+                            wanted.is_some() && there == wanted,
+                        )
                     }
                 };
                 if holds {
-                    inside.puts += 1;
-                    let etag = inside.puts;
-                    let object = Object { bytes: bytes.clone(), etag, attributes: attributes.clone(), modified: at };
+                    let etag = inside.tag(bytes);
+                    let object = Object {
+                        bytes: bytes.clone(),
+                        etag,
+                        attributes: attributes.clone(),
+                        modified: at,
+                    };
                     inside.objects.insert(key.to_owned(), object);
-                    (Ok(Answer::Put(etag)), format!("PUT{condition} -> #{etag} {} B", bytes.len()), Some(Some(bytes.clone())))
+                    (
+                        Ok(Answer::Put(etag)),
+                        format!("PUT{condition} -> #{etag} {} B", bytes.len()),
+                        Some(Some(bytes.clone())),
+                    )
                 } else {
                     let error = match mode {
-                        PutMode::Create => Error::AlreadyExists { path: key.to_owned(), source: "412".into() },
-                        _ => Error::Precondition { path: key.to_owned(), source: "412".into() },
+                        PutMode::Create => Error::AlreadyExists {
+                            path: key.to_owned(),
+                            source: "412".into(),
+                        },
+                        _ => Error::Precondition {
+                            path: key.to_owned(),
+                            source: "412".into(),
+                        },
                     };
                     (Err(error), format!("PUT{condition} -> 412"), None)
                 }
@@ -187,12 +320,28 @@ impl SimBucket {
                 (Ok(Answer::Deleted), "DELETE".to_owned(), Some(None))
             }
         };
-        inside.events.push(Event { at, by, what, key: key.to_owned(), now });
+        if now.is_some() {
+            for watcher in inside.watchers.drain(..) {
+                let _ = watcher.send(());
+            }
+        }
+        inside.events.push(Event {
+            at,
+            by,
+            what,
+            key: key.to_owned(),
+            now,
+        });
         result
     }
 
-    fn fate(&self, request: &Request) -> Fate {
+    fn fate(&self, key: &str, request: &Request) -> Fate {
+        let storm = self
+            .hold()
+            .storm
+            .filter(|storm| storm.until > self.executor.now() && storm.over == Sort::of(key));
         let faults = self.weather.lock().unwrap_or_else(PoisonError::into_inner).faults;
+        let faults = storm.map_or(faults, |_| STORM_FAULTS);
         if faults == 0 || !self.executor.chance(faults) {
             return Fate::Fine;
         }
@@ -209,7 +358,7 @@ impl SimBucket {
     }
 
     async fn send(&self, group: Group, key: String, request: Request) -> Result<Answer> {
-        let fate = self.fate(&request);
+        let fate = self.fate(&key, &request);
         let (answer, answered) = oneshot::channel();
         let bucket = self.clone();
         let ms = |ms: u64| Duration::from_millis(ms);
@@ -238,12 +387,20 @@ impl SimBucket {
                     return;
                 }
                 Fate::Spurious => Err(match &request {
-                    Request::Put { mode: PutMode::Create, .. } => {
-                        Error::AlreadyExists { path: key.clone(), source: "409 ConditionalRequestConflict".into() }
-                    }
-                    Request::Put { mode: PutMode::Update(_), .. } => {
-                        Error::Precondition { path: key.clone(), source: "409 ConditionalRequestConflict".into() }
-                    }
+                    Request::Put {
+                        mode: PutMode::Create,
+                        ..
+                    } => Error::AlreadyExists {
+                        path: key.clone(),
+                        source: "409 ConditionalRequestConflict".into(),
+                    },
+                    Request::Put {
+                        mode: PutMode::Update(_),
+                        ..
+                    } => Error::Precondition {
+                        path: key.clone(),
+                        source: "409 ConditionalRequestConflict".into(),
+                    },
                     _ => generic("409"),
                 }),
                 Fate::Twice => {
@@ -269,11 +426,17 @@ impl SimBucket {
 }
 
 fn generic(what: &'static str) -> Error {
-    Error::Generic { store: "sim", source: what.into() }
+    Error::Generic {
+        store: "sim",
+        source: what.into(),
+    }
 }
 
 fn not_found(key: &str) -> Error {
-    Error::NotFound { path: key.to_owned(), source: "404".into() }
+    Error::NotFound {
+        path: key.to_owned(),
+        source: "404".into(),
+    }
 }
 
 fn etag(number: u64) -> Option<String> {
@@ -307,9 +470,21 @@ impl fmt::Display for Door {
 #[async_trait]
 impl ObjectStore for Door {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let request = Request::Put { bytes: payload.into(), mode: options.mode, attributes: options.attributes };
-        match self.bucket.send(self.group, location.to_string(), request).await? {
-            Answer::Put(number) => Ok(PutResult { e_tag: etag(number), version: None, extensions: Default::default() }),
+        let request = Request::Put {
+            bytes: payload.into(),
+            mode: options.mode,
+            attributes: options.attributes,
+        };
+        match self
+            .bucket
+            .send(self.group, location.to_string(), request)
+            .await?
+        {
+            Answer::Put(number) => Ok(PutResult {
+                e_tag: etag(number),
+                version: None,
+                extensions: Default::default(),
+            }),
             Answer::Got(_) | Answer::Deleted => Err(generic("an answer to another request")),
         }
     }
@@ -320,7 +495,11 @@ impl ObjectStore for Door {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let key = location.to_string();
-        match self.bucket.send(self.group, key.clone(), Request::Get { head: options.head }).await? {
+        match self
+            .bucket
+            .send(self.group, key.clone(), Request::Get { head: options.head })
+            .await?
+        {
             Answer::Got(object) => {
                 let meta = meta(&key, &object);
                 let size = meta.size;
@@ -345,7 +524,9 @@ impl ObjectStore for Door {
                 let door = door.clone();
                 async move {
                     let location = location?;
-                    door.bucket.send(door.group, location.to_string(), Request::Delete).await?;
+                    door.bucket
+                        .send(door.group, location.to_string(), Request::Delete)
+                        .await?;
                     Ok(location)
                 }
             })
@@ -367,18 +548,29 @@ impl ObjectStore for Door {
 
 #[async_trait]
 impl PaginatedListStore for Door {
-    async fn list_paginated(&self, prefix: Option<&str>, _: PaginatedListOptions) -> Result<PaginatedListResult> {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        _: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
         let delay = self.bucket.executor.below(40);
         self.bucket.executor.sleep(Duration::from_millis(delay)).await;
         let prefix = prefix.unwrap_or_default();
-        let inside = self.bucket.hold();
-        let objects = inside
-            .objects
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix))
-            .map(|(key, object)| meta(key, object))
-            .collect();
-        let result = ListResult { objects, common_prefixes: Vec::new(), extensions: Default::default() };
-        Ok(PaginatedListResult { result, page_token: None })
+        let objects = {
+            let inside = self.bucket.hold();
+            let below = inside.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            below.map(|(key, object)| meta(key, object)).collect()
+        };
+        let delay = self.bucket.executor.below(40);
+        self.bucket.executor.sleep(Duration::from_millis(delay)).await;
+        let result = ListResult {
+            objects,
+            common_prefixes: Vec::new(),
+            extensions: Default::default(),
+        };
+        Ok(PaginatedListResult {
+            result,
+            page_token: None,
+        })
     }
 }

@@ -1,11 +1,13 @@
 //! What must hold of every history. The bucket saw every head in order, so what was true when is known exactly; each
 //! answer a client was given has to fit some moment between its question and its answer.
 
+mod hands;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
-use opentaco_domain::{LockId, Sha256, UnitId};
+use opentaco_domain::{LockId, Sha256, UnitId, VersionId};
 use opentaco_storage::head::{Head, Origin};
 
 use crate::bucket::Event;
@@ -27,25 +29,91 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of `{}` at {:.3} s: {}", self.invariant, self.unit, seconds(self.at), self.what)
+        write!(
+            f,
+            "{} of `{}` at {:.3} s: {}",
+            self.invariant,
+            self.unit,
+            seconds(self.at),
+            self.what
+        )
     }
 }
 
 /// What is checked, each by its name.
 pub const INVARIANTS: &[(&str, &str)] = &[
-    ("one-chain", "every head follows the one before it, none is written over unseen"),
-    ("no-stale-commit", "no version becomes current under a lock that is not held at that moment"),
-    ("one-lock", "a lock is taken only from nobody, and an id that was released is not taken again"),
-    ("answers-fit", "what a client is told was true at some moment between question and answer"),
-    ("durable", "every acknowledged write is in the history, with its very bytes"),
-    ("refused-is-kept", "what was refused for its lock can be recovered"),
-    ("refused-has-no-effect", "what was refused never becomes current by itself"),
-    ("copy-is-current", "when a write is acknowledged, the copy holds it or what came after it"),
-    ("copy-never-goes-back", "the service never puts an older version over a newer one"),
-    ("copies-converge", "once activity stops, the copy holds what the head names"),
-    ("no-strangers", "only what a person put by hand is adopted as external"),
-    ("hand-written-is-not-lost", "what a person put by hand and the service replaced is in the history or kept"),
-    ("late-stays-late", "under one lock, an older write never follows a newer one"),
+    (
+        "one-chain",
+        "every head follows the one before it, none is written over unseen",
+    ),
+    (
+        "no-stale-commit",
+        "no version becomes current under a lock that is not held at that moment",
+    ),
+    (
+        "one-lock",
+        "a lock is taken only from nobody, and an id that was released is not taken again",
+    ),
+    (
+        "answers-fit",
+        "what a client is told was true at some moment between question and answer",
+    ),
+    (
+        "never-empty",
+        "no unit reads as empty while a state that somebody put lies in its copy",
+    ),
+    (
+        "durable",
+        "every acknowledged write is in the history, with its very bytes, until it is pruned as it may be",
+    ),
+    (
+        "refused-is-kept",
+        "what was refused for its lock can be recovered",
+    ),
+    (
+        "refused-has-no-effect",
+        "what was refused never becomes current by itself",
+    ),
+    (
+        "copy-is-current",
+        "when a write is acknowledged, the copy holds it or what came after it",
+    ),
+    (
+        "copy-never-goes-back",
+        "the service never puts an older version over a newer one, nor over one that was acknowledged",
+    ),
+    (
+        "copies-converge",
+        "once activity stops, the copy holds what the head names",
+    ),
+    (
+        "no-strangers",
+        "only what a person put by hand is adopted as external",
+    ),
+    (
+        "adopted-as-it-stands",
+        "nothing is adopted that the service has overwritten since",
+    ),
+    (
+        "adopted-in-place",
+        "the first head of an older unit names the state and the lock that lie there",
+    ),
+    (
+        "judged-once",
+        "what was judged to be refused, or ours, is not adopted later",
+    ),
+    (
+        "hand-written-is-not-lost",
+        "what a person put by hand and the service replaced is in the history or kept",
+    ),
+    (
+        "hands-are-honoured",
+        "what a person put by hand is refused only for a holder who has committed, undone only where the copy may lag, and read otherwise",
+    ),
+    (
+        "late-stays-late",
+        "under one lock, an older write never follows a newer one",
+    ),
     ("it-ends", "every history comes to an end"),
 ];
 
@@ -75,7 +143,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         story.answers();
         story.durability();
         story.copy();
-        story.hands();
+        story.hands(&events);
         story.end();
         violations.append(&mut story.violations);
     }
@@ -84,10 +152,16 @@ pub fn check(history: &History) -> Vec<Violation> {
 
 fn heads(events: &[Event], unit: &UnitId) -> Vec<(Instant, Head)> {
     let key = format!("__opentaco_units/{unit}/@head.json");
-    let puts = events.iter().filter(|event| event.key == key).filter_map(|event| match &event.now {
-        Some(Some(bytes)) => Some((event.at, serde_json::from_slice(bytes).expect("the service writes heads that can be read"))),
-        _ => None,
-    });
+    let puts = events
+        .iter()
+        .filter(|event| event.key == key)
+        .filter_map(|event| match &event.now {
+            Some(Some(bytes)) => Some((
+                event.at,
+                serde_json::from_slice(bytes).expect("the service writes heads that can be read"),
+            )),
+            _ => None,
+        });
     puts.collect()
 }
 
@@ -102,7 +176,12 @@ fn copies(events: &[Event], unit: &UnitId) -> Vec<(Instant, bool, Option<Bytes>)
 
 impl Story<'_> {
     fn broken(&mut self, invariant: &'static str, at: Instant, what: impl Into<String>) {
-        self.violations.push(Violation { invariant, unit: self.unit.clone(), at, what: what.into() });
+        self.violations.push(Violation {
+            invariant,
+            unit: self.unit.clone(),
+            at,
+            what: what.into(),
+        });
     }
 
     /// Each head beside the one before it.
@@ -111,10 +190,16 @@ impl Story<'_> {
         let mut sessions: BTreeMap<(LockId, u32), u64> = BTreeMap::new();
         let blank = None;
         for (index, (at, head)) in heads.iter().enumerate() {
-            let before = index.checked_sub(1).map_or(blank, |before| Some(&heads[before].1));
+            let before = index
+                .checked_sub(1)
+                .map_or(blank, |before| Some(&heads[before].1));
             let epoch = before.map_or(0, |before| before.epoch) + 1;
             if head.epoch != epoch {
-                self.broken("one-chain", *at, format!("epoch {} follows epoch {}", head.epoch, epoch - 1));
+                self.broken(
+                    "one-chain",
+                    *at,
+                    format!("epoch {} follows epoch {}", head.epoch, epoch - 1),
+                );
             }
             self.lock_step(*at, before, head);
             self.commit_step(*at, before, head, &mut sessions);
@@ -126,10 +211,18 @@ impl Story<'_> {
         let Some(before) = before else { return };
         match (&before.lock, &head.lock) {
             (None, Some(lock)) if before.released.contains(&lock.info.id) => {
-                self.broken("one-lock", at, format!("lock {} is taken again after it was released", lock.info.id));
+                self.broken(
+                    "one-lock",
+                    at,
+                    format!("lock {} is taken again after it was released", lock.info.id),
+                );
             }
             (Some(old), Some(new)) if old.session != new.session => {
-                self.broken("one-lock", at, format!("lock {} replaces lock {}", new.info.id, old.info.id));
+                self.broken(
+                    "one-lock",
+                    at,
+                    format!("lock {} replaces lock {}", new.info.id, old.info.id),
+                );
             }
             _ => {}
         }
@@ -148,9 +241,16 @@ impl Story<'_> {
         }
         if let Some(before) = before
             && let Some(old) = &before.current
-            && !head.recent.iter().any(|recent| recent.version == old.version)
+            && !head.names(&old.version)
         {
-            self.broken("durable", at, format!("version {} left the history when {} came", old.version, current.version));
+            self.broken(
+                "durable",
+                at,
+                format!(
+                    "version {} left the history when {} came",
+                    old.version, current.version
+                ),
+            );
         }
         let held = before.and_then(|before| before.lock.as_ref());
         match current.origin {
@@ -168,9 +268,15 @@ impl Story<'_> {
             }
         }
         if let (Some(id), Some(serial)) = (&current.lock_id, current.sent_serial) {
-            let newest = sessions.entry((id.clone(), current.version.session.0)).or_default();
+            let newest = sessions
+                .entry((id.clone(), current.version.session.0))
+                .or_default();
             if serial < *newest {
-                self.broken("late-stays-late", at, format!("serial {serial} follows serial {newest} under lock {id}"));
+                self.broken(
+                    "late-stays-late",
+                    at,
+                    format!("serial {serial} follows serial {newest} under lock {id}"),
+                );
             }
             *newest = serial.max(*newest);
         }
@@ -213,11 +319,27 @@ impl Story<'_> {
     }
 
     fn answers(&mut self) {
-        let records: Vec<Record> =
-            self.history.records.iter().filter(|record| record.unit == *self.unit).cloned().collect();
+        let records: Vec<Record> = self
+            .history
+            .records
+            .iter()
+            .filter(|record| record.unit == *self.unit)
+            .cloned()
+            .collect();
         for record in &records {
+            if record.ask == Ask::Read && record.told == Told::NoState && !self.may_look_empty(record) {
+                self.broken(
+                    "never-empty",
+                    record.until,
+                    format!("{} was told that there is no state", record.client),
+                );
+            }
             if let Err(what) = self.fits(record) {
-                self.broken("answers-fit", record.until, format!("{} {}: {what}", record.client, spell(&record.ask)));
+                self.broken(
+                    "answers-fit",
+                    record.until,
+                    format!("{} {}: {what}", record.client, spell(&record.ask)),
+                );
             }
             self.refusal(record, &records);
         }
@@ -225,77 +347,133 @@ impl Story<'_> {
 
     fn fits(&self, record: &Record) -> Result<(), String> {
         let heads = self.during(record.from, record.until);
-        let holder = |head: &Option<&Head>| head.and_then(|head| head.lock.as_ref()).map(|lock| lock.info.id.clone());
+        let holder = |head: &Option<&Head>| {
+            head.and_then(|head| head.lock.as_ref())
+                .map(|lock| lock.info.id.clone())
+        };
         let some = |fits: &dyn Fn(&Option<&Head>) -> bool| heads.iter().any(fits);
         let fits = match (&record.ask, &record.told) {
             (Ask::Lock(id), Told::Done) => some(&|head| holder(head).as_ref() == Some(id)),
-            (Ask::Lock(id), Told::Locked(other)) => id != other && some(&|head| holder(head).as_ref() == Some(other)),
-            (Ask::Lock(id), Told::LockOver) => some(&|head| head.is_some_and(|head| head.released.contains(id))),
+            (Ask::Lock(id), Told::Locked(other)) => {
+                id != other && some(&|head| holder(head).as_ref() == Some(other))
+            }
+            (Ask::Lock(id), Told::LockOver) => {
+                some(&|head| head.is_some_and(|head| head.released.contains(id)))
+            }
             (Ask::Unlock(id), Told::Done) => some(&|head| holder(head).as_ref() != Some(id)),
-            (Ask::Unlock(id), Told::Refused(_)) => some(&|head| holder(head).is_some_and(|other| other != *id)),
+            (Ask::Unlock(id), Told::Refused(_)) => some(&|head| {
+                holder(head).is_some_and(|other| other != *id)
+                    && head.is_some_and(|head| !head.released.contains(id))
+            }),
             (Ask::ForceUnlock, Told::Done) => some(&|head| holder(head).is_none()) || self.lock_ended(record),
             (Ask::Read, Told::State(bytes)) => {
                 let sha256 = Sha256::of(bytes);
                 some(&|head| match head {
-                    Some(head) => head.current.as_ref().is_some_and(|current| current.sha256 == sha256),
+                    Some(head) => head
+                        .current
+                        .as_ref()
+                        .is_some_and(|current| current.sha256 == sha256),
                     None => self
                         .copies_during(record.from, record.until)
                         .iter()
                         .any(|(_, copy)| copy.is_some_and(|copy| copy == bytes)),
                 })
             }
-            (Ask::Read, Told::NoState) => {
-                let copies = self.copies_during(record.from, record.until);
-                let empty = copies.iter().any(|(by_hand, copy)| !by_hand || copy.is_none_or(Bytes::is_empty));
-                empty && some(&|head| head.is_none_or(|head| head.current.is_none()))
+            (Ask::Read, Told::NoState) => some(&|head| head.is_none_or(|head| head.current.is_none())),
+            (Ask::Write { lock: Some(id), .. }, Told::Refused(_)) => {
+                some(&|head| holder(head).as_ref() != Some(id)) || self.was_late(record)
             }
-            (Ask::Write { lock: Some(id), .. }, Told::Refused(_)) => some(&|head| holder(head).as_ref() != Some(id)) || self.was_late(record),
             (Ask::Write { lock: None, .. }, Told::Refused(_)) => {
                 some(&|head| holder(head).is_some() || head.is_some_and(|head| head.deleted.is_some()))
             }
-            (Ask::Write { bytes, .. }, Told::Done | Told::Saved) => self.committed_by(bytes, record.until),
+            // Without a lock the same bytes may be meant anew, and then they have to be current anew.
+            (Ask::Write { bytes, lock: None }, Told::Done | Told::Saved) => {
+                let sha256 = Sha256::of(bytes);
+                some(&|head| {
+                    head.and_then(|head| head.current.as_ref())
+                        .is_some_and(|current| current.sent_sha256 == sha256)
+                })
+            }
+            (Ask::Write { bytes, lock: Some(_) }, Told::Done | Told::Saved) => {
+                self.committed_by(bytes, record.until)
+            }
             (Ask::Delete, Told::Done) => some(&|head| head.is_none_or(|head| !head.exists())),
             (Ask::Create | Ask::Undelete, Told::Done) => some(&|head| head.is_some_and(Head::exists)),
             _ => true,
         };
-        if fits { Ok(()) } else { Err(format!("told {:?}, which was true at no moment of the request", short(&record.told))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
+                "told {:?}, which was true at no moment of the request",
+                short(&record.told)
+            ))
+        }
+    }
+
+    /// Whether at some moment of a request nothing lay in the copy, or nothing that a person had put.
+    fn may_look_empty(&self, record: &Record) -> bool {
+        let copies = self.copies_during(record.from, record.until);
+        copies
+            .iter()
+            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(Bytes::is_empty))
     }
 
     /// Whether some lock ended during a request.
     fn lock_ended(&self, record: &Record) -> bool {
         let heads = self.during(record.from, record.until);
         heads.windows(2).any(|pair| {
-            let session = |head: Option<&Head>| head.and_then(|head| head.lock.as_ref()).map(|lock| lock.session);
+            let session =
+                |head: Option<&Head>| head.and_then(|head| head.lock.as_ref()).map(|lock| lock.session);
             session(pair[0]).is_some() && session(pair[0]) != session(pair[1])
         })
     }
 
     fn was_late(&self, record: &Record) -> bool {
-        let Ask::Write { bytes, lock: Some(id) } = &record.ask else { return false };
+        let Ask::Write {
+            bytes,
+            lock: Some(id),
+        } = &record.ask
+        else {
+            return false;
+        };
         let serial = crate::world::serial_of(bytes);
-        self.heads.iter().filter(|(at, _)| *at <= record.until).any(|(_, head)| {
-            head.current.as_ref().is_some_and(|current| {
-                current.lock_id.as_ref() == Some(id) && current.sent_serial.is_some_and(|sent| sent > serial)
+        self.heads
+            .iter()
+            .filter(|(at, _)| *at <= record.until)
+            .any(|(_, head)| {
+                head.current.as_ref().is_some_and(|current| {
+                    current.lock_id.as_ref() == Some(id)
+                        && current.sent_serial.is_some_and(|sent| sent > serial)
+                })
             })
-        })
     }
 
     fn committed_by(&self, bytes: &Bytes, until: Instant) -> bool {
         let sha256 = Sha256::of(bytes);
-        self.heads
-            .iter()
-            .filter(|(at, _)| *at <= until)
-            .any(|(_, head)| head.current.as_ref().is_some_and(|current| current.sent_sha256 == sha256))
+        self.heads.iter().filter(|(at, _)| *at <= until).any(|(_, head)| {
+            head.current
+                .as_ref()
+                .is_some_and(|current| current.sent_sha256 == sha256)
+        })
     }
 
     /// A refused write is kept, and never commits by itself.
     fn refusal(&mut self, record: &Record, records: &[Record]) {
-        let (Ask::Write { bytes, lock }, Told::Refused(kept)) = (&record.ask, &record.told) else { return };
+        let (Ask::Write { bytes, lock }, Told::Refused(kept)) = (&record.ask, &record.told) else {
+            return;
+        };
         let kept_bytes = kept.as_ref().and_then(|id| {
-            self.history.bucket.person_gets(&format!("__opentaco_rejected/{}/@/{id}", self.unit))
+            self.history
+                .bucket
+                .person_gets(&format!("__opentaco_rejected/{}/@/{id}", self.unit))
         });
         if kept_bytes.as_ref() != Some(bytes) {
-            self.broken("refused-is-kept", record.until, format!("{} was told {kept:?}", record.client));
+            self.broken(
+                "refused-is-kept",
+                record.until,
+                format!("{} was told {kept:?}", record.client),
+            );
         }
         // A write without a lock that was sent twice may be refused once and commit once: they are two requests.
         let attempts = records.iter().filter(|other| other.ask == record.ask).count();
@@ -308,27 +486,54 @@ impl Story<'_> {
                 .as_ref()
                 .is_some_and(|current| current.sent_sha256 == sha256 && current.origin == Origin::Write)
         });
-        if let Some((at, head)) = taken {
-            let what = format!("{} was refused, and is version {:?}", record.client, head.current_version());
+        // What was pruned is forgotten: a retry of it is a write that nobody has seen.
+        let forgotten = |version: VersionId| {
+            self.heads
+                .iter()
+                .any(|(at, head)| *at <= record.until && head.epoch > version.epoch && !head.names(&version))
+        };
+        if let Some((at, head)) = taken
+            && !head.current_version().is_some_and(forgotten)
+        {
+            let what = format!(
+                "{} was refused, and is version {:?}",
+                record.client,
+                head.current_version()
+            );
             let at = *at;
             self.broken("refused-has-no-effect", at, what);
         }
     }
 
+    /// Every version that was ever committed, by its name.
+    fn committed(&self) -> BTreeSet<VersionId> {
+        self.heads
+            .iter()
+            .filter_map(|(_, head)| head.current_version())
+            .collect()
+    }
+
     fn durability(&mut self) {
-        let Some((now, last)) = self.heads.last().cloned() else { return };
-        let mut committed = BTreeSet::new();
-        for (_, head) in &self.heads {
-            committed.extend(head.current_version());
-        }
-        for version in committed {
+        let Some((now, last)) = self.heads.last().cloned() else {
+            return;
+        };
+        for version in self.committed() {
             let key = format!("__opentaco_versions/{}/@/{version}", self.unit);
             let bytes = self.history.bucket.person_gets(&key);
             if !last.names(&version) {
-                self.broken("durable", now, format!("version {version} was committed and is not in the history"));
-            }
-            if bytes.is_none_or(|bytes| Sha256::of(&bytes) != version.sha256) {
-                self.broken("durable", now, format!("the bytes of version {version} are not there"));
+                if !self.was_pruned(&version) {
+                    self.broken(
+                        "durable",
+                        now,
+                        format!("version {version} was committed and is not in the history"),
+                    );
+                }
+            } else if bytes.is_none_or(|bytes| Sha256::of(&bytes) != version.sha256) {
+                self.broken(
+                    "durable",
+                    now,
+                    format!("the bytes of version {version} are not there"),
+                );
             }
         }
         let acknowledged: Vec<Record> = self
@@ -339,19 +544,45 @@ impl Story<'_> {
             .cloned()
             .collect();
         for record in acknowledged {
-            let Ask::Write { bytes, .. } = &record.ask else { continue };
-            let sha256 = Sha256::of(bytes);
-            if !last.known().any(|committed| committed.sent_sha256 == sha256) {
-                self.broken("durable", record.until, format!("a write of {} was acknowledged and is not in the history", record.client));
+            let Ask::Write { bytes, .. } = &record.ask else {
+                continue;
+            };
+            if !self.committed_by(bytes, now) {
+                self.broken(
+                    "durable",
+                    record.until,
+                    format!(
+                        "a write of {} was acknowledged and was never committed",
+                        record.client
+                    ),
+                );
             }
         }
+    }
+
+    /// Whether a version left the history as one may: because there were more than are kept, and while the copy was
+    /// known to hold a later one.
+    fn was_pruned(&self, version: &VersionId) -> bool {
+        let step = self
+            .heads
+            .windows(2)
+            .find(|pair| pair[0].1.names(version) && !pair[1].1.names(version));
+        let Some([(_, before), (_, after)]) = step else {
+            return false;
+        };
+        let remain = after.known().count() + after.kept.len();
+        let holds = before.copy.as_ref().and_then(|copy| copy.version);
+        remain >= self.history.retention.versions_max && holds.is_none_or(|holds| version.epoch < holds.epoch)
     }
 
     /// The epoch of what a copy holds: of the newest version with these bytes, or of the head that emptied it.
     fn epoch_of(&self, bytes: Option<&Bytes>, at: Instant) -> Option<u64> {
         let heads = self.heads.iter().filter(|(seen, _)| *seen <= at);
         match bytes.filter(|bytes| !bytes.is_empty()) {
-            None => heads.filter(|(_, head)| head.current.is_none()).map(|(_, head)| head.epoch).max(),
+            None => heads
+                .filter(|(_, head)| head.current.is_none())
+                .map(|(_, head)| head.epoch)
+                .max(),
             Some(bytes) => {
                 let sha256 = Sha256::of(bytes);
                 heads
@@ -364,20 +595,29 @@ impl Story<'_> {
     }
 
     fn copy(&mut self) {
-        // What the service puts is never older than what the service put, or adopted, before.
+        // What the service puts is never older than what the service put, adopted or acknowledged before.
+        let known_at = self.copy_known_at();
         let copies = self.copies.clone();
         let mut newest: Option<u64> = None;
+        let mut holds: Option<&Bytes> = None;
+        let mut moments = known_at.iter().copied().peekable();
         for (at, by_hand, bytes) in &copies {
-            let epoch = self.epoch_of(bytes.as_ref(), *at);
+            while let Some(moment) = moments.next_if(|moment| moment < at) {
+                newest = newest.max(self.epoch_of(holds, moment));
+            }
+            holds = bytes.as_ref();
             if *by_hand {
-                newest = None;
                 continue;
             }
+            let epoch = self.epoch_of(bytes.as_ref(), *at);
             if let (Some(epoch), Some(newest)) = (epoch, newest)
                 && epoch < newest
-                && bytes.as_ref().is_some_and(|bytes| !bytes.is_empty())
             {
-                self.broken("copy-never-goes-back", *at, format!("epoch {epoch} was put over epoch {newest}"));
+                self.broken(
+                    "copy-never-goes-back",
+                    *at,
+                    format!("epoch {epoch} was put over epoch {newest}"),
+                );
             }
             newest = newest.max(epoch);
         }
@@ -389,63 +629,54 @@ impl Story<'_> {
             .cloned()
             .collect();
         for record in records {
-            let Ask::Write { bytes, .. } = &record.ask else { continue };
-            let Some(written) = self.epoch_of(Some(bytes), record.until) else { continue };
-            let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else { continue };
+            let Ask::Write { bytes, .. } = &record.ask else {
+                continue;
+            };
+            let Some(written) = self.epoch_of(Some(bytes), record.until) else {
+                continue;
+            };
+            let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else {
+                continue;
+            };
             if by_hand {
                 continue;
             }
             let holds = self.epoch_of(copy, record.until);
             if holds.is_none_or(|holds| holds < written) {
-                let what = format!("{} was told that epoch {written} is written while the copy held epoch {holds:?}", record.client);
+                let what = format!(
+                    "{} was told that epoch {written} is written while the copy held epoch {holds:?}",
+                    record.client
+                );
                 self.broken("copy-is-current", record.until, what);
             }
         }
     }
 
-    fn hands(&mut self) {
-        let by_hand: Vec<(Bytes, bool)> = self
+    /// When the copy was known to hold what it held: somebody was answered so, or it was adopted.
+    fn copy_known_at(&self) -> Vec<Instant> {
+        let writes = |ask: &Ask| {
+            matches!(
+                ask,
+                Ask::Write { .. }
+                    | Ask::Delete
+                    | Ask::Create
+                    | Ask::Undelete
+                    | Ask::Restore(_)
+                    | Ask::Promote(_)
+            )
+        };
+        let records = self
             .history
-            .by_hand
+            .records
             .iter()
-            .filter(|(unit, ..)| unit == self.unit)
-            .map(|(_, bytes, new)| (bytes.clone(), *new))
+            .filter(|record| record.unit == *self.unit && record.told == Told::Done);
+        let mut moments: Vec<Instant> = records
+            .filter(|record| writes(&record.ask))
+            .map(|record| record.until)
             .collect();
-        let hashes: BTreeSet<Sha256> = by_hand.iter().map(|(bytes, _)| Sha256::of(bytes)).collect();
-        let mut strangers = Vec::new();
-        for (at, head) in &self.heads {
-            if let Some(current) = &head.current
-                && matches!(current.origin, Origin::External | Origin::Adopted)
-                && !hashes.contains(&current.sha256)
-            {
-                strangers.push((*at, current.version));
-            }
-        }
-        for (at, version) in strangers {
-            self.broken("no-strangers", at, format!("{version} is our own, and was adopted as somebody else's"));
-        }
-        let rejected: BTreeSet<Sha256> = self
-            .history
-            .bucket
-            .keys(&format!("__opentaco_rejected/{}/@/", self.unit))
-            .iter()
-            .filter_map(|key| self.history.bucket.person_gets(key))
-            .map(|bytes| Sha256::of(&bytes))
-            .collect();
-        let history: BTreeSet<Sha256> =
-            self.heads.last().map(|(_, head)| head.known().map(|known| known.sha256).collect()).unwrap_or_default();
-        let mut lost = Vec::new();
-        for pair in self.copies.windows(2) {
-            let [(_, true, Some(bytes)), (at, false, _)] = pair else { continue };
-            let sha256 = Sha256::of(bytes);
-            let new = by_hand.iter().any(|(hand, new)| *new && hand == bytes);
-            if new && !rejected.contains(&sha256) && !history.contains(&sha256) {
-                lost.push(*at);
-            }
-        }
-        for at in lost {
-            self.broken("hand-written-is-not-lost", at, "the service overwrote it, and it is nowhere");
-        }
+        moments.extend(self.adoptions().map(|(at, ..)| at));
+        moments.sort_unstable();
+        moments
     }
 
     fn end(&mut self) {
@@ -454,12 +685,22 @@ impl Story<'_> {
             self.broken("it-ends", now, "it goes on and on");
             return;
         }
-        let Some((_, last)) = self.heads.last().cloned() else { return };
-        let copy = self.history.bucket.person_gets(&self.unit.state_key()).filter(|bytes| !bytes.is_empty());
+        let Some((_, last)) = self.heads.last().cloned() else {
+            return;
+        };
+        let copy = self
+            .history
+            .bucket
+            .person_gets(&self.unit.state_key())
+            .filter(|bytes| !bytes.is_empty());
         let holds = copy.as_ref().map(|bytes| Sha256::of(bytes));
         let named = last.current.as_ref().map(|current| current.sha256);
         if holds != named {
-            let what = format!("the copy holds {:?} and the head names {:?}", holds.map(|h| h.short()), named.map(|n| n.short()));
+            let what = format!(
+                "the copy holds {:?} and the head names {:?}",
+                holds.map(|h| h.short()),
+                named.map(|n| n.short())
+            );
             self.broken("copies-converge", now, what);
         }
     }
@@ -498,7 +739,11 @@ pub fn short(told: &Told) -> String {
 
 fn tail(id: &LockId) -> String {
     let id = id.as_str();
-    id.rsplit('-').next().unwrap_or(id).trim_start_matches('0').to_owned()
+    id.rsplit('-')
+        .next()
+        .unwrap_or(id)
+        .trim_start_matches('0')
+        .to_owned()
 }
 
 /// Seconds of virtual time.

@@ -71,7 +71,9 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").field("now", &self.now()).finish_non_exhaustive()
+        f.debug_struct("Executor")
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,7 +158,13 @@ impl Executor {
         let mut state = hold(&self.state);
         let id = state.next;
         state.next += 1;
-        state.tasks.insert(id, Task { group, future: Some(future) });
+        state.tasks.insert(
+            id,
+            Task {
+                group,
+                future: Some(future),
+            },
+        );
         state.ready.insert(id);
     }
 
@@ -164,8 +172,12 @@ impl Executor {
     pub fn crash(&self, group: Group) {
         let gone: Vec<Task> = {
             let mut state = hold(&self.state);
-            let ids: Vec<u64> =
-                state.tasks.iter().filter(|(_, task)| task.group == group).map(|(id, _)| *id).collect();
+            let ids: Vec<u64> = state
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.group == group)
+                .map(|(id, _)| *id)
+                .collect();
             ids.iter().filter_map(|id| state.tasks.remove(id)).collect()
         };
         // Dropped outside of the lock: a future may wake others when it goes.
@@ -182,7 +194,11 @@ impl Executor {
     /// Returns after `duration` of virtual time.
     #[must_use]
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep { executor: self.clone(), until: self.now() + nanos(duration), timer: None }
+        Sleep {
+            executor: self.clone(),
+            until: self.now() + nanos(duration),
+            timer: None,
+        }
     }
 
     /// Runs until nothing is left to do, or `polls_max` polls were made. False: they were.
@@ -197,8 +213,13 @@ impl Executor {
 
     fn run_while(&self, polls_max: u64, time_passes: bool) -> bool {
         loop {
-            let Some((id, mut future)) = self.next_task(time_passes) else { return true };
-            let waker = Waker::from(Arc::new(Alarm { task: id, woken: Arc::clone(&self.woken) }));
+            let Some((id, mut future)) = self.next_task(time_passes) else {
+                return true;
+            };
+            let waker = Waker::from(Arc::new(Alarm {
+                task: id,
+                woken: Arc::clone(&self.woken),
+            }));
             let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
             let over = {
                 let mut state = hold(&self.state);
@@ -235,13 +256,22 @@ impl Executor {
                 .ready
                 .iter()
                 .copied()
-                .filter(|id| state.tasks.get(id).is_some_and(|task| !state.paused.contains_key(&task.group)))
+                .filter(|id| {
+                    state
+                        .tasks
+                        .get(id)
+                        .is_some_and(|task| !state.paused.contains_key(&task.group))
+                })
                 .collect();
             if !able.is_empty() {
                 let id = able[state.chooser.task(able.len())];
                 state.ready.remove(&id);
-                let Some(task) = state.tasks.get_mut(&id) else { continue };
-                let Some(future) = task.future.take() else { continue };
+                let Some(task) = state.tasks.get_mut(&id) else {
+                    continue;
+                };
+                let Some(future) = task.future.take() else {
+                    continue;
+                };
                 state.polled.insert(task.group);
                 return Some((id, future));
             }
@@ -249,7 +279,9 @@ impl Executor {
                 return None;
             }
             let timer = state.timers.keys().next().map(|(at, _)| *at);
-            let pause = (!state.ready.is_empty()).then(|| state.paused.values().min().copied()).flatten();
+            let pause = (!state.ready.is_empty())
+                .then(|| state.paused.values().min().copied())
+                .flatten();
             let next = match (timer, pause) {
                 (None, None) => return None,
                 (Some(at), None) | (None, Some(at)) => at,
@@ -257,7 +289,11 @@ impl Executor {
             };
             state.now = state.now.max(next);
             let now = state.now;
-            let due: Vec<_> = state.timers.range(..=(now, u64::MAX)).map(|(key, _)| *key).collect();
+            let due: Vec<_> = state
+                .timers
+                .range(..=(now, u64::MAX))
+                .map(|(key, _)| *key)
+                .collect();
             for key in due {
                 if let Some(waker) = state.timers.remove(&key) {
                     waker.wake();
@@ -269,7 +305,10 @@ impl Executor {
     /// What the code of one replica's life is given.
     #[must_use]
     pub fn surroundings(&self, group: Group) -> Surroundings {
-        let world = World { executor: self.clone(), group };
+        let world = World {
+            executor: self.clone(),
+            group,
+        };
         Surroundings {
             clock: Arc::new(world.clone()),
             entropy: Arc::new(world.clone()),
@@ -380,7 +419,11 @@ mod tests {
     fn a_crash_ends_the_tasks_of_one_group_and_a_pause_holds_them() {
         let executor = Executor::new(1);
         let seen: Arc<Mutex<Vec<&str>>> = Arc::default();
-        for (group, name) in [(Group::Replica(0, 0), "a"), (Group::Replica(1, 0), "b"), (Group::Outside, "c")] {
+        for (group, name) in [
+            (Group::Replica(0, 0), "a"),
+            (Group::Replica(1, 0), "b"),
+            (Group::Outside, "c"),
+        ] {
             let (inside, seen) = (executor.clone(), Arc::clone(&seen));
             executor.spawn(group, async move {
                 inside.sleep(Duration::from_secs(2)).await;
@@ -395,6 +438,10 @@ mod tests {
         });
         assert!(executor.run(1000));
         assert_eq!(*hold(&seen), ["c", "b"]);
-        assert_eq!(executor.now(), 11_000_000_000, "the pause came first, the sleep after it");
+        assert_eq!(
+            executor.now(),
+            11_000_000_000,
+            "the pause came first, the sleep after it"
+        );
     }
 }

@@ -83,12 +83,23 @@ pub struct Explored {
 
 impl fmt::Display for Explored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { faults, interleavings, pruned, longest, exhausted, .. } = self;
+        let Self {
+            faults,
+            interleavings,
+            pruned,
+            longest,
+            exhausted,
+            ..
+        } = self;
         let faults = match faults {
             1 => "1 fault".to_owned(),
             more => format!("{more} faults"),
         };
-        let end = if *exhausted { "that is all" } else { "and there are more" };
+        let end = if *exhausted {
+            "that is all"
+        } else {
+            "and there are more"
+        };
         write!(
             f,
             "{interleavings} interleavings with up to {faults} and {longest} steps, {pruned} left as others in another order, {end}"
@@ -232,7 +243,11 @@ impl Gate {
     }
 
     fn waiting(&self) -> Vec<(u64, Asked)> {
-        hold(&self.inside).waiting.iter().map(|(number, (asked, _))| (*number, asked.clone())).collect()
+        hold(&self.inside)
+            .waiting
+            .iter()
+            .map(|(number, (asked, _))| (*number, asked.clone()))
+            .collect()
     }
 
     fn decide(&self, number: u64, fate: Fate) -> Option<Asked> {
@@ -244,8 +259,14 @@ impl Gate {
     /// The sender is gone: what it wanted to write is on its way, what it wanted to know nobody wants to know.
     fn orphan(&self, group: Group) {
         let mut inside = hold(&self.inside);
-        inside.waiting.retain(|_, (asked, _)| asked.by != Some(group) || asked.verb.writes());
-        for (asked, _) in inside.waiting.values_mut().filter(|(asked, _)| asked.by == Some(group)) {
+        inside
+            .waiting
+            .retain(|_, (asked, _)| asked.by != Some(group) || asked.verb.writes());
+        for (asked, _) in inside
+            .waiting
+            .values_mut()
+            .filter(|(asked, _)| asked.by == Some(group))
+        {
             asked.by = None;
         }
     }
@@ -263,7 +284,11 @@ impl Tasks for Timeless {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        if duration < PATIENCE { futures::future::ready(()).boxed() } else { futures::future::pending().boxed() }
+        if duration < PATIENCE {
+            futures::future::ready(()).boxed()
+        } else {
+            futures::future::pending().boxed()
+        }
     }
 }
 
@@ -288,12 +313,26 @@ impl Scene {
         let executor = self.stage.executor();
         let clock: Arc<dyn Clock> = executor.surroundings(group).clock;
         let entropy = executor.surroundings(group).entropy;
-        let tasks = Arc::new(Timeless { executor: executor.clone(), group });
-        self.stage.replica(index, life, self.gate.clone(), Surroundings { clock, entropy, tasks })
+        let tasks = Arc::new(Timeless {
+            executor: executor.clone(),
+            group,
+        });
+        self.stage.replica(
+            index,
+            life,
+            self.gate.clone(),
+            Surroundings {
+                clock,
+                entropy,
+                tasks,
+            },
+        )
     }
 
     fn restart(&self, index: usize) {
-        let Group::Replica(_, life) = hold(&self.replicas)[index].group else { return };
+        let Group::Replica(_, life) = hold(&self.replicas)[index].group else {
+            return;
+        };
         self.stage.executor().crash(Group::Replica(index, life));
         self.gate.orphan(Group::Replica(index, life));
         let replica = self.start(index, life + 1);
@@ -338,7 +377,11 @@ impl Scene {
 
     /// Somebody puts the state copy directly, at a moment of the explorer's choice.
     pub async fn person(&self, bytes: bytes::Bytes) {
-        let asked = Asked { by: Some(Group::Outside), verb: Verb::Put, key: self.stage.unit().state_key() };
+        let asked = Asked {
+            by: Some(Group::Outside),
+            verb: Verb::Put,
+            key: self.stage.unit().state_key(),
+        };
         self.gate.arrives(&asked).await;
         self.stage.person_puts(bytes);
     }
@@ -346,7 +389,10 @@ impl Scene {
     fn begin(scenario: &Scenario) -> Self {
         let scene = Self::new();
         scene.gate.open(true);
-        scene.stage.executor().spawn(Group::Outside, (scenario.before)(scene.clone()));
+        scene
+            .stage
+            .executor()
+            .spawn(Group::Outside, (scenario.before)(scene.clone()));
         scene.settle_down();
         scene.gate.open(false);
         *hold(&scene.playing) = scenario.parts.len();
@@ -362,14 +408,24 @@ impl Scene {
     }
 
     fn settle_down(&self) {
-        assert!(self.stage.executor().run_now(POLLS_MAX), "a step goes round in circles");
+        assert!(
+            self.stage.executor().run_now(POLLS_MAX),
+            "a step goes round in circles"
+        );
     }
 
     /// What can happen next.
     fn enabled(&self, faults_left: usize) -> Vec<Step> {
         let waiting = self.gate.waiting();
-        let mut steps: Vec<Step> = waiting.iter().map(|(number, _)| Step::Request(*number, Fate::Passes)).collect();
-        let sent = || waiting.iter().filter(|(_, asked)| matches!(asked.by, Some(Group::Replica(..))));
+        let mut steps: Vec<Step> = waiting
+            .iter()
+            .map(|(number, _)| Step::Request(*number, Fate::Passes))
+            .collect();
+        let sent = || {
+            waiting
+                .iter()
+                .filter(|(_, asked)| matches!(asked.by, Some(Group::Replica(..))))
+        };
         if faults_left > 0 {
             for (number, asked) in sent() {
                 if asked.verb.writes() {
@@ -416,10 +472,23 @@ impl Scene {
             }
         }
         self.settle_down();
-        replicas.extend(executor.take_polled().into_iter().filter_map(|group| index(Some(group))));
+        replicas.extend(
+            executor
+                .take_polled()
+                .into_iter()
+                .filter_map(|group| index(Some(group))),
+        );
         let told = outside != (self.stage.records(), self.stage.waiting());
-        let shown = request.as_ref().is_some_and(|asked| asked.verb.writes() && self.is_shown(&asked.key));
-        Marks { replicas, request, seen: told || shown, fault: step.is_fault(), all: *step == Step::Forget }
+        let shown = request
+            .as_ref()
+            .is_some_and(|asked| asked.verb.writes() && self.is_shown(&asked.key));
+        Marks {
+            replicas,
+            request,
+            seen: told || shown,
+            fault: step.is_fault(),
+            all: *step == Step::Forget,
+        }
     }
 
     /// Whether the checker looks at the object with this key.
@@ -448,7 +517,11 @@ impl Scene {
     /// Breaks the circle of references between tasks and their world.
     fn close(&self) {
         let executor = self.stage.executor();
-        for group in hold(&self.replicas).drain(..).map(|replica| replica.group).collect::<Vec<_>>() {
+        for group in hold(&self.replicas)
+            .drain(..)
+            .map(|replica| replica.group)
+            .collect::<Vec<_>>()
+        {
             executor.crash(group);
         }
         executor.crash(Group::Outside);
@@ -460,7 +533,10 @@ impl Scene {
         match step {
             Step::Request(number, fate) => {
                 let waiting = self.gate.waiting();
-                let asked = waiting.iter().find(|(other, _)| other == number).map(|(_, asked)| asked);
+                let asked = waiting
+                    .iter()
+                    .find(|(other, _)| other == number)
+                    .map(|(_, asked)| asked);
                 asked.map_or(String::new(), |asked| {
                     let by = index(asked.by).map_or("a late".to_owned(), |index| format!("R{index}'s"));
                     format!("{by} {:?} of {} {fate:?}", asked.verb, asked.key)
@@ -491,7 +567,12 @@ struct Node {
 impl Node {
     /// A step from here that is neither explored nor asleep.
     fn next(&self) -> Option<Step> {
-        let known = |step: &Step| self.asleep.iter().chain(&self.done).any(|(other, _)| other == step);
+        let known = |step: &Step| {
+            self.asleep
+                .iter()
+                .chain(&self.done)
+                .any(|(other, _)| other == step)
+        };
         self.enabled.iter().find(|step| !known(step)).cloned()
     }
 }
@@ -500,7 +581,10 @@ impl Node {
 /// promise, or so many paths were begun.
 #[must_use]
 pub fn explore(scenario: &Scenario, faults: usize, paths_max: u64) -> Explored {
-    let mut explored = Explored { faults, ..Explored::default() };
+    let mut explored = Explored {
+        faults,
+        ..Explored::default()
+    };
     let mut path: Vec<Node> = Vec::new();
     loop {
         if explored.interleavings + explored.pruned == paths_max {
@@ -517,7 +601,11 @@ pub fn explore(scenario: &Scenario, faults: usize, paths_max: u64) -> Explored {
                 let steps = retell(scenario, &path);
                 let table = trace::tell(&history);
                 scene.close();
-                explored.broken = Some(Broken { steps, violations, table });
+                explored.broken = Some(Broken {
+                    steps,
+                    violations,
+                    table,
+                });
                 return explored;
             }
         } else {
@@ -541,7 +629,12 @@ fn walk(scene: &Scene, faults: usize, path: &mut Vec<Node>) -> bool {
             if enabled.is_empty() {
                 return true;
             }
-            let node = Node { chosen: enabled[0].clone(), enabled, asleep, done: Vec::new() };
+            let node = Node {
+                chosen: enabled[0].clone(),
+                enabled,
+                asleep,
+                done: Vec::new(),
+            };
             let Some(chosen) = node.next() else { return false };
             path.push(Node { chosen, ..node });
         }
@@ -551,7 +644,13 @@ fn walk(scene: &Scene, faults: usize, path: &mut Vec<Node>) -> bool {
         if node.chosen.is_fault() {
             faults_left -= 1;
         }
-        asleep = node.asleep.iter().chain(&node.done).filter(|(_, other)| other.commutes(&marks)).cloned().collect();
+        asleep = node
+            .asleep
+            .iter()
+            .chain(&node.done)
+            .filter(|(_, other)| other.commutes(&marks))
+            .cloned()
+            .collect();
         if last {
             node.done.push((node.chosen.clone(), marks));
         }

@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::StreamExt;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::bucket::Door;
@@ -89,7 +89,12 @@ impl GatedDoor {
     /// Puts a gatekeeper into a door.
     #[must_use]
     pub fn new(door: Door, group: Group, executor: Executor, keeper: Arc<dyn Gatekeeper>) -> Self {
-        Self { door, group, executor, keeper }
+        Self {
+            door,
+            group,
+            executor,
+            keeper,
+        }
     }
 
     /// The request travels by itself, as requests do: it outlives its sender.
@@ -99,7 +104,11 @@ impl GatedDoor {
         key: &str,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let asked = Asked { by: Some(self.group), verb, key: key.to_owned() };
+        let asked = Asked {
+            by: Some(self.group),
+            verb,
+            key: key.to_owned(),
+        };
         let arrived = self.keeper.arrives(&asked);
         let keeper = Arc::clone(&self.keeper);
         let (answer, answered) = oneshot::channel();
@@ -124,9 +133,10 @@ impl GatedDoor {
                     }
                     return;
                 }
-                Fate::Conflict => {
-                    Err(Error::Precondition { path: asked.key.clone(), source: "409 ConditionalRequestConflict".into() })
-                }
+                Fate::Conflict => Err(Error::Precondition {
+                    path: asked.key.clone(),
+                    source: "409 ConditionalRequestConflict".into(),
+                }),
                 Fate::Vanishes => return,
             };
             let _ = answer.send(outcome);
@@ -139,12 +149,17 @@ impl GatedDoor {
 }
 
 fn generic(what: &'static str) -> Error {
-    Error::Generic { store: "sim", source: what.into() }
+    Error::Generic {
+        store: "sim",
+        source: what.into(),
+    }
 }
 
 impl fmt::Debug for GatedDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatedDoor").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("GatedDoor")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,18 +172,32 @@ impl fmt::Display for GatedDoor {
 #[async_trait]
 impl ObjectStore for GatedDoor {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let verb = if options.mode == PutMode::Overwrite { Verb::Put } else { Verb::PutIf };
+        let verb = if options.mode == PutMode::Overwrite {
+            Verb::Put
+        } else {
+            Verb::PutIf
+        };
         let (door, to) = (self.door.clone(), location.clone());
-        self.through(verb, location.as_ref(), async move { door.put_opts(&to, payload, options).await }).await
+        self.through(verb, location.as_ref(), async move {
+            door.put_opts(&to, payload, options).await
+        })
+        .await
     }
 
-    async fn put_multipart_opts(&self, to: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.door.put_multipart_opts(to, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (door, from) = (self.door.clone(), location.clone());
-        self.through(Verb::Get, location.as_ref(), async move { door.get_opts(&from, options).await }).await
+        self.through(Verb::Get, location.as_ref(), async move {
+            door.get_opts(&from, options).await
+        })
+        .await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -179,7 +208,11 @@ impl ObjectStore for GatedDoor {
                 async move {
                     let location = location?;
                     let (door, gone) = (gated.door.clone(), location.clone());
-                    gated.through(Verb::Delete, location.as_ref(), async move { door.delete(&gone).await }).await?;
+                    gated
+                        .through(Verb::Delete, location.as_ref(), async move {
+                            door.delete(&gone).await
+                        })
+                        .await?;
                     Ok(location)
                 }
             })
@@ -201,7 +234,11 @@ impl ObjectStore for GatedDoor {
 
 #[async_trait]
 impl PaginatedListStore for GatedDoor {
-    async fn list_paginated(&self, prefix: Option<&str>, options: PaginatedListOptions) -> Result<PaginatedListResult> {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        options: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
         let (door, below) = (self.door.clone(), prefix.map(str::to_owned));
         let work = async move { door.list_paginated(below.as_deref(), options).await };
         self.through(Verb::List, prefix.unwrap_or_default(), work).await

@@ -15,6 +15,8 @@ pub mod executor;
 pub mod explore;
 pub mod gate;
 pub mod mask;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod scenarios;
 pub mod shrink;
 pub mod stage;

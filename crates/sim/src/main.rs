@@ -10,6 +10,8 @@ use opentaco_sim::checker::{self, Violation};
 use opentaco_sim::explore::explore;
 use opentaco_sim::mask::Mask;
 use opentaco_sim::shrink::{Shrunk, shrink};
+#[cfg(feature = "planted")]
+use opentaco_sim::planted;
 use opentaco_sim::{scenarios, trace, world};
 
 /// How many histories are played to shorten a broken one.
@@ -61,6 +63,14 @@ struct Arguments {
     /// Stop after so many histories that break a promise.
     #[arg(long, value_name = "N", default_value_t = 5)]
     violations_max: u64,
+    /// List the bugs that can be planted: name, traces, invariant, seeds, and which rule is taken away.
+    #[cfg(feature = "planted")]
+    #[arg(long)]
+    list_planted: bool,
+    /// Plant this bug; without --replay, play seeds until it is caught.
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "NAME")]
+    planted: Option<String>,
 }
 
 /// What playing came to.
@@ -74,6 +84,10 @@ struct Tally {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let started = Instant::now();
+    #[cfg(feature = "planted")]
+    if let Some(exit) = plant(&arguments, started) {
+        return exit;
+    }
     let tally = match (arguments.replay, arguments.explore) {
         (Some(seed), _) => replay(seed, &arguments.mask),
         (None, Some(faults)) => explore_all(faults, arguments.paths_max),
@@ -82,9 +96,52 @@ fn main() -> ExitCode {
     let seconds = started.elapsed().as_secs_f64();
     let broken = tally.broken.len();
     if arguments.replay.is_none() {
-        println!("{} histories, {} lock attempts, {broken} violations, {seconds:.1} s", tally.played, tally.locks);
+        println!(
+            "{} histories, {} lock attempts, {broken} violations, {seconds:.1} s",
+            tally.played, tally.locks
+        );
     }
-    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Plants the bug that is asked for, and hunts it. None: there is something else to do, with or without it.
+#[cfg(feature = "planted")]
+fn plant(arguments: &Arguments, started: Instant) -> Option<ExitCode> {
+    if arguments.list_planted {
+        print!("{}", planted::list());
+        return Some(ExitCode::SUCCESS);
+    }
+    let name = arguments.planted.as_ref()?;
+    let Some(bug) = planted::find(name) else {
+        println!("there is no bug `{name}` to plant; --list-planted lists them");
+        return Some(ExitCode::FAILURE);
+    };
+    opentaco_storage::planted::plant(bug.bug);
+    if arguments.replay.is_some() {
+        return None;
+    }
+    let hunt = planted::hunt(bug);
+    let exit = match &hunt.caught {
+        Some((seed, violations)) => {
+            println!("{name}: caught by {} at seed {seed}", bug.caught_by);
+            for violation in violations {
+                println!("  {violation}");
+            }
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("{name}: not caught by {} within {} seeds", bug.caught_by, bug.within);
+            ExitCode::FAILURE
+        }
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let broken = usize::from(hunt.caught.is_some());
+    println!("{} histories, {} lock attempts, {broken} violations, {seconds:.1} s", hunt.played, hunt.locks);
+    Some(exit)
 }
 
 fn replay(seed: u64, mask: &Mask) -> Tally {
@@ -94,8 +151,16 @@ fn replay(seed: u64, mask: &Mask) -> Tally {
     for violation in &violations {
         println!("VIOLATION {violation}");
     }
-    let broken = if violations.is_empty() { Vec::new() } else { vec![(seed, violations)] };
-    Tally { played: 1, locks: history.lock_attempts(), broken }
+    let broken = if violations.is_empty() {
+        Vec::new()
+    } else {
+        vec![(seed, violations)]
+    };
+    Tally {
+        played: 1,
+        locks: history.lock_attempts(),
+        broken,
+    }
 }
 
 /// Explores the small worlds, one on each core.
@@ -106,7 +171,11 @@ fn explore_all(faults: usize, paths_max: u64) -> Tally {
         while let Some(scenario) = scenarios::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
             let started = Instant::now();
             let explored = explore(scenario, faults, paths_max);
-            println!("{}: {explored}, {:.1} s", scenario.name, started.elapsed().as_secs_f64());
+            println!(
+                "{}: {explored}, {:.1} s",
+                scenario.name,
+                started.elapsed().as_secs_f64()
+            );
             tally.played += explored.interleavings;
             tally.locks += explored.locks;
             if let Some(broken) = explored.broken {
@@ -141,7 +210,10 @@ fn on_every_core(work: impl Fn() -> Tally + Sync) -> Tally {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shares: Vec<Tally> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a history does not panic")).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a history does not panic"))
+            .collect()
     });
     let mut tally = Tally::default();
     for share in shares {
@@ -152,7 +224,12 @@ fn on_every_core(work: impl Fn() -> Tally + Sync) -> Tally {
     tally
 }
 
-fn work(next: &AtomicU64, broken: &AtomicU64, arguments: &Arguments, is_over: &(dyn Fn(u64) -> bool + Sync)) -> Tally {
+fn work(
+    next: &AtomicU64,
+    broken: &AtomicU64,
+    arguments: &Arguments,
+    is_over: &(dyn Fn(u64) -> bool + Sync),
+) -> Tally {
     let mut tally = Tally::default();
     while broken.load(Ordering::Relaxed) < arguments.violations_max {
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -176,15 +253,27 @@ fn explain(seed: u64, violations: &[Violation]) {
     for violation in violations {
         println!("seed {seed}: {violation}");
     }
-    let Some(shrunk) = violations.first().and_then(|first| shrink(seed, first.invariant, SHRINKING_PLAYS_MAX)) else {
+    let Some(shrunk) = violations
+        .first()
+        .and_then(|first| shrink(seed, first.invariant, SHRINKING_PLAYS_MAX))
+    else {
         return;
     };
-    let Shrunk { mask, history, violations, played } = shrunk;
+    let Shrunk {
+        mask,
+        history,
+        violations,
+        played,
+    } = shrunk;
     println!("the shortest of {played} histories near it that breaks the same:\n");
     if let Some(first) = violations.first() {
         print!("{}", trace::tell_broken(&history, &first.unit, &violations));
     }
     let spelled = mask.to_string();
-    let mask = if spelled.is_empty() { String::new() } else { format!(" --mask {spelled}") };
+    let mask = if spelled.is_empty() {
+        String::new()
+    } else {
+        format!(" --mask {spelled}")
+    };
     println!("\n  replay: opentaco-sim --replay {seed}{mask}\n");
 }

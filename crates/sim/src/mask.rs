@@ -58,18 +58,28 @@ impl FromStr for Mask {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut mask = Self::default();
         for word in text.split(',').filter(|word| !word.is_empty()) {
-            let (name, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is not of the form name=value"))?;
+            let (name, value) = word
+                .split_once('=')
+                .ok_or_else(|| format!("`{word}` is not of the form name=value"))?;
             let no_number = |_| format!("`{value}` in `{word}` is no number");
             match name {
                 "without" => {
-                    mask.without = value.split('+').map(str::parse).collect::<Result<_, _>>().map_err(no_number)?;
+                    mask.without = value
+                        .split('+')
+                        .map(str::parse)
+                        .collect::<Result<_, _>>()
+                        .map_err(no_number)?;
                 }
                 "replicas" => mask.replicas = Some(value.parse().map_err(no_number)?),
                 "units" => mask.units = Some(value.parse().map_err(no_number)?),
                 "faults" => mask.faults = Some(value.parse().map_err(no_number)?),
                 "until" => mask.until = Some(value.parse().map_err(no_number)?),
                 "again" => mask.again = Some(value.parse().map_err(no_number)?),
-                _ => return Err(format!("`{name}` is none of without, replicas, units, faults, until, again")),
+                _ => {
+                    return Err(format!(
+                        "`{name}` is none of without, replicas, units, faults, until, again"
+                    ));
+                }
             }
         }
         Ok(mask)

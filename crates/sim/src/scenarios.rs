@@ -21,21 +21,97 @@ macro_rules! asks {
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
-    Scenario { name: "two locks, first touch", before: nothing, parts: &[asks!("alice", 0, lock(1)), asks!("bob", 1, lock(2))] },
-    Scenario { name: "two locks", before: written, parts: &[asks!("alice", 0, lock(3)), asks!("bob", 1, lock(2))] },
-    Scenario { name: "a lock that is broken while it is asked for", before: written, parts: &[asks!("alice", 0, lock(3)), asks!("bob", 1, Ask::ForceUnlock)] },
-    Scenario { name: "unlock and lock", before: alice_holds, parts: &[asks!("alice", 0, unlock(1)), asks!("bob", 1, lock(2))] },
-    Scenario { name: "write, and the lock is broken and taken", before: alice_holds, parts: &[asks!("alice", 0, post(2, "alice", Some(1))), bob_breaks_in] },
-    Scenario { name: "write and unlock, lock and unlock", before: alice_locked, parts: &[alice_writes_and_leaves, bob_takes_a_turn] },
-    Scenario { name: "two writes under one lock", before: alice_locked, parts: &[asks!("alice", 0, post(1, "first", Some(1))), asks!("alice's other hand", 1, post(2, "second", Some(1)))] },
-    Scenario { name: "two writes without a lock", before: written, parts: &[asks!("alice", 0, post(2, "alice", None)), asks!("bob", 1, post(3, "bob", None))] },
-    Scenario { name: "a write and a read", before: alice_holds, parts: &[asks!("alice", 0, post(2, "alice", Some(1))), asks!("bob", 1, Ask::Read)] },
-    Scenario { name: "a person, a lock and a read", before: written, parts: &[person_puts, asks!("alice", 0, lock(3)), asks!("bob", 1, Ask::Read)] },
-    Scenario { name: "a person and a write", before: alice_holds, parts: &[person_puts, asks!("alice", 0, post(2, "alice", Some(1)))] },
-    Scenario { name: "delete and a write without a lock", before: written, parts: &[asks!("alice", 0, Ask::Delete), asks!("bob", 1, post(2, "bob", None))] },
-    Scenario { name: "delete and create", before: written, parts: &[asks!("alice", 0, Ask::Delete), asks!("bob", 1, Ask::Create)] },
-    Scenario { name: "housekeeping and a write", before: alice_holds, parts: &[bob_tidies, asks!("alice", 0, post(2, "alice", Some(1)))] },
-    Scenario { name: "a lock and a write without a lock, first touch of an older bucket", before: older, parts: &[asks!("alice", 0, lock(1)), asks!("bob", 1, post(8, "bob", None))] },
+    Scenario {
+        name: "two locks, first touch",
+        before: nothing,
+        parts: &[asks!("alice", 0, lock(1)), asks!("bob", 1, lock(2))],
+    },
+    Scenario {
+        name: "two locks",
+        before: written,
+        parts: &[asks!("alice", 0, lock(3)), asks!("bob", 1, lock(2))],
+    },
+    Scenario {
+        name: "a lock that is broken while it is asked for",
+        before: written,
+        parts: &[asks!("alice", 0, lock(3)), asks!("bob", 1, Ask::ForceUnlock)],
+    },
+    Scenario {
+        name: "unlock and lock",
+        before: alice_holds,
+        parts: &[asks!("alice", 0, unlock(1)), asks!("bob", 1, lock(2))],
+    },
+    Scenario {
+        name: "write, and the lock is broken and taken",
+        before: alice_holds,
+        parts: &[asks!("alice", 0, post(2, "alice", Some(1))), bob_breaks_in],
+    },
+    Scenario {
+        name: "write and unlock, lock and unlock",
+        before: alice_locked,
+        parts: &[alice_writes_and_leaves, bob_takes_a_turn],
+    },
+    Scenario {
+        name: "two writes under one lock",
+        before: alice_locked,
+        parts: &[
+            asks!("alice", 0, post(1, "first", Some(1))),
+            asks!("alice's other hand", 1, post(2, "second", Some(1))),
+        ],
+    },
+    Scenario {
+        name: "two writes without a lock",
+        before: written,
+        parts: &[
+            asks!("alice", 0, post(2, "alice", None)),
+            asks!("bob", 1, post(3, "bob", None)),
+        ],
+    },
+    Scenario {
+        name: "a write and a read",
+        before: alice_holds,
+        parts: &[
+            asks!("alice", 0, post(2, "alice", Some(1))),
+            asks!("bob", 1, Ask::Read),
+        ],
+    },
+    Scenario {
+        name: "a person, a lock and a read",
+        before: written,
+        parts: &[
+            person_puts,
+            asks!("alice", 0, lock(3)),
+            asks!("bob", 1, Ask::Read),
+        ],
+    },
+    Scenario {
+        name: "a person and a write",
+        before: alice_holds,
+        parts: &[person_puts, asks!("alice", 0, post(2, "alice", Some(1)))],
+    },
+    Scenario {
+        name: "delete and a write without a lock",
+        before: written,
+        parts: &[
+            asks!("alice", 0, Ask::Delete),
+            asks!("bob", 1, post(2, "bob", None)),
+        ],
+    },
+    Scenario {
+        name: "delete and create",
+        before: written,
+        parts: &[asks!("alice", 0, Ask::Delete), asks!("bob", 1, Ask::Create)],
+    },
+    Scenario {
+        name: "housekeeping and a write",
+        before: alice_holds,
+        parts: &[bob_tidies, asks!("alice", 0, post(2, "alice", Some(1)))],
+    },
+    Scenario {
+        name: "a lock and a write without a lock, first touch of an older bucket",
+        before: older,
+        parts: &[asks!("alice", 0, lock(1)), asks!("bob", 1, post(8, "bob", None))],
+    },
 ];
 
 fn nothing(_: Scene) -> BoxFuture<'static, ()> {
@@ -51,7 +127,10 @@ fn unlock(n: u8) -> Ask {
 }
 
 fn post(serial: u64, by: &str, under: Option<u8>) -> Ask {
-    Ask::Write { bytes: state(serial, by), lock: under.map(lock_id) }
+    Ask::Write {
+        bytes: state(serial, by),
+        lock: under.map(lock_id),
+    }
 }
 
 /// Alice, at home at R0, holds the unit and has written once.
@@ -121,4 +200,3 @@ fn alice_writes_and_leaves(scene: Scene) -> BoxFuture<'static, ()> {
     }
     .boxed()
 }
-

@@ -39,8 +39,14 @@ pub fn shrink(seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
                 }
                 let again = if luck == 0 { best.mask.again } else { Some(luck) };
                 played += 1;
-                if let Some(found) = attempt(seed, Mask { again, ..mask.clone() }, invariant)
-                    && length(&found.history) < length(&best.history)
+                if let Some(found) = attempt(
+                    seed,
+                    Mask {
+                        again,
+                        ..mask.clone()
+                    },
+                    invariant,
+                ) && length(&found.history) < length(&best.history)
                 {
                     smaller = Some(found);
                     break 'search;
@@ -57,8 +63,15 @@ pub fn shrink(seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
 fn attempt(seed: u64, mask: Mask, invariant: &str) -> Option<Shrunk> {
     let history = world::play_masked(seed, &mask);
     let violations = checker::check(&history);
-    let same = violations.iter().any(|violation| violation.invariant == invariant);
-    same.then_some(Shrunk { mask, history, violations, played: 1 })
+    let same = violations
+        .iter()
+        .any(|violation| violation.invariant == invariant);
+    same.then_some(Shrunk {
+        mask,
+        history,
+        violations,
+        played: 1,
+    })
 }
 
 /// How long a history is to read.
@@ -70,25 +83,53 @@ fn length(history: &History) -> usize {
 fn simpler(best: &Shrunk) -> Vec<Mask> {
     let mask = &best.mask;
     let mut masks = Vec::new();
-    let last = best.violations.iter().map(|violation| violation.at).filter(|at| *at < u64::MAX).max();
+    let last = best
+        .violations
+        .iter()
+        .map(|violation| violation.at)
+        .filter(|at| *at < u64::MAX)
+        .max();
     let seconds = last.map_or(u64::MAX, |at| at / 1_000_000_000 + 1);
     let until = mask.until.unwrap_or(u64::MAX).min(seconds);
-    masks.extend([until / 4, until / 2, until / 4 * 3, until].into_iter().filter(|until| mask.until.is_none_or(|old| *until < old)).map(
-        |until| Mask { until: Some(until), ..mask.clone() },
-    ));
+    masks.extend(
+        [until / 4, until / 2, until / 4 * 3, until]
+            .into_iter()
+            .filter(|until| mask.until.is_none_or(|old| *until < old))
+            .map(|until| Mask {
+                until: Some(until),
+                ..mask.clone()
+            }),
+    );
     if mask.units.is_none() {
-        masks.push(Mask { units: Some(1), ..mask.clone() });
+        masks.push(Mask {
+            units: Some(1),
+            ..mask.clone()
+        });
     }
     let actors = (0..ACTORS_MAX).filter(|actor| mask.keeps(*actor));
     masks.extend(actors.map(|actor| {
         let mut without = mask.without.clone();
         without.push(actor);
         without.sort_unstable();
-        Mask { without, ..mask.clone() }
+        Mask {
+            without,
+            ..mask.clone()
+        }
     }));
-    masks.extend((1..mask.replicas.unwrap_or(3)).map(|replicas| Mask { replicas: Some(replicas), ..mask.clone() }));
+    masks.extend((1..mask.replicas.unwrap_or(3)).map(|replicas| Mask {
+        replicas: Some(replicas),
+        ..mask.clone()
+    }));
     let faults = mask.faults.unwrap_or(200);
-    masks.extend([0, 10, 40].into_iter().filter(|fewer| *fewer < faults).map(|faults| Mask { faults: Some(faults), ..mask.clone() }));
+    masks.extend(
+        [0, 10, 40]
+            .into_iter()
+            .filter(|fewer| *fewer < faults)
+            .map(|faults| Mask {
+                faults: Some(faults),
+                ..mask.clone()
+            }),
+    );
     masks.push(mask.clone());
     masks
 }

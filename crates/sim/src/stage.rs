@@ -77,12 +77,25 @@ impl Stage {
 
     /// Starts one life of a replica behind a gatekeeper.
     #[must_use]
-    pub fn replica(&self, index: usize, life: u32, keeper: Arc<dyn Gatekeeper>, surroundings: Surroundings) -> Replica {
+    pub fn replica(
+        &self,
+        index: usize,
+        life: u32,
+        keeper: Arc<dyn Gatekeeper>,
+        surroundings: Surroundings,
+    ) -> Replica {
         let group = Group::Replica(index, life);
         let door = GatedDoor::new(self.bucket.door(group), group, self.executor.clone(), keeper);
-        let vault = Vault::new(Bucket::new(Arc::new(door), "", surroundings), Retention::default());
+        let vault = Vault::new(
+            Bucket::new(Arc::new(door), "", surroundings),
+            Retention::default(),
+        );
         let control = StateControl::new(vault.clone(), Arc::new(AllowAll), "staged");
-        Replica { group, control, vault }
+        Replica {
+            group,
+            control,
+            vault,
+        }
     }
 
     /// One request of a client to one replica. [`Told::Nothing`] if the replica dies, or [`Stage::give_up`] is said.
@@ -91,7 +104,12 @@ impl Stage {
         let (answer, answered) = oneshot::channel();
         let (patience, given_up) = oneshot::channel();
         hold(&self.open).insert(client.to_owned(), patience);
-        let (control, who, unit, what) = (replica.control.clone(), client.to_owned(), self.unit.clone(), ask.clone());
+        let (control, who, unit, what) = (
+            replica.control.clone(),
+            client.to_owned(),
+            self.unit.clone(),
+            ask.clone(),
+        );
         self.executor.spawn(replica.group, async move {
             let told = perform(&control, &who, &unit, what).await;
             let _ = answer.send(told);
@@ -101,10 +119,24 @@ impl Stage {
             Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
         };
         hold(&self.open).remove(client);
-        let Group::Replica(index, _) = replica.group else { unreachable!("replicas belong to their own groups") };
-        let until = if told == Told::Nothing { Instant::MAX } else { self.executor.now() };
+        let Group::Replica(index, _) = replica.group else {
+            unreachable!("replicas belong to their own groups")
+        };
+        let until = if told == Told::Nothing {
+            Instant::MAX
+        } else {
+            self.executor.now()
+        };
         let (client, unit) = (client.to_owned(), self.unit.clone());
-        hold(&self.records).push(Record { client, replica: index, unit, ask, told: told.clone(), from, until });
+        hold(&self.records).push(Record {
+            client,
+            replica: index,
+            unit,
+            ask,
+            told: told.clone(),
+            from,
+            until,
+        });
         told
     }
 
@@ -153,7 +185,9 @@ impl Stage {
 /// A state with this serial; `by` tells contents apart.
 #[must_use]
 pub fn state(serial: u64, by: &str) -> Bytes {
-    Bytes::from(format!(r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by}"}}"#))
+    Bytes::from(format!(
+        r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by}"}}"#
+    ))
 }
 
 /// A lock id as Terraform makes them; `n` tells them apart.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use opentaco_storage::Head;
 use opentaco_domain::UnitId;
+use opentaco_storage::Head;
 
 use crate::bucket::Event;
 use crate::checker::{Violation, seconds, short, spell};
@@ -38,24 +38,63 @@ fn table(history: &History, unit: Option<&UnitId>, violations: &[Violation]) -> 
     let is_wanted = |other: &UnitId| unit.is_none_or(|unit| unit == other);
     for record in history.records.iter().filter(|record| is_wanted(&record.unit)) {
         let (about, ask) = (&record.unit, spell(&record.ask));
-        let mut line = |at, rank, text| lines.push(Line { at, rank, who: record.client.clone(), text });
-        line(record.from, 0, format!("asks R{} about {about}: {ask}", record.replica));
+        let mut line = |at, rank, text| {
+            lines.push(Line {
+                at,
+                rank,
+                who: record.client.clone(),
+                text,
+            });
+        };
+        line(
+            record.from,
+            0,
+            format!("asks R{} about {about}: {ask}", record.replica),
+        );
         if record.until < Instant::MAX {
-            line(record.until, 2, format!("  is told by R{}: {ask} => {}", record.replica, short(&record.told)));
+            line(
+                record.until,
+                2,
+                format!(
+                    "  is told by R{}: {ask} => {}",
+                    record.replica,
+                    short(&record.told)
+                ),
+            );
         }
     }
-    for event in history.bucket.events().iter().filter(|event| unit.is_none_or(|unit| concerns(event, unit))) {
+    for event in history
+        .bucket
+        .events()
+        .iter()
+        .filter(|event| unit.is_none_or(|unit| concerns(event, unit)))
+    {
         let who = match event.by {
             Some(Group::Replica(index, life)) => format!("R{index}.{life}"),
             Some(Group::Network | Group::Outside) => "network".to_owned(),
             None => "a person".to_owned(),
         };
-        let text = format!("    {} {}{}", event.what, shortened(&event.key), head_in(event).unwrap_or_default());
-        lines.push(Line { at: event.at, rank: 1, who, text });
+        let text = format!(
+            "    {} {}{}",
+            event.what,
+            shortened(&event.key),
+            head_in(event).unwrap_or_default()
+        );
+        lines.push(Line {
+            at: event.at,
+            rank: 1,
+            who,
+            text,
+        });
     }
     for violation in violations.iter().filter(|violation| is_wanted(&violation.unit)) {
         let at = violation.at.min(history.now);
-        lines.push(Line { at, rank: 3, who: "BROKEN".to_owned(), text: format!("{}: {}", violation.invariant, violation.what) });
+        lines.push(Line {
+            at,
+            rank: 3,
+            who: "BROKEN".to_owned(),
+            text: format!("{}: {}", violation.invariant, violation.what),
+        });
     }
     lines.sort_by_key(|line| (line.at, line.rank));
     let mut table = format!("{:>12}  {:<9} what\n", "seconds", "who");
@@ -79,19 +118,37 @@ fn shortened(key: &str) -> String {
 
 /// What a new head says, in a few words.
 fn head_in(event: &Event) -> Option<String> {
-    let bytes = event.now.as_ref()?.as_ref().filter(|_| event.key.ends_with("@head.json"))?;
+    let bytes = event
+        .now
+        .as_ref()?
+        .as_ref()
+        .filter(|_| event.key.ends_with("@head.json"))?;
     let head: Head = serde_json::from_slice(bytes).ok()?;
     let lock = head.lock.as_ref().map_or("-".to_owned(), |lock| {
-        lock.info.id.as_str().rsplit('-').next().unwrap_or_default().trim_start_matches('0').to_owned()
+        lock.info
+            .id
+            .as_str()
+            .rsplit('-')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('0')
+            .to_owned()
     });
-    let current = head
-        .current
-        .as_ref()
-        .map_or("-".to_owned(), |current| format!("v{} {}", current.version.epoch, current.sha256.short()));
+    let current = head.current.as_ref().map_or("-".to_owned(), |current| {
+        format!("v{} {}", current.version.epoch, current.sha256.short())
+    });
     let copy = head.copy.as_ref().map_or("-".to_owned(), |copy| {
-        let version = copy.version.map_or("nothing".to_owned(), |version| format!("v{}", version.epoch));
-        format!("{version} as #{}", copy.tag.etag.as_deref().unwrap_or("?").trim_matches('"'))
+        let version = copy
+            .version
+            .map_or("nothing".to_owned(), |version| format!("v{}", version.epoch));
+        format!(
+            "{version} as #{}",
+            copy.tag.etag.as_deref().unwrap_or("?").trim_matches('"')
+        )
     });
     let gone = if head.deleted.is_some() { ", deleted" } else { "" };
-    Some(format!(" [epoch {}, lock {lock}, current {current}, copy {copy}{gone}]", head.epoch))
+    Some(format!(
+        " [epoch {}, lock {lock}, current {current}, copy {copy}{gone}]",
+        head.epoch
+    ))
 }

@@ -14,7 +14,7 @@ use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
 use opentaco_storage::{Bucket, Retention, Vault};
 
-use crate::bucket::{SimBucket, Weather};
+use crate::bucket::{SimBucket, Sort, Weather};
 use crate::chooser::Seeded;
 use crate::executor::{Executor, Group, Instant};
 use crate::mask::Mask;
@@ -23,6 +23,9 @@ use crate::mask::Mask;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
 /// How often Terraform sends a request.
 const ATTEMPTS: usize = 3;
+
+/// Who reads what a person has put when all is quiet.
+pub const EPILOGUE: &str = "epilogue";
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +114,8 @@ pub struct History {
     pub units: Vec<UnitId>,
     /// What people put into the bucket by hand: unit, bytes, whether they were new.
     pub by_hand: Vec<(UnitId, Bytes, bool)>,
+    /// How long versions were kept.
+    pub retention: Retention,
     /// Whether everything came to an end.
     pub ended: bool,
     /// The time at the end.
@@ -121,7 +126,10 @@ impl History {
     /// How often a lock was asked for.
     #[must_use]
     pub fn lock_attempts(&self) -> u64 {
-        self.records.iter().filter(|record| matches!(record.ask, Ask::Lock(_))).count() as u64
+        self.records
+            .iter()
+            .filter(|record| matches!(record.ask, Ask::Lock(_)))
+            .count() as u64
     }
 }
 
@@ -152,6 +160,9 @@ struct World {
     by_hand: Arc<Mutex<Vec<(UnitId, Bytes, bool)>>>,
     units: Vec<UnitId>,
     counter: Arc<Mutex<u64>>,
+    retention: Retention,
+    /// Nothing goes wrong but what clients and people do to each other.
+    calm: bool,
 }
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -170,8 +181,20 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     let executor = Executor::new(seed);
     let faults = [0, 10, 40, 100, 200][usize::try_from(executor.below(5)).unwrap_or(0)];
     let faults = faults.min(mask.faults.unwrap_or(faults));
+    let digests = executor.chance(150);
+    let faults = if digests && executor.chance(500) {
+        0
+    } else {
+        faults
+    };
     let bucket = SimBucket::new(executor.clone(), Weather { faults });
-    let units: Vec<UnitId> = ["app", "net/prod.tfstate"][..1 + usize::try_from(executor.below(2)).unwrap_or(0)]
+    if digests {
+        bucket.tag_by_digest();
+    }
+    let retention = retention(&executor);
+    let misfortune = executor.chance(600);
+    let units: Vec<UnitId> = ["app", "net/prod.tfstate"]
+        [..1 + usize::try_from(executor.below(2)).unwrap_or(0)]
         .iter()
         .take(mask.units.unwrap_or(usize::MAX))
         .map(|id| UnitId::parse(id).expect("a plain id is an id"))
@@ -184,8 +207,10 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         by_hand: Arc::default(),
         units,
         counter: Arc::default(),
+        retention,
+        calm: faults == 0 && !misfortune,
     };
-    world.begin(mask);
+    world.begin(mask, misfortune);
     let ended = executor.run(POLLS_MAX);
     let records = hold(&world.records).clone();
     let by_hand = hold(&world.by_hand).clone();
@@ -193,7 +218,29 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     for group in world.groups() {
         executor.crash(group);
     }
-    History { seed, bucket: world.bucket.clone(), records, units: world.units.clone(), by_hand, ended, now: executor.now() }
+    History {
+        seed,
+        bucket: world.bucket.clone(),
+        records,
+        units: world.units.clone(),
+        by_hand,
+        retention,
+        ended,
+        now: executor.now(),
+    }
+}
+
+/// Mostly as it is; at times so short that versions are pruned, and what no head names collected, after every write.
+fn retention(executor: &Executor) -> Retention {
+    if !executor.chance(400) {
+        return Retention::default();
+    }
+    let a_few = || usize::try_from(1 + executor.below(4)).unwrap_or(1);
+    Retention {
+        versions_max: a_few(),
+        versions_min_age: Duration::ZERO,
+        collect_every: a_few(),
+    }
 }
 
 /// A history that takes more polls than this does not end by itself.
@@ -202,21 +249,26 @@ const POLLS_MAX: u64 = 2_000_000;
 impl World {
     fn groups(&self) -> Vec<Group> {
         let mut groups = vec![Group::Network, Group::Outside];
-        groups.extend(hold(&self.replicas).iter().enumerate().map(|(i, replica)| Group::Replica(i, replica.life)));
+        groups.extend(
+            hold(&self.replicas)
+                .iter()
+                .enumerate()
+                .map(|(i, replica)| Group::Replica(i, replica.life)),
+        );
         groups
     }
 
-    fn begin(&self, mask: &Mask) {
+    fn begin(&self, mask: &Mask, misfortune: bool) {
         let replicas = 1 + self.executor.below(3);
         let replicas = replicas.min(mask.replicas.unwrap_or(replicas));
         for index in 0..replicas {
             let replica = self.start(usize::try_from(index).unwrap_or(0), 0);
             hold(&self.replicas).push(replica);
         }
-        if self.executor.chance(300) {
-            self.an_older_bucket();
-        }
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
+        if self.executor.chance(300) {
+            actors.extend(self.an_older_bucket());
+        }
         for n in 0..2 + self.executor.below(3) {
             actors.push(self.clone().terraform(format!("tf{n}")).boxed());
         }
@@ -226,19 +278,29 @@ impl World {
         if self.executor.chance(400) {
             actors.push(self.clone().without_locks().boxed());
         }
-        if self.executor.chance(400) {
+        if self.executor.chance(400) && !self.bucket.tags_by_digest() {
             actors.push(self.clone().manager().boxed());
         }
         if self.executor.chance(400) {
             actors.push(self.clone().person().boxed());
         }
-        if self.executor.chance(600) {
+        if self.executor.chance(400) {
+            actors.push(self.clone().reader().boxed());
+        }
+        if misfortune {
             actors.push(self.clone().misfortune().boxed());
         }
-        let mut actors: Vec<_> =
-            actors.into_iter().enumerate().filter(|(number, _)| mask.keeps(*number)).map(|(_, actor)| actor).collect();
+        let mut actors: Vec<_> = actors
+            .into_iter()
+            .enumerate()
+            .filter(|(number, _)| mask.keeps(*number))
+            .map(|(_, actor)| actor)
+            .collect();
         if let Some(end) = mask.end() {
-            actors = actors.into_iter().map(|actor| self.stopped_after(end, actor)).collect();
+            actors = actors
+                .into_iter()
+                .map(|actor| self.stopped_after(end, actor))
+                .collect();
         }
         if let Some(again) = mask.again {
             self.executor.choose_by(Box::new(Seeded::new(again)));
@@ -271,14 +333,98 @@ impl World {
                 self.ask("end", &unit, Ask::Read).await;
                 self.pause(Duration::from_secs(60)).await;
             }
+            if self.executor.chance(500) {
+                self.epilogue(&unit).await;
+            }
         }
     }
 
-    fn an_older_bucket(&self) {
+    /// With nothing under way any more, a person puts a state, and whoever reads must see it: at times the very bytes
+    /// that were put and refused before.
+    async fn epilogue(&self, unit: &UnitId) {
+        let again = self
+            .some_refused_by_hand(unit)
+            .filter(|_| self.calm && hold(&self.replicas).len() == 1);
+        let new = again.is_none();
+        let bytes = again.unwrap_or_else(|| self.state(5, "epilogue"));
+        self.by_hand(unit, bytes, new);
+        self.pause(Duration::from_secs(1)).await;
+        self.ask(EPILOGUE, unit, Ask::Read).await;
+        self.pause(Duration::from_secs(60)).await;
+    }
+
+    /// What a person put and the service refused, where the same bytes have the same tag.
+    fn some_refused_by_hand(&self, unit: &UnitId) -> Option<Bytes> {
+        if !self.bucket.tags_by_digest() {
+            return None;
+        }
+        let refused = self.bucket.keys(&format!("__opentaco_rejected/{unit}/@/"));
+        let refused: Vec<Bytes> = refused
+            .iter()
+            .filter_map(|key| self.bucket.person_gets(key))
+            .collect();
+        let adopted = self.bucket.keys(&format!("__opentaco_versions/{unit}/@/"));
+        let adopted: Vec<Bytes> = adopted
+            .iter()
+            .filter_map(|key| self.bucket.person_gets(key))
+            .collect();
+        let by_hand = hold(&self.by_hand);
+        let mut by_hand = by_hand
+            .iter()
+            .rev()
+            .filter(|(of, ..)| of == unit)
+            .map(|(_, bytes, _)| bytes);
+        by_hand
+            .find(|bytes| refused.contains(bytes) && !adopted.contains(bytes))
+            .cloned()
+    }
+
+    fn by_hand(&self, unit: &UnitId, bytes: Bytes, new: bool) {
+        hold(&self.by_hand).push((unit.clone(), bytes.clone(), new));
+        self.bucket.person_puts(&unit.state_key(), bytes);
+    }
+
+    /// States that were there before us, some of them locked; and who locked them.
+    fn an_older_bucket(&self) -> Vec<BoxFuture<'static, ()>> {
+        let mut holders = Vec::new();
         for unit in &self.units {
-            let bytes = self.state(1, "old");
-            hold(&self.by_hand).push((unit.clone(), bytes.clone(), true));
-            self.bucket.person_puts(&unit.state_key(), bytes);
+            self.by_hand(unit, self.state(1, "old"), true);
+            if self.executor.chance(300) {
+                let id = self.lock_id();
+                let file = if self.executor.chance(500) {
+                    "lock"
+                } else {
+                    "tflock"
+                };
+                let info = format!(
+                    r#"{{"ID":"{id}","Operation":"OperationTypeApply","Who":"before","Version":"1.11.4"}}"#
+                );
+                self.bucket
+                    .person_puts(&format!("{}.{file}", unit.state_key()), Bytes::from(info));
+                holders.push(self.clone().before(unit.clone(), id).boxed());
+            }
+        }
+        holders
+    }
+
+    /// Somebody who locked a unit before there was a service, and comes to it to write and unlock.
+    async fn before(self, unit: UnitId, id: LockId) {
+        self.moment().await;
+        if self.executor.chance(500) {
+            let bytes = self.state(2, "before");
+            self.insist(
+                "before",
+                &unit,
+                Ask::Write {
+                    bytes,
+                    lock: Some(id.clone()),
+                },
+            )
+            .await;
+            self.moment().await;
+        }
+        if self.executor.chance(800) {
+            self.insist("before", &unit, Ask::Unlock(id)).await;
         }
     }
 
@@ -286,8 +432,11 @@ impl World {
         let group = Group::Replica(index, life);
         let door = Arc::new(self.bucket.door(group));
         let bucket = Bucket::new(door, "", self.executor.surroundings(group));
-        let vault = Vault::new(bucket, Retention::default());
-        Replica { life, control: StateControl::new(vault, Arc::new(AllowAll), "simulated") }
+        let vault = Vault::new(bucket, self.retention);
+        Replica {
+            life,
+            control: StateControl::new(vault, Arc::new(AllowAll), "simulated"),
+        }
     }
 
     fn restart(&self, index: usize) {
@@ -305,7 +454,9 @@ impl World {
 
     fn state(&self, serial: u64, by: &str) -> Bytes {
         let number = self.number();
-        Bytes::from(format!(r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by} {number}"}}"#))
+        Bytes::from(format!(
+            r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by} {number}"}}"#
+        ))
     }
 
     fn lock_id(&self) -> LockId {
@@ -333,6 +484,18 @@ impl World {
         self.pause(Duration::from_millis(seconds * 1000 + millis)).await;
     }
 
+    /// Any moment; often a bad one, just after something has changed.
+    async fn moment(&self) {
+        if self.executor.chance(500) {
+            return self.dawdle().await;
+        }
+        let patience = Duration::from_secs(1 + self.executor.below(300));
+        for _ in 0..1 + self.executor.below(4) {
+            select(self.bucket.next_change(), Box::pin(self.executor.sleep(patience))).await;
+        }
+        self.pause(Duration::from_millis(self.executor.below(60))).await;
+    }
+
     /// One request to one replica.
     async fn ask(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
         let from = self.executor.now();
@@ -357,7 +520,10 @@ impl World {
             from,
             until: Instant::MAX,
         };
-        let mut asking = Asking { record, records: Arc::clone(&self.records) };
+        let mut asking = Asking {
+            record,
+            records: Arc::clone(&self.records),
+        };
         let told = match select(answered, Box::pin(self.executor.sleep(CLIENT_PATIENCE))).await {
             Either::Left((Ok(told), _)) => told,
             Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
@@ -371,6 +537,14 @@ impl World {
 
     /// The same request up to three times, as Go's retrying client sends it: on no answer and on 5xx.
     async fn insist(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
+        if self.executor.chance(50) {
+            // Something on the way sends it twice, and the second goes elsewhere and takes its time.
+            let (world, client, unit, ask) = (self.clone(), client.to_owned(), unit.clone(), ask.clone());
+            self.executor.spawn(Group::Outside, async move {
+                world.dawdle().await;
+                world.ask(&client, &unit, ask).await;
+            });
+        }
         for attempt in 1.. {
             let told = self.ask(client, unit, ask.clone()).await;
             let again = matches!(told, Told::Nothing | Told::Unavailable | Told::Saved);
@@ -412,7 +586,10 @@ impl World {
                 self.dawdle().await;
                 serial += 1;
                 let bytes = self.state(serial, &name);
-                let write = Ask::Write { bytes, lock: Some(id.clone()) };
+                let write = Ask::Write {
+                    bytes,
+                    lock: Some(id.clone()),
+                };
                 if self.executor.chance(100) {
                     // A request that its client does not wait for: it hangs somewhere and goes on when it likes.
                     let (world, name, unit) = (self.clone(), name.clone(), unit.clone());
@@ -437,25 +614,34 @@ impl World {
         for _ in 0..1 + self.executor.below(4) {
             let wait = self.executor.below(400);
             self.pause(Duration::from_secs(wait)).await;
+            self.moment().await;
             let unit = self.any_unit();
             self.ask("operator", &unit, Ask::ForceUnlock).await;
         }
     }
 
-    /// `-lock=false`.
+    /// `-lock=false`, now and then with the very bytes of before.
     async fn without_locks(self) {
-        for _ in 0..1 + self.executor.below(4) {
-            self.dawdle().await;
+        let mut written: Vec<(UnitId, Bytes)> = Vec::new();
+        for _ in 0..1 + self.executor.below(5) {
+            self.moment().await;
             let unit = self.any_unit();
-            let bytes = self.state(self.executor.below(9), "lockless");
-            self.insist("lockless", &unit, Ask::Write { bytes, lock: None }).await;
+            let before = written
+                .iter()
+                .find(|(of, _)| *of == unit)
+                .map(|(_, bytes)| bytes.clone());
+            let again = before.filter(|_| self.executor.chance(300) && !self.bucket.tags_by_digest());
+            let bytes = again.unwrap_or_else(|| self.state(self.executor.below(9), "lockless"));
+            written.push((unit.clone(), bytes.clone()));
+            self.insist("lockless", &unit, Ask::Write { bytes, lock: None })
+                .await;
         }
     }
 
     /// Somebody who creates, deletes, brings back, restores and promotes.
     async fn manager(self) {
-        for _ in 0..1 + self.executor.below(5) {
-            self.dawdle().await;
+        for _ in 0..1 + self.executor.below(7) {
+            self.moment().await;
             let unit = self.any_unit();
             let ask = match self.executor.below(6) {
                 0 => Ask::Create,
@@ -483,38 +669,60 @@ impl World {
 
     fn some_rejected(&self, unit: &UnitId) -> Option<String> {
         let prefix = format!("__opentaco_rejected/{unit}/@/");
-        self.bucket.keys(&prefix).first()?.strip_prefix(&prefix).map(str::to_owned)
+        self.bucket
+            .keys(&prefix)
+            .first()?
+            .strip_prefix(&prefix)
+            .map(str::to_owned)
     }
 
     /// Somebody with `aws s3 cp`.
     async fn person(self) {
-        for _ in 0..1 + self.executor.below(3) {
-            self.dawdle().await;
+        for _ in 0..1 + self.executor.below(5) {
+            self.moment().await;
             let unit = self.any_unit();
-            let old = self.some_version(&unit).filter(|_| self.executor.chance(300)).and_then(|version| {
-                self.bucket.person_gets(&format!("__opentaco_versions/{unit}/@/{version}"))
-            });
-            let (bytes, new) = match old {
-                Some(bytes) => (bytes, false),
-                None => (self.state(self.executor.below(9), "hand"), true),
+            let old = match self.bucket.tags_by_digest() {
+                true => None,
+                false => self.some_version(&unit).filter(|_| self.executor.chance(350)),
             };
-            hold(&self.by_hand).push((unit.clone(), bytes.clone(), new));
-            self.bucket.person_puts(&unit.state_key(), bytes);
+            let old = old.and_then(|version| {
+                self.bucket
+                    .person_gets(&format!("__opentaco_versions/{unit}/@/{version}"))
+            });
+            let new = old.is_none();
+            let bytes = old.unwrap_or_else(|| self.state(self.executor.below(9), "hand"));
+            self.by_hand(&unit, bytes, new);
         }
     }
 
-    /// Replicas die and start anew, or stand still for minutes.
+    /// Somebody who only looks.
+    async fn reader(self) {
+        for _ in 0..1 + self.executor.below(8) {
+            self.moment().await;
+            let unit = self.any_unit();
+            self.ask("reader", &unit, Ask::Read).await;
+        }
+    }
+
+    /// Replicas die and start anew, or stand still for minutes, or the bucket fails them.
     async fn misfortune(self) {
         for _ in 0..1 + self.executor.below(6) {
-            self.dawdle().await;
+            self.moment().await;
             let count = hold(&self.replicas).len() as u64;
             let index = usize::try_from(self.executor.below(count)).unwrap_or(0);
-            if self.executor.chance(600) {
-                self.restart(index);
-            } else {
-                let life = hold(&self.replicas)[index].life;
-                let seconds = self.executor.below(600);
-                self.executor.pause(Group::Replica(index, life), Duration::from_secs(seconds));
+            match self.executor.below(10) {
+                0..5 => self.restart(index),
+                5..8 => {
+                    let life = hold(&self.replicas)[index].life;
+                    let seconds = self.executor.below(600);
+                    self.executor
+                        .pause(Group::Replica(index, life), Duration::from_secs(seconds));
+                }
+                _ => {
+                    let over = usize::try_from(self.executor.below(Sort::ALL.len() as u64)).unwrap_or(0);
+                    let seconds = self.executor.below(300);
+                    self.bucket.storm(Sort::ALL[over], Duration::from_secs(seconds));
+                }
             }
         }
     }
@@ -523,7 +731,10 @@ impl World {
 /// The serial in a state of ours.
 #[must_use]
 pub fn serial_of(bytes: &[u8]) -> u64 {
-    opentaco_domain::StateSummary::read(bytes).ok().and_then(|summary| summary.serial).unwrap_or(0)
+    opentaco_domain::StateSummary::read(bytes)
+        .ok()
+        .and_then(|summary| summary.serial)
+        .unwrap_or(0)
 }
 
 /// What a door would do with a request.
@@ -544,7 +755,11 @@ pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask)
                 created: String::new(),
                 path: String::new(),
             };
-            let request = LockRequest { info, sent: Bytes::from_static(b"{}"), door: Door::Terraform };
+            let request = LockRequest {
+                info,
+                sent: Bytes::from_static(b"{}"),
+                door: Door::Terraform,
+            };
             done(control.lock(&caller, unit, request).await.map(|_| ()))
         }
         Ask::Unlock(id) => done(control.unlock(&caller, unit, &id).await),
@@ -561,7 +776,12 @@ pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask)
             let write = StateWrite::new(bytes, holding, Door::Terraform);
             done(control.write_state(&caller, unit, write).await.map(|_| ()))
         }
-        Ask::Create => done(control.create_unit(&caller, unit, CreateUnit::default()).await.map(|_| ())),
+        Ask::Create => done(
+            control
+                .create_unit(&caller, unit, CreateUnit::default())
+                .await
+                .map(|_| ()),
+        ),
         Ask::Delete => done(control.delete_unit(&caller, unit).await),
         Ask::Undelete => done(control.undelete_unit(&caller, unit, Door::Management).await),
         Ask::Restore(version) => {

@@ -48,11 +48,18 @@ struct Armed {
 
 impl Trap {
     fn new(executor: &Executor, group: Group) -> Self {
-        Self { executor: executor.clone(), group, inside: Arc::default() }
+        Self {
+            executor: executor.clone(),
+            group,
+            inside: Arc::default(),
+        }
     }
 
     fn arm(&self, at: Option<(usize, Side)>) {
-        *self.inside.lock().unwrap() = Armed { at, ..Armed::default() };
+        *self.inside.lock().unwrap() = Armed {
+            at,
+            ..Armed::default()
+        };
     }
 
     fn requests(&self) -> usize {
@@ -74,7 +81,10 @@ impl Gatekeeper for Trap {
         let side = {
             let mut armed = self.inside.lock().unwrap();
             armed.requests += 1;
-            let here = armed.at.filter(|(number, _)| *number == armed.requests).map(|(_, side)| side);
+            let here = armed
+                .at
+                .filter(|(number, _)| *number == armed.requests)
+                .map(|(_, side)| side);
             if here == Some(Side::After) {
                 armed.last = Some(asked.clone());
             }
@@ -88,7 +98,13 @@ impl Gatekeeper for Trap {
     }
 
     fn passed(&self, asked: &Asked) {
-        let is_last = self.inside.lock().unwrap().last.take_if(|last| *last == *asked).is_some();
+        let is_last = self
+            .inside
+            .lock()
+            .unwrap()
+            .last
+            .take_if(|last| *last == *asked)
+            .is_some();
         if is_last {
             self.spring();
         }
@@ -141,7 +157,10 @@ fn unlock(n: u8) -> Act {
 }
 
 fn post(serial: u64, by: &str, under: Option<u8>) -> Act {
-    ask(Ask::Write { bytes: state(serial, by), lock: under.map(lock_id) })
+    ask(Ask::Write {
+        bytes: state(serial, by),
+        lock: under.map(lock_id),
+    })
 }
 
 fn read() -> Act {
@@ -220,7 +239,10 @@ fn play(operation: &Operation, point: Point) -> Seen {
     }
     let told = word(&told.unwrap());
     if !operation.told.contains(&told.as_str()) {
-        wrong.push(format!("its client is left with `{told}`, which is none of {:?}", operation.told));
+        wrong.push(format!(
+            "its client is left with `{told}`, which is none of {:?}",
+            operation.told
+        ));
     }
 
     // Life goes on without anybody doing anything about it.
@@ -228,7 +250,9 @@ fn play(operation: &Operation, point: Point) -> Seen {
         let act = chosen(&stage, act);
         let told = word(&run(&stage, &third.1, &act));
         if !expected.split('|').any(|expected| told == expected) {
-            wrong.push(format!("afterwards {act:?} is answered `{told}`, not `{expected}`"));
+            wrong.push(format!(
+                "afterwards {act:?} is answered `{told}`, not `{expected}`"
+            ));
         }
     }
     let locks = stage.bucket().keys("app/terraform.tfstate.lock");
@@ -241,9 +265,18 @@ fn play(operation: &Operation, point: Point) -> Seen {
     let history = stage.history();
     wrong.extend(checker::check(&history).iter().map(ToString::to_string));
     let wrong = (!wrong.is_empty()).then(|| {
-        format!("{} at {point:?}:\n  {}\n{}", operation.name, wrong.join("\n  "), trace::tell(&history))
+        format!(
+            "{} at {point:?}:\n  {}\n{}",
+            operation.name,
+            wrong.join("\n  "),
+            trace::tell(&history)
+        )
     });
-    Seen { requests, sprung, wrong }
+    Seen {
+        requests,
+        sprung,
+        wrong,
+    }
 }
 
 /// An act whose object is looked up in the bucket, looked up.
@@ -273,14 +306,21 @@ fn run(stage: &Stage, replica: &Replica, act: &Act) -> Told {
         Act::Tidy => {
             let (vault, unit, told) = (replica.vault.clone(), stage.unit().clone(), Arc::clone(&told));
             stage.executor().spawn(replica.group, async move {
-                let answer = if vault.tidy(&unit).await.is_ok() { Told::Done } else { Told::Unavailable };
+                let answer = if vault.tidy(&unit).await.is_ok() {
+                    Told::Done
+                } else {
+                    Told::Unavailable
+                };
                 *told.lock().unwrap() = answer;
             });
         }
         Act::Person(bytes) => stage.person_puts(bytes),
         Act::ForeignLock => {
             let info = r#"{"ID":"00000000-0000-4000-8000-000000000099","Who":"another tool"}"#;
-            stage.bucket().person_puts("app/terraform.tfstate.tflock", Bytes::from_static(info.as_bytes()));
+            stage.bucket().person_puts(
+                "app/terraform.tfstate.tflock",
+                Bytes::from_static(info.as_bytes()),
+            );
         }
         Act::Orphan => stage.bucket().person_puts(&orphan(), state(2, "orphan")),
         Act::RestoreOldest | Act::PromoteFirst => unreachable!("it was looked up"),
@@ -292,7 +332,13 @@ fn run(stage: &Stage, replica: &Replica, act: &Act) -> Told {
 /// The key of a version object that no head names.
 fn orphan() -> String {
     let sha256 = Sha256::of(&state(2, "orphan"));
-    let version = VersionId { epoch: 2, serial: 2, session: Session::NONE, sha256, nonce: 7 };
+    let version = VersionId {
+        epoch: 2,
+        serial: 2,
+        session: Session::NONE,
+        sha256,
+        nonce: 7,
+    };
     format!("__opentaco_versions/app/@/{version}")
 }
 
@@ -309,32 +355,90 @@ fn life_goes_on(state: &'static str) -> Vec<(Act, &'static str)> {
 
 /// The holder of the first lock goes on, gives it back, and life goes on.
 fn its_holder_goes_on(state: &'static str) -> Vec<(Act, &'static str)> {
-    let mut then = vec![(read(), state), (post(80, "holder", Some(1)), "Done"), (unlock(1), "Done")];
+    let mut then = vec![
+        (read(), state),
+        (post(80, "holder", Some(1)), "Done"),
+        (unlock(1), "Done"),
+    ];
     then.extend(life_goes_on("holder 80"));
     then
 }
 
 fn operations() -> Vec<Operation> {
     let written = || vec![lock(1), post(1, "one", Some(1)), unlock(1)];
-    let twice = || vec![lock(1), post(1, "one", Some(1)), post(2, "two", Some(1)), unlock(1)];
-    let of = |name, before, act, told, then| Operation { name, before, act, told, then, requests: (0, 0) };
+    let twice = || {
+        vec![
+            lock(1),
+            post(1, "one", Some(1)),
+            post(2, "two", Some(1)),
+            unlock(1),
+        ]
+    };
+    let of = |name, before, act, told, then| Operation {
+        name,
+        before,
+        act,
+        told,
+        then,
+        requests: (0, 0),
+    };
     let mut all = vec![
-        of("lock, the first touch of a unit", vec![], lock(1), &["Done"], its_holder_goes_on("NoState")),
+        of(
+            "lock, the first touch of a unit",
+            vec![],
+            lock(1),
+            &["Done"],
+            its_holder_goes_on("NoState"),
+        ),
         of("lock", written(), lock(2), &["Done"], {
-            let mut then = vec![(read(), "one 1"), (post(3, "two", Some(2)), "Done"), (unlock(2), "Done")];
+            let mut then = vec![
+                (read(), "one 1"),
+                (post(3, "two", Some(2)), "Done"),
+                (unlock(2), "Done"),
+            ];
             then.extend(life_goes_on("two 3"));
             then
         }),
-        of("lock, refused", vec![lock(1)], lock(2), &["locked by 1"], its_holder_goes_on("NoState")),
-        of("unlock", vec![lock(1), post(1, "one", Some(1))], unlock(1), &["Done"], life_goes_on("one 1")),
-        of("force unlock", vec![lock(1), post(1, "one", Some(1))], ask(Ask::ForceUnlock), &["Done"], {
-            let mut then = vec![(post(2, "late", Some(1)), "refused, kept")];
-            then.extend(life_goes_on("one 1"));
-            then
-        }),
+        of(
+            "lock, refused",
+            vec![lock(1)],
+            lock(2),
+            &["locked by 1"],
+            its_holder_goes_on("NoState"),
+        ),
+        of(
+            "unlock",
+            vec![lock(1), post(1, "one", Some(1))],
+            unlock(1),
+            &["Done"],
+            life_goes_on("one 1"),
+        ),
+        of(
+            "force unlock",
+            vec![lock(1), post(1, "one", Some(1))],
+            ask(Ask::ForceUnlock),
+            &["Done"],
+            {
+                let mut then = vec![(post(2, "late", Some(1)), "refused, kept")];
+                then.extend(life_goes_on("one 1"));
+                then
+            },
+        ),
         of("read", written(), read(), &["one 1"], life_goes_on("one 1")),
-        of("read of a unit without a state", vec![ask(Ask::Create)], read(), &["NoState"], life_goes_on("NoState")),
-        of("write under a lock, the first", vec![lock(1)], post(1, "one", Some(1)), &["Done"], its_holder_goes_on("one 1")),
+        of(
+            "read of a unit without a state",
+            vec![ask(Ask::Create)],
+            read(),
+            &["NoState"],
+            life_goes_on("NoState"),
+        ),
+        of(
+            "write under a lock, the first",
+            vec![lock(1)],
+            post(1, "one", Some(1)),
+            &["Done"],
+            its_holder_goes_on("one 1"),
+        ),
         of(
             "write under a lock, the second",
             vec![lock(1), post(1, "one", Some(1))],
@@ -342,8 +446,20 @@ fn operations() -> Vec<Operation> {
             &["Done"],
             its_holder_goes_on("two 2"),
         ),
-        of("write without a lock, the first touch of a unit", vec![], post(1, "one", None), &["Done"], life_goes_on("one 1")),
-        of("write without a lock", written(), post(2, "two", None), &["Done"], life_goes_on("two 2")),
+        of(
+            "write without a lock, the first touch of a unit",
+            vec![],
+            post(1, "one", None),
+            &["Done"],
+            life_goes_on("one 1"),
+        ),
+        of(
+            "write without a lock",
+            written(),
+            post(2, "two", None),
+            &["Done"],
+            life_goes_on("two 2"),
+        ),
         of(
             "write under a lock that was broken, refused",
             vec![lock(1), post(1, "one", Some(1)), ask(Ask::ForceUnlock)],
@@ -374,7 +490,13 @@ fn operations() -> Vec<Operation> {
             &["refused, kept"],
             its_holder_goes_on("two 2"),
         ),
-        of("create", vec![], ask(Ask::Create), &["Done", "NoSuchThing"], life_goes_on("NoState")),
+        of(
+            "create",
+            vec![],
+            ask(Ask::Create),
+            &["Done", "NoSuchThing"],
+            life_goes_on("NoState"),
+        ),
         of(
             "create after a delete",
             [written(), vec![ask(Ask::Delete)]].concat(),
@@ -382,9 +504,27 @@ fn operations() -> Vec<Operation> {
             &["Done", "NoSuchThing"],
             life_goes_on("NoState"),
         ),
-        of("delete", written(), ask(Ask::Delete), &["Done", "NoSuchThing"], life_goes_on("NoState")),
-        of("delete of a unit without a state", vec![ask(Ask::Create)], ask(Ask::Delete), &["Done", "NoSuchThing"], life_goes_on("NoState")),
-        of("delete, refused", vec![lock(1), post(1, "one", Some(1))], ask(Ask::Delete), &["locked by 1"], its_holder_goes_on("one 1")),
+        of(
+            "delete",
+            written(),
+            ask(Ask::Delete),
+            &["Done", "NoSuchThing"],
+            life_goes_on("NoState"),
+        ),
+        of(
+            "delete of a unit without a state",
+            vec![ask(Ask::Create)],
+            ask(Ask::Delete),
+            &["Done", "NoSuchThing"],
+            life_goes_on("NoState"),
+        ),
+        of(
+            "delete, refused",
+            vec![lock(1), post(1, "one", Some(1))],
+            ask(Ask::Delete),
+            &["locked by 1"],
+            its_holder_goes_on("one 1"),
+        ),
         of(
             "undelete",
             [written(), vec![ask(Ask::Delete)]].concat(),
@@ -399,21 +539,38 @@ fn operations() -> Vec<Operation> {
             &["Done", "NoSuchThing"],
             life_goes_on("NoState"),
         ),
-        of("restore", twice(), Act::RestoreOldest, &["Done"], vec![
-            (lock(90), "Done"),
-            (post(90, "later", Some(90)), "Done"),
-            (unlock(90), "Done"),
-            (read(), "later 90"),
-        ]),
+        of(
+            "restore",
+            twice(),
+            Act::RestoreOldest,
+            &["Done"],
+            vec![
+                (lock(90), "Done"),
+                (post(90, "later", Some(90)), "Done"),
+                (unlock(90), "Done"),
+                (read(), "later 90"),
+            ],
+        ),
         of(
             "promote",
-            vec![lock(1), post(1, "one", Some(1)), ask(Ask::ForceUnlock), post(2, "two", Some(1))],
+            vec![
+                lock(1),
+                post(1, "one", Some(1)),
+                ask(Ask::ForceUnlock),
+                post(2, "two", Some(1)),
+            ],
             Act::PromoteFirst,
             &["Done"],
             // Without a key of its own, a promotion that is asked for again is another one, with the next serial.
             life_goes_on("two 2|two 3|two 4"),
         ),
-        of("lock, the first touch of an older bucket", vec![Act::Person(state(7, "old"))], lock(1), &["Done"], its_holder_goes_on("old 7")),
+        of(
+            "lock, the first touch of an older bucket",
+            vec![Act::Person(state(7, "old"))],
+            lock(1),
+            &["Done"],
+            its_holder_goes_on("old 7"),
+        ),
         of(
             "lock, the first touch of an older bucket that is locked",
             vec![Act::Person(state(7, "old")), Act::ForeignLock],
@@ -425,8 +582,20 @@ fn operations() -> Vec<Operation> {
                 then
             },
         ),
-        of("write without a lock, the first touch of an older bucket", vec![Act::Person(state(7, "old"))], post(8, "new", None), &["Done"], life_goes_on("new 8")),
-        of("delete, the first touch of an older bucket", vec![Act::Person(state(7, "old"))], ask(Ask::Delete), &["Done", "NoSuchThing"], life_goes_on("NoState")),
+        of(
+            "write without a lock, the first touch of an older bucket",
+            vec![Act::Person(state(7, "old"))],
+            post(8, "new", None),
+            &["Done"],
+            life_goes_on("new 8"),
+        ),
+        of(
+            "delete, the first touch of an older bucket",
+            vec![Act::Person(state(7, "old"))],
+            ask(Ask::Delete),
+            &["Done", "NoSuchThing"],
+            life_goes_on("NoState"),
+        ),
         of(
             "read that adopts a copy written by hand",
             [written(), vec![Act::Person(state(5, "hand"))]].concat(),
@@ -455,8 +624,20 @@ fn operations() -> Vec<Operation> {
             &["Done", "NoSuchThing"],
             life_goes_on("NoState"),
         ),
-        of("housekeeping", [many_writes(34), vec![Act::Orphan]].concat(), Act::Tidy, &["Done"], life_goes_on("w 34")),
-        of("write that is followed by housekeeping", many_writes(48), post(49, "w", None), &["Done"], life_goes_on("w 49")),
+        of(
+            "housekeeping",
+            [many_writes(34), vec![Act::Orphan]].concat(),
+            Act::Tidy,
+            &["Done"],
+            life_goes_on("w 34"),
+        ),
+        of(
+            "write that is followed by housekeeping",
+            many_writes(48),
+            post(49, "w", None),
+            &["Done"],
+            life_goes_on("w 49"),
+        ),
     ];
     for operation in &mut all {
         operation.requests = REQUESTS
@@ -515,7 +696,13 @@ fn points(operation: &Operation, warm: bool) -> (usize, usize, Vec<String>) {
     let mut killed = 0;
     for number in 1.. {
         for side in [Side::Before, Side::After] {
-            let seen = play(operation, Point { warm, crashes: [Some((number, side)), None] });
+            let seen = play(
+                operation,
+                Point {
+                    warm,
+                    crashes: [Some((number, side)), None],
+                },
+            );
             if !seen.sprung[0] {
                 wrong.extend(seen.wrong);
                 return (number - 1, killed, wrong);
@@ -534,7 +721,11 @@ fn every_operation_survives_a_crash_on_both_sides_of_each_of_its_requests() {
     for operation in operations() {
         let (warm, killed_warm, mut wrong_warm) = points(&operation, true);
         let (cold, killed_cold, mut wrong_cold) = points(&operation, false);
-        table += &format!("{:<62} {warm:>3} {cold:>3} {:>4}\n", operation.name, killed_warm + killed_cold);
+        table += &format!(
+            "{:<62} {warm:>3} {cold:>3} {:>4}\n",
+            operation.name,
+            killed_warm + killed_cold
+        );
         total += killed_warm + killed_cold;
         wrong_warm.append(&mut wrong_cold);
         if let Some(first) = wrong_warm.first() {
@@ -545,9 +736,21 @@ fn every_operation_survives_a_crash_on_both_sides_of_each_of_its_requests() {
             unexpected.push(format!("    (\"{}\", {warm}, {cold}),", operation.name));
         }
     }
-    println!("{:<62} requests, warm and cold; crashes\n{table}{total} crash points", "operation");
-    assert!(wrong.is_empty(), "{} points are not survived; the first of each:\n{}", wrong.len(), by_operation.join("\n"));
-    assert!(unexpected.is_empty(), "the number of requests has changed:\n{}", unexpected.join("\n"));
+    println!(
+        "{:<62} requests, warm and cold; crashes\n{table}{total} crash points",
+        "operation"
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} points are not survived; the first of each:\n{}",
+        wrong.len(),
+        by_operation.join("\n")
+    );
+    assert!(
+        unexpected.is_empty(),
+        "the number of requests has changed:\n{}",
+        unexpected.join("\n")
+    );
     assert_eq!(total, CRASH_POINTS);
 }
 
@@ -560,7 +763,13 @@ fn recovery_survives_a_crash_after_each_of_its_own_requests() {
     for operation in operations().iter().filter(|operation| operation.requests.1 < 20) {
         for first in (1..=operation.requests.1).map(|number| (number, Side::After)) {
             for second in (1..).map(|number| (number, Side::After)) {
-                let seen = play(operation, Point { warm: false, crashes: [Some(first), Some(second)] });
+                let seen = play(
+                    operation,
+                    Point {
+                        warm: false,
+                        crashes: [Some(first), Some(second)],
+                    },
+                );
                 wrong.extend(seen.wrong);
                 if !seen.sprung[1] {
                     break;
@@ -570,7 +779,12 @@ fn recovery_survives_a_crash_after_each_of_its_own_requests() {
         }
     }
     println!("{total} pairs of crash points");
-    assert!(wrong.is_empty(), "{} pairs are not survived; the first:\n{}", wrong.len(), wrong[0]);
+    assert!(
+        wrong.is_empty(),
+        "{} pairs are not survived; the first:\n{}",
+        wrong.len(),
+        wrong[0]
+    );
     assert_eq!(total, CRASHES_IN_RECOVERY);
 }
 
@@ -580,8 +794,24 @@ const CRASHES_IN_RECOVERY: usize = 1508;
 #[test]
 fn a_trap_kills_its_replica_at_the_request_it_was_set_for() {
     let operation = &operations()[0];
-    let calm = play(operation, Point { warm: true, crashes: [None, None] });
+    let calm = play(
+        operation,
+        Point {
+            warm: true,
+            crashes: [None, None],
+        },
+    );
     assert_eq!((calm.sprung, calm.wrong), ([false, false], None));
-    let killed = play(operation, Point { warm: true, crashes: [Some((2, Side::Before)), Some((1, Side::After))] });
-    assert_eq!((killed.sprung, killed.requests), ([true, true], [3, 1]), "the third is under way beside the second");
+    let killed = play(
+        operation,
+        Point {
+            warm: true,
+            crashes: [Some((2, Side::Before)), Some((1, Side::After))],
+        },
+    );
+    assert_eq!(
+        (killed.sprung, killed.requests),
+        ([true, true], [3, 1]),
+        "the third is under way beside the second"
+    );
 }

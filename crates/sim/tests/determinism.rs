@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn simulator(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_opentaco-sim")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_opentaco-sim"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -14,7 +17,11 @@ fn the_same_seed_is_the_same_trace_in_two_processes() {
     for seed in ["1", "2", "3", "77", "4242", "18446744073709551615"] {
         let (one, other) = (simulator(&["--replay", seed]), simulator(&["--replay", seed]));
         assert!(one.stdout == other.stdout, "seed {seed} tells two stories");
-        assert!(one.stdout.len() > 1000, "seed {seed} tells no story: {}", String::from_utf8_lossy(&one.stdout));
+        assert!(
+            one.stdout.len() > 1000,
+            "seed {seed} tells no story: {}",
+            String::from_utf8_lossy(&one.stdout)
+        );
         traces.insert(one.stdout);
     }
     assert_eq!(traces.len(), 6, "two seeds tell the same story");
@@ -23,9 +30,15 @@ fn the_same_seed_is_the_same_trace_in_two_processes() {
 #[test]
 fn the_same_seed_with_the_same_mask_is_the_same_trace_and_a_shorter_one() {
     let mask = "without=1,replicas=1,units=1,faults=0,until=60,again=3";
-    let (one, other) = (simulator(&["--replay", "77", "--mask", mask]), simulator(&["--replay", "77", "--mask", mask]));
+    let (one, other) = (
+        simulator(&["--replay", "77", "--mask", mask]),
+        simulator(&["--replay", "77", "--mask", mask]),
+    );
     assert!(one.stdout == other.stdout, "the mask tells two stories");
-    assert!(one.stdout.len() < simulator(&["--replay", "77"]).stdout.len(), "nothing was taken away");
+    assert!(
+        one.stdout.len() < simulator(&["--replay", "77"]).stdout.len(),
+        "nothing was taken away"
+    );
 }
 
 #[test]
@@ -33,7 +46,17 @@ fn the_last_line_counts_and_the_exit_status_says_whether_a_promise_was_broken() 
     let output = simulator(&["--histories", "20", "--seed", "100"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let words: Vec<&str> = text.lines().last().unwrap().split(' ').collect();
-    let [played, "histories,", locks, "lock", "attempts,", violations, "violations,", seconds, "s"] = words.as_slice()
+    let [
+        played,
+        "histories,",
+        locks,
+        "lock",
+        "attempts,",
+        violations,
+        "violations,",
+        seconds,
+        "s",
+    ] = words.as_slice()
     else {
         panic!("{text}")
     };
@@ -63,8 +86,14 @@ const FOREIGN: &[(&str, &str)] = &[
     ("getrandom", "draws from the operating system"),
     ("new_v4", "draws from the operating system"),
     ("now_v7", "draws from the operating system, and reads the clock"),
-    ("HashMap", "is gone through in an order that differs from process to process"),
-    ("HashSet", "is gone through in an order that differs from process to process"),
+    (
+        "HashMap",
+        "is gone through in an order that differs from process to process",
+    ),
+    (
+        "HashSet",
+        "is gone through in an order that differs from process to process",
+    ),
     ("std::env", "reads what surrounds the process"),
     ("std::fs", "reads the disk"),
     ("tokio::fs", "reads the disk"),
@@ -73,7 +102,10 @@ const FOREIGN: &[(&str, &str)] = &[
 
 /// Files that are no part of a simulation.
 const OUTSIDE: &[(&str, &str)] = &[
-    ("storage/src/surroundings.rs", "it is where clock, chance and tasks of the real world are made"),
+    (
+        "storage/src/surroundings.rs",
+        "it is where clock, chance and tasks of the real world are made",
+    ),
     ("storage/src/open.rs", "it opens real stores"),
     ("storage/src/open/", "it opens real stores"),
     ("storage/src/aws.rs", "it finds credentials of a real store"),
@@ -81,21 +113,58 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("storage/src/transport/", "it speaks HTTP with a real store"),
     ("storage/src/local.rs", "it is a real store"),
     ("storage/src/local/", "it is a real store"),
-    ("storage/src/proof.rs", "it asks a real store at start, before anything is served"),
-    ("storage/src/proof/", "it asks a real store at start, before anything is served"),
+    (
+        "storage/src/proof.rs",
+        "it asks a real store at start, before anything is served",
+    ),
+    (
+        "storage/src/proof/",
+        "it asks a real store at start, before anything is served",
+    ),
     ("storage/src/contract.rs", "it is a test of stores"),
-    ("control/src/open.rs", "it opens a real store, with the surroundings of the real world"),
+    (
+        "control/src/open.rs",
+        "it opens a real store, with the surroundings of the real world",
+    ),
 ];
 
 /// What is used all the same, and why it cannot matter.
 const ALLOWED: &[(&str, &str, &str)] = &[
-    ("domain/src/clock.rs", "SystemClock", "it is defined there, and only ever passed in"),
-    ("domain/src/clock.rs", "Timestamp::now", "it is what the clock on the wall is made of"),
-    ("domain/src/lib.rs", "SystemClock", "it is named there for those who pass it in"),
-    ("storage/src/lock_copies.rs", "HashMap", "it is looked up by key; all of it is asked one yes-or-no question"),
-    ("storage/src/listing.rs", "HashSet", "it is asked whether it contains a unit"),
-    ("storage/src/collect.rs", "HashSet", "they are asked whether they contain a version or a session"),
-    ("storage/src/collect.rs", "HashMap", "its values go into a set that is asked whether it contains them"),
+    (
+        "domain/src/clock.rs",
+        "SystemClock",
+        "it is defined there, and only ever passed in",
+    ),
+    (
+        "domain/src/clock.rs",
+        "Timestamp::now",
+        "it is what the clock on the wall is made of",
+    ),
+    (
+        "domain/src/lib.rs",
+        "SystemClock",
+        "it is named there for those who pass it in",
+    ),
+    (
+        "storage/src/lock_copies.rs",
+        "HashMap",
+        "it is looked up by key; all of it is asked one yes-or-no question",
+    ),
+    (
+        "storage/src/listing.rs",
+        "HashSet",
+        "it is asked whether it contains a unit",
+    ),
+    (
+        "storage/src/collect.rs",
+        "HashSet",
+        "they are asked whether they contain a version or a session",
+    ),
+    (
+        "storage/src/collect.rs",
+        "HashMap",
+        "its values go into a set that is asked whether it contains them",
+    ),
 ];
 
 fn crates() -> PathBuf {
@@ -119,9 +188,16 @@ fn sources(below: &Path) -> Vec<PathBuf> {
 /// Each foreign thing that a source uses, tests and comments left aside.
 fn foreign_in(source: &str) -> Vec<&'static str> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code: Vec<&str> = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect();
     let uses = |word: &str| code.iter().any(|line| line.contains(word));
-    FOREIGN.iter().map(|(word, _)| *word).filter(|word| uses(word)).collect()
+    FOREIGN
+        .iter()
+        .map(|(word, _)| *word)
+        .filter(|word| uses(word))
+        .collect()
 }
 
 #[test]
@@ -156,6 +232,12 @@ fn nothing_in_domain_storage_and_control_is_left_to_anybody_but_the_seed() {
 #[test]
 fn what_is_foreign_is_found_in_code_and_not_in_comments_or_tests() {
     assert_eq!(foreign_in("fn f() { tokio::spawn(async {}); }"), ["tokio::spawn"]);
-    assert_eq!(foreign_in("use std::collections::HashMap; let now = Timestamp::now();"), ["Timestamp::now", "HashMap"]);
-    assert!(foreign_in("// tokio::spawn\n#[cfg(test)] mod tests { fn f() { tokio::spawn(async {}); } }").is_empty());
+    assert_eq!(
+        foreign_in("use std::collections::HashMap; let now = Timestamp::now();"),
+        ["Timestamp::now", "HashMap"]
+    );
+    assert!(
+        foreign_in("// tokio::spawn\n#[cfg(test)] mod tests { fn f() { tokio::spawn(async {}); } }")
+            .is_empty()
+    );
 }

@@ -12,7 +12,10 @@ use opentaco_sim::scenarios::ALL;
 /// A scenario with more paths than this is not small.
 const PATHS_MAX: u64 = 100_000;
 
-#[expect(clippy::print_stdout, reason = "how much was explored is what a reader of the test wants to know")]
+#[expect(
+    clippy::print_stdout,
+    reason = "how much was explored is what a reader of the test wants to know"
+)]
 fn keeps_every_promise(name: &str) {
     let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
     let started = Instant::now();
@@ -21,7 +24,10 @@ fn keeps_every_promise(name: &str) {
     if let Some(broken) = explored.broken {
         panic!("{name}:\n{broken}");
     }
-    assert!(explored.exhausted, "{name} is not small: {PATHS_MAX} paths are not all of it");
+    assert!(
+        explored.exhausted,
+        "{name} is not small: {PATHS_MAX} paths are not all of it"
+    );
     assert!(explored.interleavings > 1, "nothing was left to choose");
 }
 

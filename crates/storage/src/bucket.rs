@@ -16,16 +16,17 @@ use futures::stream::BoxStream;
 use futures::{Future, FutureExt, StreamExt, TryStreamExt, pin_mut};
 use object_store::list::PaginatedListOptions;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    UpdateVersion,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::StorageError;
 use crate::error::TimedOut;
 use crate::layout::Layout;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::surroundings::Surroundings;
-use crate::StorageError;
 
 /// How long a request may take before its size is considered.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -69,7 +70,14 @@ pub enum Kind {
 }
 
 const VERBS: [Verb; 5] = [Verb::Get, Verb::Head, Verb::Put, Verb::Delete, Verb::List];
-const KINDS: [Kind; 6] = [Kind::Head, Kind::Copy, Kind::LockCopy, Kind::Version, Kind::Rejected, Kind::Units];
+const KINDS: [Kind; 6] = [
+    Kind::Head,
+    Kind::Copy,
+    Kind::LockCopy,
+    Kind::Version,
+    Kind::Rejected,
+    Kind::Units,
+];
 
 /// How many requests of each sort have been sent, repeats included.
 #[derive(Debug, Default)]
@@ -131,7 +139,10 @@ impl Tag {
     }
 
     fn of(meta: &ObjectMeta) -> Self {
-        Self { etag: meta.e_tag.clone(), generation: meta.version.clone() }
+        Self {
+            etag: meta.e_tag.clone(),
+            generation: meta.version.clone(),
+        }
     }
 }
 
@@ -170,8 +181,10 @@ impl Meta {
         Self {
             tag: Tag::of(meta),
             size: meta.size,
-            modified: jiff::Timestamp::from_nanosecond(i128::from(meta.last_modified.timestamp_nanos_opt().unwrap_or_default()))
-                .unwrap_or_default(),
+            modified: jiff::Timestamp::from_nanosecond(i128::from(
+                meta.last_modified.timestamp_nanos_opt().unwrap_or_default(),
+            ))
+            .unwrap_or_default(),
         }
     }
 }
@@ -192,7 +205,10 @@ pub struct Got {
 
 impl fmt::Debug for Got {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Got").field("key", &self.key).field("meta", &self.meta).finish_non_exhaustive()
+        f.debug_struct("Got")
+            .field("key", &self.key)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,7 +219,9 @@ impl Got {
     /// If the body breaks off or is shorter than announced.
     pub async fn bytes(mut self) -> Result<Bytes, StorageError> {
         let size = usize::try_from(self.meta.size).unwrap_or(usize::MAX);
-        let Some(first) = self.body.try_next().await? else { return self.complete(Bytes::new()) };
+        let Some(first) = self.body.try_next().await? else {
+            return self.complete(Bytes::new());
+        };
         if first.len() >= size {
             return self.complete(first);
         }
@@ -220,7 +238,11 @@ impl Got {
             return Ok(bytes);
         }
         let source = format!("{} of {} bytes arrived", bytes.len(), self.meta.size);
-        Err(StorageError::Unavailable { doing: "reading", key: self.key.clone(), source: Arc::from(Box::from(source)) })
+        Err(StorageError::Unavailable {
+            doing: "reading",
+            key: self.key.clone(),
+            source: Arc::from(Box::from(source)),
+        })
     }
 }
 
@@ -267,7 +289,12 @@ impl Bucket {
     /// The part of `store` below `prefix`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: &str, surroundings: Surroundings) -> Self {
-        Self { store, layout: Layout::new(prefix), counts: Arc::default(), surroundings }
+        Self {
+            store,
+            layout: Layout::new(prefix),
+            counts: Arc::default(),
+            surroundings,
+        }
     }
 
     /// The names of objects here.
@@ -304,8 +331,16 @@ impl Bucket {
             let attributes = metadata(&got.attributes);
             let meta = Meta::of(&got.meta);
             let name = key.to_owned();
-            let body = got.into_stream().map_err(move |source| failed("reading", &name, source)).boxed();
-            Got { meta, attributes, body, key: key.to_owned() }
+            let body = got
+                .into_stream()
+                .map_err(move |source| failed("reading", &name, source))
+                .boxed();
+            Got {
+                meta,
+                attributes,
+                body,
+                key: key.to_owned(),
+            }
         }))
     }
 
@@ -316,13 +351,19 @@ impl Bucket {
     pub async fn fetch(&self, kind: Kind, key: &str) -> Result<Option<(Meta, Bytes)>, StorageError> {
         let mut tries = 1;
         loop {
-            let Some(got) = self.get(kind, key).await? else { return Ok(None) };
+            let Some(got) = self.get(kind, key).await? else {
+                return Ok(None);
+            };
             let meta = got.meta.clone();
             let within = patience(meta.size);
             let failure = match self.within(within, got.bytes()).await {
                 Ok(Ok(bytes)) => return Ok(Some((meta, bytes))),
                 Ok(Err(error)) => error,
-                Err(late) => StorageError::Unavailable { doing: "reading", key: key.to_owned(), source: Arc::new(late) },
+                Err(late) => StorageError::Unavailable {
+                    doing: "reading",
+                    key: key.to_owned(),
+                    source: Arc::new(late),
+                },
             };
             if tries == TRIES {
                 return Err(failure);
@@ -360,7 +401,13 @@ impl Bucket {
         let answer = self
             .again("looking at", key, || {
                 self.counts.add(Verb::Head, kind);
-                self.store.get_opts(&path, GetOptions { head: true, ..GetOptions::default() })
+                self.store.get_opts(
+                    &path,
+                    GetOptions {
+                        head: true,
+                        ..GetOptions::default()
+                    },
+                )
             })
             .await?;
         Ok(answer.map(|got| (Meta::of(&got.meta), metadata(&got.attributes))))
@@ -370,26 +417,49 @@ impl Bucket {
     ///
     /// # Errors
     /// [`StorageError::Denied`]: nothing happened. Otherwise nobody knows.
-    pub async fn put_if(&self, kind: Kind, key: &str, bytes: Bytes, condition: If) -> Result<Put, StorageError> {
+    pub async fn put_if(
+        &self,
+        kind: Kind,
+        key: &str,
+        bytes: Bytes,
+        condition: If,
+    ) -> Result<Put, StorageError> {
         let mode = match condition {
             _ if kind == Kind::Head && planted(Bug::HeadPutUnconditionally) => PutMode::Overwrite,
             _ if kind == Kind::Copy && planted(Bug::CopyPutUnconditionally) => PutMode::Overwrite,
             If::Absent => PutMode::Create,
-            If::Still(tag) => PutMode::Update(UpdateVersion { e_tag: tag.etag, version: tag.generation }),
+            If::Still(tag) => PutMode::Update(UpdateVersion {
+                e_tag: tag.etag,
+                version: tag.generation,
+            }),
         };
-        let options = PutOptions { mode, ..PutOptions::default() };
+        let options = PutOptions {
+            mode,
+            ..PutOptions::default()
+        };
         let path = Self::path("writing", key)?;
         let within = patience(bytes.len() as u64);
         self.counts.add(Verb::Put, kind);
-        match self.within(within, self.store.put_opts(&path, PutPayload::from(bytes), options)).await {
-            Ok(Ok(done)) => Ok(Put::Done(Tag { etag: done.e_tag, generation: done.version })),
+        match self
+            .within(
+                within,
+                self.store.put_opts(&path, PutPayload::from(bytes), options),
+            )
+            .await
+        {
+            Ok(Ok(done)) => Ok(Put::Done(Tag {
+                etag: done.e_tag,
+                generation: done.version,
+            })),
             Ok(Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. })) => {
                 Ok(Put::Refused)
             }
             Ok(Err(source)) => Err(failed("writing", key, source)),
-            Err(late) => {
-                Err(StorageError::Unavailable { doing: "writing", key: key.to_owned(), source: Arc::new(late) })
-            }
+            Err(late) => Err(StorageError::Unavailable {
+                doing: "writing",
+                key: key.to_owned(),
+                source: Arc::new(late),
+            }),
         }
     }
 
@@ -413,16 +483,25 @@ impl Bucket {
         let mut tries = 1;
         loop {
             self.counts.add(Verb::Put, kind);
-            let options = PutOptions { attributes: attributes.clone(), ..PutOptions::default() };
+            let options = PutOptions {
+                attributes: attributes.clone(),
+                ..PutOptions::default()
+            };
             let failure = match self
-                .within(within, self.store.put_opts(&path, PutPayload::from(bytes.clone()), options))
+                .within(
+                    within,
+                    self.store
+                        .put_opts(&path, PutPayload::from(bytes.clone()), options),
+                )
                 .await
             {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(source)) => failed("writing", key, source),
-                Err(late) => {
-                    StorageError::Unavailable { doing: "writing", key: key.to_owned(), source: Arc::new(late) }
-                }
+                Err(late) => StorageError::Unavailable {
+                    doing: "writing",
+                    key: key.to_owned(),
+                    source: Arc::new(late),
+                },
             };
             if tries == TRIES || !failure.in_doubt() {
                 return Err(failure);
@@ -467,12 +546,27 @@ impl Bucket {
                 )
             })
             .await?;
-        let Some(answer) = answer else { return Ok(Page::default()) };
-        let mut objects: Vec<_> =
-            answer.result.objects.iter().map(|meta| (meta.location.to_string(), Meta::of(meta))).collect();
+        let Some(answer) = answer else {
+            return Ok(Page::default());
+        };
+        let mut objects: Vec<_> = answer
+            .result
+            .objects
+            .iter()
+            .map(|meta| (meta.location.to_string(), Meta::of(meta)))
+            .collect();
         objects.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let folded = answer.result.common_prefixes.iter().map(ToString::to_string).collect();
-        Ok(Page { objects, folded, next: answer.page_token })
+        let folded = answer
+            .result
+            .common_prefixes
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        Ok(Page {
+            objects,
+            folded,
+            next: answer.page_token,
+        })
     }
 
     /// Asks the bucket whether it answers at all: one listing of nothing.
@@ -481,7 +575,15 @@ impl Bucket {
     /// As [`Bucket::get`].
     pub async fn ping(&self) -> Result<(), StorageError> {
         let nothing = format!("{}ping/", self.layout.reserved());
-        self.list(Kind::Units, Listing { prefix: &nothing, ..Listing::default() }).await.map(|_| ())
+        self.list(
+            Kind::Units,
+            Listing {
+                prefix: &nothing,
+                ..Listing::default()
+            },
+        )
+        .await
+        .map(|_| ())
     }
 
     /// Waits before the next try: about a tenth of a second after the first, up to four times as long after each
@@ -490,7 +592,10 @@ impl Bucket {
         let exponent = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(3);
         let longest = PAUSE * 4u32.pow(exponent);
         let share = u32::try_from(self.surroundings.entropy.draw() % 1000).unwrap_or_default();
-        self.surroundings.tasks.sleep(longest / 2 + longest * share / 2000).await;
+        self.surroundings
+            .tasks
+            .sleep(longest / 2 + longest * share / 2000)
+            .await;
     }
 
     fn path(doing: &'static str, key: &str) -> Result<object_store::path::Path, StorageError> {
@@ -513,7 +618,11 @@ impl Bucket {
                 Ok(Ok(answer)) => return Ok(Some(answer)),
                 Ok(Err(Error::NotFound { .. })) => return Ok(None),
                 Ok(Err(source)) => failed(doing, key, source),
-                Err(late) => StorageError::Unavailable { doing, key: key.to_owned(), source: Arc::new(late) },
+                Err(late) => StorageError::Unavailable {
+                    doing,
+                    key: key.to_owned(),
+                    source: Arc::new(late),
+                },
             };
             if tries == TRIES || !failure.in_doubt() {
                 return Err(failure);
@@ -528,7 +637,9 @@ impl Bucket {
         pin_mut!(work);
         match select(work, late).await {
             Either::Left((done, _)) => Ok(done),
-            Either::Right(((), _)) => Err(TimedOut { seconds: time.as_secs() }),
+            Either::Right(((), _)) => Err(TimedOut {
+                seconds: time.as_secs(),
+            }),
         }
     }
 }
@@ -546,10 +657,16 @@ fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
         | Error::Unauthenticated { .. }
         | Error::NotSupported { .. }
         | Error::NotImplemented { .. }
-        | Error::InvalidPath { .. } => {
-            StorageError::Denied { doing, key: key.to_owned(), source: Arc::new(source) }
-        }
-        source => StorageError::Unavailable { doing, key: key.to_owned(), source: Arc::new(source) },
+        | Error::InvalidPath { .. } => StorageError::Denied {
+            doing,
+            key: key.to_owned(),
+            source: Arc::new(source),
+        },
+        source => StorageError::Unavailable {
+            doing,
+            key: key.to_owned(),
+            source: Arc::new(source),
+        },
     }
 }
 
@@ -569,7 +686,10 @@ fn encode(value: &str) -> String {
 }
 
 fn decode(value: &str) -> String {
-    percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(value)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
-const METADATA: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%').add(b' ').add(b'"').add(b',');
+const METADATA: &percent_encoding::AsciiSet =
+    &percent_encoding::CONTROLS.add(b'%').add(b' ').add(b'"').add(b',');

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use opentaco_domain::limits::{RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
 use opentaco_domain::{Session, UnitId, VersionId};
 
+use crate::StorageError;
 use crate::bucket::{Kind, Meta};
 use crate::commit::is_kept;
 use crate::head::{Head, kept_name};
@@ -16,7 +17,6 @@ use crate::heads::Swap;
 use crate::planted::{Bug, planted};
 use crate::settle::Insist;
 use crate::vault::{Retention, Vault};
-use crate::StorageError;
 
 /// How often the bump is tried; a unit so busy is collected sixteen commits later.
 const BUMP_TRIES: usize = 3;
@@ -39,9 +39,10 @@ impl Vault {
 
     /// Drops the versions of a unit that was deleted more than thirty days ago, behind the answer.
     pub(crate) fn expire_behind(&self, unit: &UnitId, head: &Head) {
-        let expired = head.deleted.as_ref().is_some_and(|deleted| {
-            deleted.at < self.now() - SignedDuration::from_hours(24 * TOMBSTONE_DAYS)
-        });
+        let expired = head
+            .deleted
+            .as_ref()
+            .is_some_and(|deleted| deleted.at < self.now() - SignedDuration::from_hours(24 * TOMBSTONE_DAYS));
         if !expired || (head.recent.is_empty() && head.kept.is_empty()) {
             return;
         }
@@ -69,7 +70,9 @@ impl Vault {
         }
         let listed = self.list_versions(unit).await?;
         for _ in 0..BUMP_TRIES {
-            let Some(known) = self.load(unit).await? else { return Ok(()) };
+            let Some(known) = self.load(unit).await? else {
+                return Ok(());
+            };
             let next = self.thinned(&known.head, &listed, expired && known.head.deleted.is_some());
             let bumped = match planted(Bug::CollectorDoesNotBump) {
                 true => Swap::Done(known),
@@ -77,7 +80,9 @@ impl Vault {
             };
             let Swap::Done(now) = bumped else { continue };
             for (version, _) in listed.iter().filter(|(version, _)| !now.head.names(version)) {
-                self.bucket().delete(Kind::Version, &self.bucket().layout().version(unit, version)).await?;
+                self.bucket()
+                    .delete(Kind::Version, &self.bucket().layout().version(unit, version))
+                    .await?;
             }
             return Ok(());
         }
@@ -87,9 +92,16 @@ impl Vault {
     /// Whether a unit was deleted thirty days ago, by the clock of whoever deleted it and by that of the store: one of
     /// them may be wrong.
     async fn is_expired(&self, unit: &UnitId) -> Result<bool, StorageError> {
-        let Some(known) = self.load(unit).await? else { return Ok(false) };
-        let Some(deleted) = &known.head.deleted else { return Ok(false) };
-        let head = self.bucket().head(Kind::Head, &self.bucket().layout().head(unit)).await?;
+        let Some(known) = self.load(unit).await? else {
+            return Ok(false);
+        };
+        let Some(deleted) = &known.head.deleted else {
+            return Ok(false);
+        };
+        let head = self
+            .bucket()
+            .head(Kind::Head, &self.bucket().layout().head(unit))
+            .await?;
         let youngest = head.map_or(deleted.at, |head| head.modified.max(deleted.at));
         Ok(youngest < self.now() - SignedDuration::from_hours(24 * TOMBSTONE_DAYS))
     }
@@ -107,8 +119,11 @@ impl Vault {
             return next;
         }
 
-        let mut history: Vec<(VersionId, jiff::Timestamp)> =
-            head.recent.iter().map(|committed| (committed.version, committed.committed_at)).collect();
+        let mut history: Vec<(VersionId, jiff::Timestamp)> = head
+            .recent
+            .iter()
+            .map(|committed| (committed.version, committed.committed_at))
+            .collect();
         let mut older: Vec<_> = listed
             .iter()
             .filter(|(version, _)| is_kept(head, version))
@@ -123,14 +138,28 @@ impl Vault {
             None if head.current.is_some() => 0,
             None => u64::MAX,
         };
-        let guard = if planted(Bug::PrunedPastCopy) { u64::MAX } else { guard };
-        let pruned = to_prune(&history, usize::from(head.current.is_some()), self.retention(), now, guard);
-        next.recent.retain(|committed| !pruned.contains(&committed.version));
+        let guard = if planted(Bug::PrunedPastCopy) {
+            u64::MAX
+        } else {
+            guard
+        };
+        let pruned = to_prune(
+            &history,
+            usize::from(head.current.is_some()),
+            self.retention(),
+            now,
+            guard,
+        );
+        next.recent
+            .retain(|committed| !pruned.contains(&committed.version));
         let leaving = next.recent.split_off(next.recent.len().min(RECENT_VERSIONS_MAX));
         // A name that was not listed is kept as it is: another replica may have moved it here since the listing.
         let gone: HashSet<String> = pruned.iter().map(kept_name).collect();
         next.kept.retain(|name| !gone.contains(name));
-        next.kept.splice(0..0, leaving.iter().map(|committed| kept_name(&committed.version)));
+        next.kept.splice(
+            0..0,
+            leaving.iter().map(|committed| kept_name(&committed.version)),
+        );
         next
     }
 }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
 
+use crate::StorageError;
 use crate::bucket::{If, Kind, Put};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// How often a write without a lock tries to get its turn among others.
 const TURNS_MAX: usize = 100;
@@ -102,7 +102,10 @@ impl Refusal {
 }
 
 /// What one look at the head says about a commit.
-#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per request and matched at once"
+)]
 enum Verdict {
     Go(Session),
     Already(Committed),
@@ -141,7 +144,8 @@ impl Vault {
             };
 
             let committed = self.new_version(&known.head, request, sha256, session);
-            self.put_version(unit, &committed, request.bytes.clone(), request.door).await?;
+            self.put_version(unit, &committed, request.bytes.clone(), request.door)
+                .await?;
 
             let mut next = (*known.head).clone();
             next.advance(Some(committed.clone()));
@@ -175,7 +179,10 @@ impl Vault {
             }
         }
         self.discard_behind(unit, orphans, &known.head);
-        Err(StorageError::Busy { key: self.bucket().layout().head(unit), tries: TURNS_MAX })
+        Err(StorageError::Busy {
+            key: self.bucket().layout().head(unit),
+            tries: TURNS_MAX,
+        })
     }
 
     /// Whether a write now would be the first of this unit. Costs nothing while the head is remembered and the unit
@@ -190,7 +197,10 @@ impl Vault {
         match self.load(unit).await? {
             Some(known) => Ok(!known.head.exists()),
             None => {
-                let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+                let copy = self
+                    .bucket()
+                    .head(Kind::Copy, &self.bucket().layout().copy(unit))
+                    .await?;
                 if copy.is_none() {
                     self.bucket().ping().await?;
                 }
@@ -216,7 +226,12 @@ impl Vault {
             }
             Verdict::Unmet(current) => Committing::Unmet { current },
             Verdict::OtherLineage(current) => Committing::OtherLineage { current },
-            Verdict::Go(_) => return Err(StorageError::Busy { key: self.bucket().layout().head(unit), tries: 1 }),
+            Verdict::Go(_) => {
+                return Err(StorageError::Busy {
+                    key: self.bucket().layout().head(unit),
+                    tries: 1,
+                });
+            }
         };
         self.discard_behind(unit, orphans, &known.head);
         Ok(answer)
@@ -260,8 +275,13 @@ impl Vault {
         if undeletes && planted(Bug::UndeleteTrustsCopy) {
             return self.mend(unit, Insist::No).await;
         }
-        if known.head.current_version() == Some(committed.version) || planted(Bug::StepFourWhateverIsCurrent) {
-            let condition = known.head.copy.as_ref().map_or(If::Absent, |copy| If::Still(copy.tag.clone()));
+        if known.head.current_version() == Some(committed.version) || planted(Bug::StepFourWhateverIsCurrent)
+        {
+            let condition = known
+                .head
+                .copy
+                .as_ref()
+                .map_or(If::Absent, |copy| If::Still(copy.tag.clone()));
             match self.put_copy(unit, known, bytes.clone(), condition).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -270,11 +290,19 @@ impl Vault {
             }
         }
         if planted(Bug::MendedWithOwnBytes) {
-            let there = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+            let there = self
+                .bucket()
+                .head(Kind::Copy, &self.bucket().layout().copy(unit))
+                .await?;
             let condition = there.map_or(If::Absent, |meta| If::Still(meta.tag));
-            return self.put_copy(unit, known, bytes.clone(), condition).await.map(|_| ());
+            return self
+                .put_copy(unit, known, bytes.clone(), condition)
+                .await
+                .map(|_| ());
         }
-        if planted(Bug::MovedOnIsDone) && self.touch_fresh(unit).await?.head.current_version() != Some(committed.version) {
+        if planted(Bug::MovedOnIsDone)
+            && self.touch_fresh(unit).await?.head.current_version() != Some(committed.version)
+        {
             return Ok(());
         }
         let insist = if undeletes { Insist::PutAgain } else { Insist::No };
@@ -289,10 +317,14 @@ impl Vault {
         let _my_turn = turn.lock().await;
         match self.settle(unit, COPY_ROUNDS, insist).await? {
             Settled::Done(_) => Ok(()),
-            Settled::Unsettled { failure: Some(failure), .. } => Err(failure),
-            Settled::Unsettled { failure: None, .. } => {
-                Err(StorageError::Busy { key: self.bucket().layout().copy(unit), tries: COPY_ROUNDS })
-            }
+            Settled::Unsettled {
+                failure: Some(failure),
+                ..
+            } => Err(failure),
+            Settled::Unsettled { failure: None, .. } => Err(StorageError::Busy {
+                key: self.bucket().layout().copy(unit),
+                tries: COPY_ROUNDS,
+            }),
         }
     }
 
@@ -307,15 +339,30 @@ impl Vault {
         let key = self.bucket().layout().copy(unit);
         match self.bucket().put_if(Kind::Copy, &key, bytes, condition).await? {
             Put::Done(tag) => {
-                let record = CopyRecord { version: known.head.current_version(), tag };
-                self.keep_sight(unit, Sight { record, replaced: known.head.copy.clone() });
+                let record = CopyRecord {
+                    version: known.head.current_version(),
+                    tag,
+                };
+                self.keep_sight(
+                    unit,
+                    Sight {
+                        record,
+                        replaced: known.head.copy.clone(),
+                    },
+                );
                 Ok(true)
             }
             Put::Refused => Ok(false),
         }
     }
 
-    fn new_version(&self, head: &Head, request: &CommitRequest, sha256: Sha256, session: Session) -> Committed {
+    fn new_version(
+        &self,
+        head: &Head,
+        request: &CommitRequest,
+        sha256: Sha256,
+        session: Session,
+    ) -> Committed {
         let summary = &request.summary;
         Committed {
             version: VersionId {
@@ -347,7 +394,10 @@ impl Vault {
     /// Removes version objects of attempts that did not commit. `head` is newer than all of them, so none of them can
     /// commit any more: their swaps were conditional on heads that are gone.
     pub(crate) fn discard_behind(&self, unit: &UnitId, orphans: Vec<VersionId>, head: &Head) {
-        let orphans: Vec<_> = orphans.into_iter().filter(|version| !head.names(version) || planted(Bug::RefusalBelieved)).collect();
+        let orphans: Vec<_> = orphans
+            .into_iter()
+            .filter(|version| !head.names(version) || planted(Bug::RefusalBelieved))
+            .collect();
         if orphans.is_empty() {
             return;
         }
@@ -369,7 +419,10 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
     if let Some(committed) = already(head, request, sha256) {
         return Verdict::Already(committed.clone());
     }
-    if request.revives.is_some_and(|since| head.deleted.is_none() || head.living_since != since) {
+    if request
+        .revives
+        .is_some_and(|since| head.deleted.is_none() || head.living_since != since)
+    {
         return Verdict::Unmet(head.current_version());
     }
     let session = match (&head.lock, &request.holding) {
@@ -381,7 +434,10 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
     if head.deleted.is_some() && session == Session::NONE && !was_deleted {
         return Verdict::No(Refusal::Deleted);
     }
-    if request.if_match.is_some_and(|wanted| head.current_version() != Some(wanted)) {
+    if request
+        .if_match
+        .is_some_and(|wanted| head.current_version() != Some(wanted))
+    {
         return Verdict::Unmet(head.current_version());
     }
     if !request.force {
@@ -409,7 +465,9 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
             Origin::Write => committed.sent_sha256 == sha256,
             _ => committed.origin == request.origin,
         };
-        return head.known().find(|committed| committed.key.as_ref() == Some(key) && same(committed));
+        return head
+            .known()
+            .find(|committed| committed.key.as_ref() == Some(key) && same(committed));
     }
     if request.origin != Origin::Write {
         return head
@@ -426,12 +484,13 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
             .current
             .as_ref()
             .filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256),
-        Holding::Nothing if planted(Bug::AgainIsAlready) => {
-            head.known().find(|committed| committed.lock_id.is_none() && committed.sent_sha256 == sha256)
-        }
-        Holding::Nothing => {
-            head.current.as_ref().filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256)
-        }
+        Holding::Nothing if planted(Bug::AgainIsAlready) => head
+            .known()
+            .find(|committed| committed.lock_id.is_none() && committed.sent_sha256 == sha256),
+        Holding::Nothing => head
+            .current
+            .as_ref()
+            .filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256),
     }
 }
 
@@ -442,12 +501,13 @@ fn is_late(head: &Head, request: &CommitRequest, session: Session) -> bool {
     else {
         return false;
     };
-    !planted(Bug::LateWriteCommits) && head.known().any(|committed| {
-        committed.version.session == session
-            && committed.lock_id.as_ref() == Some(id)
-            && committed.lineage.as_ref() == Some(lineage)
-            && committed.sent_serial.is_some_and(|sent| sent > serial)
-    })
+    !planted(Bug::LateWriteCommits)
+        && head.known().any(|committed| {
+            committed.version.session == session
+                && committed.lock_id.as_ref() == Some(id)
+                && committed.lineage.as_ref() == Some(lineage)
+                && committed.sent_serial.is_some_and(|sent| sent > serial)
+        })
 }
 
 /// Whether `kept` of a head names this version. For the collector.

@@ -59,7 +59,9 @@ impl StorageError {
     /// change, and neither the store nor the time.
     #[must_use]
     pub fn unfit_name(&self) -> Option<String> {
-        let Self::Denied { source, .. } = self else { return None };
+        let Self::Denied { source, .. } = self else {
+            return None;
+        };
         match &**source {
             object_store::Error::NotSupported { source } => Some(source.to_string()),
             object_store::Error::InvalidPath { source } => Some(source.to_string()),

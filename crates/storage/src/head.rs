@@ -156,7 +156,11 @@ impl Committed {
     /// As it stands in `recent`.
     #[must_use]
     pub fn shortened(&self) -> Self {
-        Self { md5: None, terraform_version: None, ..self.clone() }
+        Self {
+            md5: None,
+            terraform_version: None,
+            ..self.clone()
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use opentaco_domain::UnitId;
 
+use crate::StorageError;
 use crate::bucket::{If, Kind, Put, Tag};
 use crate::head::{CopyRecord, FORMAT, Head};
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// How often one swap is sent, while nobody else has changed the head.
 const SWAP_TRIES: usize = 3;
@@ -65,7 +65,12 @@ impl Vault {
             Some(known) => known.head,
             None => Arc::new(parse(&key, &bytes)?),
         };
-        let known = Known { head, tag: meta.tag, seen: self.now(), fresh: true };
+        let known = Known {
+            head,
+            tag: meta.tag,
+            seen: self.now(),
+            fresh: true,
+        };
         self.remember(unit, &known);
         Ok(Some(known))
     }
@@ -73,7 +78,10 @@ impl Vault {
     /// The remembered head, or else what [`Vault::load`] finds.
     pub(crate) async fn recall(&self, unit: &UnitId) -> Result<Option<Known>, StorageError> {
         match self.remembered(unit) {
-            Some(known) => Ok(Some(Known { fresh: false, ..known })),
+            Some(known) => Ok(Some(Known {
+                fresh: false,
+                ..known
+            })),
             None => self.load(unit).await,
         }
     }
@@ -81,7 +89,12 @@ impl Vault {
     /// Replaces the head `from` (none: there is no head yet) by `to`, if nobody else has changed it.
     ///
     /// `to` gets the next epoch (a first head: the one after its own) and a fresh nonce here, and with it what is known of the copy, unless it says more.
-    pub(crate) async fn swap(&self, unit: &UnitId, from: Option<&Known>, mut to: Head) -> Result<Swap, StorageError> {
+    pub(crate) async fn swap(
+        &self,
+        unit: &UnitId,
+        from: Option<&Known>,
+        mut to: Head,
+    ) -> Result<Swap, StorageError> {
         to.format = FORMAT;
         to.epoch = from.map_or(to.epoch, |known| known.head.epoch) + 1;
         to.nonce = format!("{:016x}", self.draw());
@@ -103,7 +116,11 @@ impl Vault {
         let mut tries = 1;
         loop {
             let condition = from.map_or(If::Absent, |known| If::Still(known.tag.clone()));
-            let doubt = match self.bucket().put_if(Kind::Head, &key, bytes.clone(), condition).await {
+            let doubt = match self
+                .bucket()
+                .put_if(Kind::Head, &key, bytes.clone(), condition)
+                .await
+            {
                 Ok(Put::Done(tag)) => return Ok(Swap::Done(self.settled_swap(unit, to, tag))),
                 Ok(Put::Refused) => None,
                 Err(error) if error.in_doubt() => Some(error),
@@ -136,7 +153,12 @@ impl Vault {
     }
 
     fn settled_swap(&self, unit: &UnitId, head: Head, tag: Tag) -> Known {
-        let known = Known { head: Arc::new(head), tag, seen: self.now(), fresh: true };
+        let known = Known {
+            head: Arc::new(head),
+            tag,
+            seen: self.now(),
+            fresh: true,
+        };
         self.remember(unit, &known);
         known
     }
@@ -157,7 +179,9 @@ impl Vault {
         self.behind(async move {
             for _ in 0..SWAP_TRIES {
                 let Some(sight) = vault.sight(&unit) else { return };
-                let Ok(Some(known)) = vault.recall(&unit).await else { return };
+                let Ok(Some(known)) = vault.recall(&unit).await else {
+                    return;
+                };
                 if !applies(&sight, &known.head) {
                     return;
                 }
@@ -176,11 +200,15 @@ impl Vault {
 
 /// Whether a sight may be recorded beside `head`.
 pub(crate) fn applies(sight: &Sight, head: &Head) -> bool {
-    sight.record.version == head.current_version() && (head.copy == sight.replaced || planted(Bug::OldSightRecorded))
+    sight.record.version == head.current_version()
+        && (head.copy == sight.replaced || planted(Bug::OldSightRecorded))
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<Head, StorageError> {
-    let corrupt = |reason: String| StorageError::Corrupt { key: key.to_owned(), reason };
+    let corrupt = |reason: String| StorageError::Corrupt {
+        key: key.to_owned(),
+        reason,
+    };
     let head: Head = serde_json::from_slice(bytes).map_err(|error| {
         corrupt(format!("it is no head of ours ({error}); put back an earlier copy of it, or move it away to have the unit adopted again from its state and its versions"))
     })?;

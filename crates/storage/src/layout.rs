@@ -19,7 +19,13 @@ impl Layout {
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         let trimmed = prefix.trim_matches('/');
-        Self { prefix: if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") } }
+        Self {
+            prefix: if trimmed.is_empty() {
+                String::new()
+            } else {
+                format!("{trimmed}/")
+            },
+        }
     }
 
     /// The prefix with its trailing slash, or nothing.
@@ -92,7 +98,9 @@ impl Layout {
     /// What a key of the bucket is, as far as a listing of units is concerned.
     #[must_use]
     pub fn listed(&self, key: &str) -> Listed {
-        let Some(key) = key.strip_prefix(&self.prefix) else { return Listed::Other };
+        let Some(key) = key.strip_prefix(&self.prefix) else {
+            return Listed::Other;
+        };
         if let Some(unit) = UnitId::from_state_key(key) {
             return Listed::Copy(unit);
         }
@@ -134,8 +142,14 @@ mod tests {
         assert_eq!(layout.lock_copy(&unit), "team/myapp/prod/terraform.tfstate.lock");
         assert_eq!(layout.head(&unit), "team/__opentaco_units/myapp/prod/@head.json");
         assert_eq!(layout.versions(&unit), "team/__opentaco_versions/myapp/prod/@/");
-        assert_eq!(layout.rejected(&unit, "7"), "team/__opentaco_rejected/myapp/prod/@/7");
-        assert_eq!(Layout::new("").copy(&UnitId::parse("network/prod.tfstate").unwrap()), "network/prod.tfstate");
+        assert_eq!(
+            layout.rejected(&unit, "7"),
+            "team/__opentaco_rejected/myapp/prod/@/7"
+        );
+        assert_eq!(
+            Layout::new("").copy(&UnitId::parse("network/prod.tfstate").unwrap()),
+            "network/prod.tfstate"
+        );
     }
 
     #[test]
@@ -152,8 +166,14 @@ mod tests {
     fn a_listed_key_is_a_copy_a_lock_copy_or_nothing_of_a_unit() {
         let layout = Layout::new("p");
         let unit = UnitId::parse("a/b").unwrap();
-        assert_eq!(layout.listed("p/a/b/terraform.tfstate"), Listed::Copy(unit.clone()));
-        assert_eq!(layout.listed("p/a/b/terraform.tfstate.lock"), Listed::LockCopy(unit));
+        assert_eq!(
+            layout.listed("p/a/b/terraform.tfstate"),
+            Listed::Copy(unit.clone())
+        );
+        assert_eq!(
+            layout.listed("p/a/b/terraform.tfstate.lock"),
+            Listed::LockCopy(unit)
+        );
         assert_eq!(layout.listed("p/a/b/terraform.tfstate.tflock"), Listed::Other);
         assert_eq!(layout.listed("p/readme.md"), Listed::Other);
         assert_eq!(layout.listed("p/__opentaco_units/a/b/@head.json"), Listed::Other);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use opentaco_domain::{Holding, Principal, StateSummary, UnitId};
 
+use crate::StorageError;
 use crate::bucket::{If, Kind, Meta};
 use crate::commit::{CommitRequest, Committing};
 use crate::head::{Deleted, Head, Lock, Origin};
@@ -12,7 +13,6 @@ use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::settle::Insist;
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// How a request to create a unit was decided.
 #[derive(Debug)]
@@ -24,7 +24,10 @@ pub enum Creating {
 }
 
 /// How a request to delete a unit was decided.
-#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per request and matched at once"
+)]
 #[derive(Debug)]
 pub enum Deleting {
     /// It is gone.
@@ -53,7 +56,10 @@ pub enum Undeleting {
 }
 
 /// What a unit without a head looks like.
-#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per request and matched at once"
+)]
 #[derive(Debug)]
 pub enum Described {
     /// A unit with a head.
@@ -71,7 +77,11 @@ impl Vault {
     /// If the bucket gives no answer.
     pub async fn describe(&self, unit: &UnitId) -> Result<Described, StorageError> {
         if let Some(known) = self.load(unit).await? {
-            return Ok(if known.head.exists() { Described::Known(known) } else { Described::NoUnit });
+            return Ok(if known.head.exists() {
+                Described::Known(known)
+            } else {
+                Described::NoUnit
+            });
         }
         let copy = self.bucket().layout().copy(unit);
         let Some(meta) = self.bucket().head(Kind::Copy, &copy).await? else {
@@ -177,8 +187,11 @@ impl Vault {
                 return Ok(Deleting::Held(lock.clone()));
             }
             let mut next: Head = (*known.head).clone();
-            next.deleted =
-                Some(Deleted { at: self.now(), by: by.clone(), version: known.head.current_version() });
+            next.deleted = Some(Deleted {
+                at: self.now(),
+                by: by.clone(),
+                version: known.head.current_version(),
+            });
             next.advance(None);
             next.outputs.clear();
             match self.swap(unit, Some(&known), next).await? {
@@ -202,8 +215,15 @@ impl Vault {
         door: &'static str,
     ) -> Result<Undeleting, StorageError> {
         let Some(known) = self.load(unit).await? else {
-            let copy = self.bucket().head(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
-            return Ok(if copy.is_some() { Undeleting::Lives } else { Undeleting::NoUnit });
+            let copy = self
+                .bucket()
+                .head(Kind::Copy, &self.bucket().layout().copy(unit))
+                .await?;
+            return Ok(if copy.is_some() {
+                Undeleting::Lives
+            } else {
+                Undeleting::NoUnit
+            });
         };
         let Some(deleted) = &known.head.deleted else {
             if !known.head.exists() {
@@ -217,7 +237,11 @@ impl Vault {
             return Ok(Undeleting::Held(lock.clone()));
         }
         let Some(version) = deleted.version else {
-            if known.head.recent.is_empty() && deleted.at < self.now() - jiff::SignedDuration::from_hours(24 * opentaco_domain::limits::TOMBSTONE_DAYS) {
+            if known.head.recent.is_empty()
+                && deleted.at
+                    < self.now()
+                        - jiff::SignedDuration::from_hours(24 * opentaco_domain::limits::TOMBSTONE_DAYS)
+            {
                 return Ok(Undeleting::Expired);
             }
             let (labels, description) = (known.head.labels.clone(), known.head.description.clone());

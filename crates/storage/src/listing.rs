@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::unit::{GRAPH_UNIT, RESERVED};
 use opentaco_domain::{UnitId, UnitPrefix, limits};
 
+use crate::StorageError;
 use crate::bucket::{Kind, Listing, Page};
 use crate::head::Head;
 use crate::heads::Known;
 use crate::layout::Listed;
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// How old a remembered head may be to tell a created unit from a deleted one, or its labels.
 const HEAD_AGE_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -84,7 +84,9 @@ impl Vault {
             units.next.clone_from(&next);
             match next {
                 // Tombstones and other labels have thinned the page out: go on until it is full.
-                Some(next) if wanted.limit.is_some_and(|limit| units.units.len() < limit) => after = Some(next),
+                Some(next) if wanted.limit.is_some_and(|limit| units.units.len() < limit) => {
+                    after = Some(next);
+                }
                 _ => return Ok(units),
             }
         }
@@ -114,8 +116,12 @@ impl Vault {
 
         // A prefix that ends inside `__opentaco_` hides the word from the store's folding.
         let fold = (!RESERVED.starts_with(prefix.as_str()) || prefix.as_str().is_empty()).then_some(RESERVED);
-        let mut listing =
-            Listing { prefix: &start, after: after.map(str::to_owned), page: None, fold };
+        let mut listing = Listing {
+            prefix: &start,
+            after: after.map(str::to_owned),
+            page: None,
+            fold,
+        };
         loop {
             let page = self.bucket().list(Kind::Units, listing.clone()).await?;
             for (key, meta) in &page.objects {
@@ -126,7 +132,10 @@ impl Vault {
                     self.take(&mut found, &key, &meta, prefix, after);
                 }
             }
-            let inside = page.objects.last().is_some_and(|(key, _)| key.starts_with(&layout.reserved()));
+            let inside = page
+                .objects
+                .last()
+                .is_some_and(|(key, _)| key.starts_with(&layout.reserved()));
             match page.next {
                 None => break,
                 Some(_) if enough(&found) => break,
@@ -140,7 +149,12 @@ impl Vault {
 
         let next = limit.filter(|_| enough(&found)).and_then(|limit| {
             let last = found.copies.keys().nth(limit.saturating_sub(1)).cloned()?;
-            found.copies = found.copies.iter().take(limit).map(|(key, unit)| (key.clone(), unit.clone())).collect();
+            found.copies = found
+                .copies
+                .iter()
+                .take(limit)
+                .map(|(key, unit)| (key.clone(), unit.clone()))
+                .collect();
             Some(last)
         });
         Ok((found, next))
@@ -166,15 +180,25 @@ impl Vault {
     ) {
         match self.bucket().layout().listed(key) {
             Listed::Copy(unit) if prefix.matches(&unit) && after.is_none_or(|after| key > after) => {
-                let listed =
-                    ListedUnit { unit, size: meta.size, updated: meta.modified, locked: false, head: None };
+                let listed = ListedUnit {
+                    unit,
+                    size: meta.size,
+                    updated: meta.modified,
+                    locked: false,
+                    head: None,
+                };
                 found.copies.insert(key.to_owned(), listed);
             }
             Listed::LockCopy(unit) => {
                 found.locked.insert(unit);
             }
-            Listed::Other if key.ends_with(".tfstate") && !key.starts_with(&self.bucket().layout().reserved()) => {
-                tracing::warn!(key, "this key looks like a state and cannot be a unit; it is left out of the listing");
+            Listed::Other
+                if key.ends_with(".tfstate") && !key.starts_with(&self.bucket().layout().reserved()) =>
+            {
+                tracing::warn!(
+                    key,
+                    "this key looks like a state and cannot be a unit; it is left out of the listing"
+                );
                 found.skipped += 1;
             }
             Listed::Copy(_) | Listed::Other => {}
@@ -191,7 +215,9 @@ impl Vault {
                     if !all && listed.size > 0 {
                         return Ok(Some(listed));
                     }
-                    let Some(known) = self.recent_head(&listed.unit).await? else { return Ok(Some(listed)) };
+                    let Some(known) = self.recent_head(&listed.unit).await? else {
+                        return Ok(Some(listed));
+                    };
                     if !known.head.exists() {
                         self.expire_behind(&listed.unit, &known.head);
                         return Ok(None);
@@ -236,6 +262,8 @@ impl Vault {
 fn has_labels(unit: &ListedUnit, wanted: &BTreeMap<String, String>) -> bool {
     wanted.is_empty()
         || unit.head.as_ref().is_some_and(|head| {
-            wanted.iter().all(|(name, value)| head.labels.get(name).is_some_and(|has| has == value))
+            wanted
+                .iter()
+                .all(|(name, value)| head.labels.get(name).is_some_and(|has| has == value))
         })
 }

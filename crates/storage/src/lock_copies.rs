@@ -8,10 +8,10 @@ use bytes::Bytes;
 use opentaco_domain::UnitId;
 use tokio::sync::Notify;
 
+use crate::StorageError;
 use crate::bucket::Kind;
 use crate::head::Lock;
 use crate::vault::{Vault, hold};
-use crate::StorageError;
 
 /// What this replica has yet to write.
 #[derive(Debug, Default)]
@@ -39,7 +39,8 @@ struct Pending {
 impl Pending {
     /// Whether everything that was wished up to `number` is written.
     fn is_past(&self, number: u64) -> bool {
-        self.writing.is_none_or(|writing| writing > number) && self.wanted.as_ref().is_none_or(|(_, oldest)| *oldest > number)
+        self.writing.is_none_or(|writing| writing > number)
+            && self.wanted.as_ref().is_none_or(|(_, oldest)| *oldest > number)
     }
 }
 
@@ -65,7 +66,11 @@ impl Vault {
         let until = hold(&self.lock_copies().pending).count;
         loop {
             let granted = self.lock_copies().granted.notified();
-            if hold(&self.lock_copies().pending).by_unit.values().all(|of_unit| of_unit.is_past(until)) {
+            if hold(&self.lock_copies().pending)
+                .by_unit
+                .values()
+                .all(|of_unit| of_unit.is_past(until))
+            {
                 return;
             }
             granted.await;
@@ -114,13 +119,21 @@ impl Vault {
         let layout = self.bucket().layout();
         match wish {
             Wish::Present(lock) => {
-                let bytes = serde_json::to_vec(&lock.info).map(Bytes::from).unwrap_or_default();
-                self.bucket().put(Kind::LockCopy, &layout.lock_copy(unit), bytes, &[]).await
+                let bytes = serde_json::to_vec(&lock.info)
+                    .map(Bytes::from)
+                    .unwrap_or_default();
+                self.bucket()
+                    .put(Kind::LockCopy, &layout.lock_copy(unit), bytes, &[])
+                    .await
             }
             Wish::Absent { adopted } => {
-                self.bucket().delete(Kind::LockCopy, &layout.lock_copy(unit)).await?;
+                self.bucket()
+                    .delete(Kind::LockCopy, &layout.lock_copy(unit))
+                    .await?;
                 if *adopted {
-                    self.bucket().delete(Kind::LockCopy, &layout.foreign_lock(unit)).await?;
+                    self.bucket()
+                        .delete(Kind::LockCopy, &layout.foreign_lock(unit))
+                        .await?;
                 }
                 Ok(())
             }

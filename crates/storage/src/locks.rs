@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentaco_domain::{LockId, LockInfo, Principal, Session, UnitId, limits};
 
+use crate::StorageError;
 use crate::head::{Head, Lock};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// A request for a lock.
 #[derive(Debug, Clone)]
@@ -75,10 +75,14 @@ impl Vault {
                 door: request.door.to_owned(),
                 since: self.now(),
                 session: Session::of(&id, self.draw()),
-                sent: (request.sent.len() <= limits::LOCK_BODY_BYTES_MAX).then(|| STANDARD.encode(request.sent)),
+                sent: (request.sent.len() <= limits::LOCK_BODY_BYTES_MAX)
+                    .then(|| STANDARD.encode(request.sent)),
                 adopted: false,
             };
-            let next = Head { lock: Some(lock.clone()), ..(*known.head).clone() };
+            let next = Head {
+                lock: Some(lock.clone()),
+                ..(*known.head).clone()
+            };
             match self.swap(unit, Some(&known), next).await? {
                 Swap::Done(_) => {
                     self.show_lock(unit, &lock);
@@ -121,7 +125,9 @@ impl Vault {
     /// As [`Vault::lock`].
     pub async fn force_unlock(&self, unit: &UnitId) -> Result<Option<Lock>, StorageError> {
         let mut known = self.touch_fresh(unit).await?;
-        let Some(victim) = known.head.lock.clone() else { return Ok(None) };
+        let Some(victim) = known.head.lock.clone() else {
+            return Ok(None);
+        };
         loop {
             match &known.head.lock {
                 Some(lock) if lock.session == victim.session => {}
@@ -137,7 +143,9 @@ impl Vault {
     /// One try to end the lock that `known` shows; otherwise the head as it is now.
     async fn release(&self, unit: &UnitId, known: &Known) -> Result<Result<Lock, Known>, StorageError> {
         let mut next = (*known.head).clone();
-        let Some(lock) = next.release() else { return Ok(Err(known.clone())) };
+        let Some(lock) = next.release() else {
+            return Ok(Err(known.clone()));
+        };
         match self.swap(unit, Some(known), next).await? {
             Swap::Done(_) => {
                 self.hide_lock(unit, lock.adopted);

@@ -107,7 +107,14 @@ mod table {
         within: u64,
         what: &'static str,
     ) -> Planted {
-        Planted { name, bug, what, traces, caught_by, within }
+        Planted {
+            name,
+            bug,
+            what,
+            traces,
+            caught_by,
+            within,
+        }
     }
 
     /// Every bug, in the order of the histories.

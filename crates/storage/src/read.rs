@@ -5,12 +5,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use opentaco_domain::digest::Sha256Hasher;
 use opentaco_domain::{Sha256, UnitId, VersionId, limits};
 
+use crate::StorageError;
 use crate::bucket::{ByteStream, Got, Kind, Meta};
 use crate::head::{Committed, Head};
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// A copy up to this size is hashed in memory and served from there; a larger one is hashed as it streams by, and its
 /// version is served instead.
@@ -28,12 +28,18 @@ pub struct Reading {
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reading").field("size", &self.size).field("committed", &self.committed).finish_non_exhaustive()
+        f.debug_struct("Reading")
+            .field("size", &self.size)
+            .field("committed", &self.committed)
+            .finish_non_exhaustive()
     }
 }
 
 /// What the copy turned out to be, beside a head.
-#[expect(clippy::large_enum_variant, reason = "one is made per request and matched at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per request and matched at once"
+)]
 enum Look {
     /// The current version; here it is.
     Current(Reading),
@@ -73,11 +79,24 @@ impl Vault {
                     self.record_copy_behind(unit);
                     self.serve(unit, &known.head).await
                 }
-                Settled::Unsettled { known, foreign: false, .. } => self.serve(unit, &known.head).await,
-                Settled::Unsettled { foreign: true, failure: Some(failure), .. } => Err(failure),
-                Settled::Unsettled { foreign: true, failure: None, .. } => {
-                    Err(StorageError::Busy { key, tries: limits::READ_SETTLE_ROUNDS })
-                }
+                Settled::Unsettled {
+                    known,
+                    foreign: false,
+                    ..
+                } => self.serve(unit, &known.head).await,
+                Settled::Unsettled {
+                    foreign: true,
+                    failure: Some(failure),
+                    ..
+                } => Err(failure),
+                Settled::Unsettled {
+                    foreign: true,
+                    failure: None,
+                    ..
+                } => Err(StorageError::Busy {
+                    key,
+                    tries: limits::READ_SETTLE_ROUNDS,
+                }),
             },
         }
     }
@@ -86,17 +105,36 @@ impl Vault {
     ///
     /// # Errors
     /// If the bucket gives no answer.
-    pub async fn read_version(&self, unit: &UnitId, version: &VersionId) -> Result<Option<Reading>, StorageError> {
-        let Some(known) = self.load(unit).await? else { return Ok(None) };
+    pub async fn read_version(
+        &self,
+        unit: &UnitId,
+        version: &VersionId,
+    ) -> Result<Option<Reading>, StorageError> {
+        let Some(known) = self.load(unit).await? else {
+            return Ok(None);
+        };
         if !known.head.names(version) {
             return Ok(None);
         }
-        let committed = known.head.known().find(|committed| committed.version == *version).cloned();
-        let Some(got) = self.bucket().get(Kind::Version, &self.bucket().layout().version(unit, version)).await? else {
+        let committed = known
+            .head
+            .known()
+            .find(|committed| committed.version == *version)
+            .cloned();
+        let Some(got) = self
+            .bucket()
+            .get(Kind::Version, &self.bucket().layout().version(unit, version))
+            .await?
+        else {
             return Ok(None);
         };
-        let committed = committed.or_else(|| crate::versions::from_attributes(version, &got.meta, &got.attributes));
-        Ok(Some(Reading { size: got.meta.size, committed, body: got.body }))
+        let committed =
+            committed.or_else(|| crate::versions::from_attributes(version, &got.meta, &got.attributes));
+        Ok(Some(Reading {
+            size: got.meta.size,
+            committed,
+            body: got.body,
+        }))
     }
 
     async fn look_at(&self, unit: &UnitId, head: &Head, copy: Option<Got>) -> Result<Look, StorageError> {
@@ -107,7 +145,11 @@ impl Vault {
         let Some(got) = copy else { return Ok(Look::Other) };
         let meta = got.meta.clone();
         if head.copy_is_current(&meta) || self.saw_current(unit, head, &meta) {
-            return Ok(Look::Current(Reading { size: meta.size, committed: Some(current.clone()), body: got.body }));
+            return Ok(Look::Current(Reading {
+                size: meta.size,
+                committed: Some(current.clone()),
+                body: got.body,
+            }));
         }
         if is_before(head, &meta) {
             return Ok(Look::Before);
@@ -128,17 +170,27 @@ impl Vault {
         if Sha256::of(&bytes) != current.sha256 {
             return Ok(Look::Other);
         }
-        Ok(Look::Current(Reading { size: meta.size, committed: Some(current.clone()), body: whole(bytes) }))
+        Ok(Look::Current(Reading {
+            size: meta.size,
+            committed: Some(current.clone()),
+            body: whole(bytes),
+        }))
     }
 
     /// What the head names, from its version object.
     async fn serve(&self, unit: &UnitId, head: &Head) -> Result<Option<Reading>, StorageError> {
-        let Some(current) = &head.current else { return Ok(None) };
+        let Some(current) = &head.current else {
+            return Ok(None);
+        };
         let key = self.bucket().layout().version(unit, &current.version);
         let Some(got) = self.bucket().get(Kind::Version, &key).await? else {
             return Err(missing(key));
         };
-        Ok(Some(Reading { size: got.meta.size, committed: Some(current.clone()), body: got.body }))
+        Ok(Some(Reading {
+            size: got.meta.size,
+            committed: Some(current.clone()),
+            body: got.body,
+        }))
     }
 
     /// The bytes of a version that the head names, whole and checked against the hash in its name.
@@ -151,7 +203,8 @@ impl Vault {
             Some((_, bytes)) if Sha256::of(&bytes) == version.sha256 => Ok(bytes),
             Some(_) => Err(StorageError::Corrupt {
                 key,
-                reason: "its bytes are not those that its name tells; restore it from a backup of the bucket".to_owned(),
+                reason: "its bytes are not those that its name tells; restore it from a backup of the bucket"
+                    .to_owned(),
             }),
             None => Err(missing(key)),
         }
@@ -172,7 +225,11 @@ impl Vault {
 /// A unit without a head is read as it is.
 fn untouched(copy: Option<Got>) -> Option<Reading> {
     let got = copy.filter(|got| got.meta.size > 0)?;
-    Some(Reading { size: got.meta.size, committed: None, body: got.body })
+    Some(Reading {
+        size: got.meta.size,
+        committed: None,
+        body: got.body,
+    })
 }
 
 /// Whether the copy is known to hold the version just before the current one.

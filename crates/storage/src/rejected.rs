@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::{Holding, Principal, Sha256, UnitId, limits};
 
+use crate::StorageError;
 use crate::bucket::{Kind, Meta};
 use crate::commit::{CommitRequest, Refusal};
 use crate::head::Head;
@@ -14,7 +15,6 @@ use crate::planted::{Bug, planted};
 use crate::read::Reading;
 use crate::touch::BEFORE_US;
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// A refused write, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,11 @@ impl Vault {
         request: &CommitRequest,
         why: &Refusal,
     ) -> Result<String, StorageError> {
-        let mut attributes =
-            vec![("by", request.principal.to_string()), ("why", why.word().to_owned()), ("door", request.door.to_owned())];
+        let mut attributes = vec![
+            ("by", request.principal.to_string()),
+            ("why", why.word().to_owned()),
+            ("door", request.door.to_owned()),
+        ];
         if let Holding::Lock(id) = &request.holding {
             attributes.push(("lock", id.to_string()));
         }
@@ -57,9 +60,17 @@ impl Vault {
     }
 
     /// Keeps bytes that somebody put into the copy while the holder of the lock had already committed.
-    pub(crate) async fn keep_external(&self, unit: &UnitId, head: &Head, bytes: &Bytes) -> Result<String, StorageError> {
-        let mut attributes =
-            vec![("by", BEFORE_US.to_owned()), ("why", "external".to_owned()), ("door", "bucket".to_owned())];
+    pub(crate) async fn keep_external(
+        &self,
+        unit: &UnitId,
+        head: &Head,
+        bytes: &Bytes,
+    ) -> Result<String, StorageError> {
+        let mut attributes = vec![
+            ("by", BEFORE_US.to_owned()),
+            ("why", "external".to_owned()),
+            ("door", "bucket".to_owned()),
+        ];
         if let Some(lock) = &head.lock {
             attributes.push(("holder", format!("{} ({})", lock.info.who, lock.info.id)));
         }
@@ -79,7 +90,12 @@ impl Vault {
     ) -> Result<String, StorageError> {
         let now = self.now();
         attributes.push(("at", now.to_string()));
-        let id = format!("{:012x}-{}-{:08x}", now.as_millisecond(), Sha256::of(&bytes), self.draw_short());
+        let id = format!(
+            "{:012x}-{}-{:08x}",
+            now.as_millisecond(),
+            Sha256::of(&bytes),
+            self.draw_short()
+        );
         let key = self.bucket().layout().rejected(unit, &id);
         if planted(Bug::RefusedBeforeKept) {
             let vault = self.clone();
@@ -88,7 +104,9 @@ impl Vault {
             });
             return Ok(id);
         }
-        self.bucket().put(Kind::Rejected, &key, bytes, &attributes).await?;
+        self.bucket()
+            .put(Kind::Rejected, &key, bytes, &attributes)
+            .await?;
         self.prune_rejected_behind(unit);
         Ok(id)
     }
@@ -117,14 +135,25 @@ impl Vault {
     ///
     /// # Errors
     /// If the bucket gives no answer.
-    pub async fn read_rejected(&self, unit: &UnitId, id: &str) -> Result<Option<(Rejected, Reading)>, StorageError> {
+    pub async fn read_rejected(
+        &self,
+        unit: &UnitId,
+        id: &str,
+    ) -> Result<Option<(Rejected, Reading)>, StorageError> {
         if !is_id(id) {
             return Ok(None);
         }
         let key = self.bucket().layout().rejected(unit, id);
         Ok(self.bucket().get(Kind::Rejected, &key).await?.map(|got| {
             let rejected = describe(id.to_owned(), &got.meta, &got.attributes);
-            (rejected, Reading { size: got.meta.size, committed: None, body: got.body })
+            (
+                rejected,
+                Reading {
+                    size: got.meta.size,
+                    committed: None,
+                    body: got.body,
+                },
+            )
         }))
     }
 
@@ -137,7 +166,11 @@ impl Vault {
             return Ok(None);
         }
         let key = self.bucket().layout().rejected(unit, id);
-        Ok(self.bucket().fetch(Kind::Rejected, &key).await?.map(|(_, bytes)| bytes))
+        Ok(self
+            .bucket()
+            .fetch(Kind::Rejected, &key)
+            .await?
+            .map(|(_, bytes)| bytes))
     }
 
     async fn rejected_ids(&self, unit: &UnitId) -> Result<Vec<String>, StorageError> {
@@ -146,7 +179,11 @@ impl Vault {
             .list_all(Kind::Rejected, &prefix)
             .await?
             .into_iter()
-            .filter_map(|(key, _)| key.strip_prefix(&prefix).filter(|id| is_id(id)).map(str::to_owned))
+            .filter_map(|(key, _)| {
+                key.strip_prefix(&prefix)
+                    .filter(|id| is_id(id))
+                    .map(str::to_owned)
+            })
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         Ok(ids)
@@ -158,12 +195,17 @@ impl Vault {
         let unit = unit.clone();
         self.behind(async move {
             let prefix = vault.bucket().layout().rejected_writes(&unit);
-            let Ok(mut all) = vault.list_all(Kind::Rejected, &prefix).await else { return };
+            let Ok(mut all) = vault.list_all(Kind::Rejected, &prefix).await else {
+                return;
+            };
             // The clock of the replica that refused a write may be wrong: it is as young as it or the store says.
             all.sort_by(|(a, at), (b, bt)| (bt.modified, b).cmp(&(at.modified, a)));
             let oldest = vault.now() - SignedDuration::from_hours(24 * limits::REJECTED_DAYS);
             let is_old = |key: &str, meta: &Meta| {
-                let kept_at = key.strip_prefix(&prefix).and_then(kept_at).unwrap_or(meta.modified);
+                let kept_at = key
+                    .strip_prefix(&prefix)
+                    .and_then(kept_at)
+                    .unwrap_or(meta.modified);
                 kept_at.max(meta.modified) < oldest
             };
             let over = all
@@ -182,7 +224,10 @@ impl Vault {
 fn describe(id: String, meta: &Meta, attributes: &BTreeMap<String, String>) -> Rejected {
     let of = |name: &str| attributes.get(name).cloned();
     Rejected {
-        at: of("at").and_then(|at| at.parse().ok()).or_else(|| kept_at(&id)).unwrap_or(meta.modified),
+        at: of("at")
+            .and_then(|at| at.parse().ok())
+            .or_else(|| kept_at(&id))
+            .unwrap_or(meta.modified),
         by: Principal::new(of("by").unwrap_or_else(|| "unknown".to_owned())),
         why: of("why").unwrap_or_else(|| "unknown".to_owned()),
         lock: of("lock"),

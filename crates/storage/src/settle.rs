@@ -6,12 +6,12 @@
 use bytes::Bytes;
 use opentaco_domain::{Sha256, UnitId, VersionId};
 
+use crate::StorageError;
 use crate::bucket::{If, Kind, Meta};
 use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// How often a write without a usable answer is followed by another round.
 const WRITE_FAILURES_MAX: usize = 2;
@@ -66,14 +66,21 @@ impl Vault {
     ///
     /// # Errors
     /// If the copy or the head cannot be read; nothing is lost then, and the next one goes on.
-    pub async fn settle(&self, unit: &UnitId, rounds: usize, insist: Insist) -> Result<Settled, StorageError> {
+    pub async fn settle(
+        &self,
+        unit: &UnitId,
+        rounds: usize,
+        insist: Insist,
+    ) -> Result<Settled, StorageError> {
         let mut last = None;
         let mut failures = 0;
         for round in 0..rounds {
             if round > 0 {
                 self.bucket().pause(round.min(2)).await;
             }
-            let Some(scene) = self.look(unit).await? else { continue };
+            let Some(scene) = self.look(unit).await? else {
+                continue;
+            };
             let judgement = self.judge_copy(unit, &scene, insist).await?;
             let foreign = matches!(judgement, Judgement::Foreign(_));
             let failure = match self.act_on(unit, &scene, judgement).await {
@@ -84,10 +91,18 @@ impl Vault {
                     Some(error)
                 }
                 Err(denied) => {
-                    return Ok(Settled::Unsettled { known: scene.known, foreign, failure: Some(denied) });
+                    return Ok(Settled::Unsettled {
+                        known: scene.known,
+                        foreign,
+                        failure: Some(denied),
+                    });
                 }
             };
-            last = Some(Settled::Unsettled { known: scene.known, foreign, failure });
+            last = Some(Settled::Unsettled {
+                known: scene.known,
+                foreign,
+                failure,
+            });
         }
         match last {
             Some(unsettled) => Ok(unsettled),
@@ -96,7 +111,11 @@ impl Vault {
             None => {
                 let known = self.touch_fresh(unit).await?;
                 let foreign = known.head.current.is_none();
-                Ok(Settled::Unsettled { known, foreign, failure: None })
+                Ok(Settled::Unsettled {
+                    known,
+                    foreign,
+                    failure: None,
+                })
             }
         }
     }
@@ -149,15 +168,28 @@ impl Vault {
             (Some(before), Some(after)) => before.tag.same(&after.tag),
             _ => false,
         };
-        Ok(same.then_some(Scene { copy: after, known, bytes }))
+        Ok(same.then_some(Scene {
+            copy: after,
+            known,
+            bytes,
+        }))
     }
 
-    async fn judge_copy(&self, unit: &UnitId, scene: &Scene, insist: Insist) -> Result<Judgement, StorageError> {
+    async fn judge_copy(
+        &self,
+        unit: &UnitId,
+        scene: &Scene,
+        insist: Insist,
+    ) -> Result<Judgement, StorageError> {
         let head = &scene.known.head;
         let Some(meta) = scene.copy.as_ref().filter(|meta| meta.size > 0) else {
             // A unit without a state is seen in listings by its empty copy: one that was created has one.
             let unseen = scene.copy.is_none() && head.exists();
-            return Ok(if head.current.is_none() && !unseen { Judgement::Holds } else { Judgement::Overwrite });
+            return Ok(if head.current.is_none() && !unseen {
+                Judgement::Holds
+            } else {
+                Judgement::Overwrite
+            });
         };
         let right = || match insist {
             Insist::No => Judgement::Holds,
@@ -166,15 +198,21 @@ impl Vault {
         if head.copy_is_current(meta) {
             return Ok(right());
         }
-        let Some(bytes) = &scene.bytes else { return Ok(Judgement::Overwrite) };
+        let Some(bytes) = &scene.bytes else {
+            return Ok(Judgement::Overwrite);
+        };
         let sha256 = Sha256::of(bytes);
-        if head.current.as_ref().is_some_and(|current| current.sha256 == sha256) {
+        if head
+            .current
+            .as_ref()
+            .is_some_and(|current| current.sha256 == sha256)
+        {
             return Ok(right());
         }
         // Bytes that the copy was never yet recorded to be past are a lagging copy. Once it was seen holding the
         // current version, somebody put the old ones back, and means it.
-        let seen_current =
-            head.current.is_some() && head.copy.as_ref().map(|copy| copy.version) == Some(head.current_version());
+        let seen_current = head.current.is_some()
+            && head.copy.as_ref().map(|copy| copy.version) == Some(head.current_version());
         let may_lag = (!seen_current || planted(Bug::OldVersionUndone))
             && !(head.current.is_none() && planted(Bug::LeftoversAdopted));
         if may_lag && let Some(version) = self.ours(unit, head, sha256).await? {
@@ -184,19 +222,30 @@ impl Vault {
     }
 
     /// The newest committed version with this content.
-    async fn ours(&self, unit: &UnitId, head: &Head, sha256: Sha256) -> Result<Option<VersionId>, StorageError> {
+    async fn ours(
+        &self,
+        unit: &UnitId,
+        head: &Head,
+        sha256: Sha256,
+    ) -> Result<Option<VersionId>, StorageError> {
         if let Some(committed) = head.known().find(|committed| committed.sha256 == sha256) {
             return Ok(Some(committed.version));
         }
         if planted(Bug::OrphansAreOurs) {
             let all = self.list_versions(unit).await?;
-            return Ok(all.into_iter().map(|(version, _)| version).find(|version| version.sha256 == sha256));
+            return Ok(all
+                .into_iter()
+                .map(|(version, _)| version)
+                .find(|version| version.sha256 == sha256));
         }
         if head.kept.is_empty() {
             return Ok(None);
         }
         let kept = self.kept_versions(unit, head).await?;
-        Ok(kept.into_iter().map(|(version, _)| version).find(|version| version.sha256 == sha256))
+        Ok(kept
+            .into_iter()
+            .map(|(version, _)| version)
+            .find(|version| version.sha256 == sha256))
     }
 
     /// Records a judgement in the head it was made beside. None: the head has moved, judge again.
@@ -208,19 +257,32 @@ impl Vault {
     ) -> Result<Option<Known>, StorageError> {
         let Some(meta) = &scene.copy else { return Ok(None) };
         let mut next = (*scene.known.head).clone();
-        next.copy = Some(CopyRecord { version, tag: meta.tag.clone() });
+        next.copy = Some(CopyRecord {
+            version,
+            tag: meta.tag.clone(),
+        });
         self.swap_judged(unit, &scene.known, next).await
     }
 
     /// Makes a new version of what somebody wrote directly. None: the head has moved, judge again.
-    async fn adopt(&self, unit: &UnitId, scene: &Scene, bytes: &Bytes) -> Result<Option<Known>, StorageError> {
+    async fn adopt(
+        &self,
+        unit: &UnitId,
+        scene: &Scene,
+        bytes: &Bytes,
+    ) -> Result<Option<Known>, StorageError> {
         let Some(meta) = &scene.copy else { return Ok(None) };
         let head = &scene.known.head;
-        let adopted = self.put_found(unit, bytes, meta, head.epoch + 1, Origin::External).await?;
+        let adopted = self
+            .put_found(unit, bytes, meta, head.epoch + 1, Origin::External)
+            .await?;
         let version = adopted.version;
         let mut next = (**head).clone();
         next.advance(Some(adopted));
-        next.copy = Some(CopyRecord { version: Some(version), tag: meta.tag.clone() });
+        next.copy = Some(CopyRecord {
+            version: Some(version),
+            tag: meta.tag.clone(),
+        });
         if next.deleted.take().is_some() || next.created.is_none() {
             next.created = Some(self.now());
             next.living_since = head.epoch + 1;
@@ -245,7 +307,12 @@ impl Vault {
         }
     }
 
-    async fn swap_judged(&self, unit: &UnitId, from: &Known, next: Head) -> Result<Option<Known>, StorageError> {
+    async fn swap_judged(
+        &self,
+        unit: &UnitId,
+        from: &Known,
+        next: Head,
+    ) -> Result<Option<Known>, StorageError> {
         match self.swap(unit, Some(from), next.clone()).await? {
             Swap::Done(known) => {
                 self.drop_sight(unit);
@@ -264,13 +331,20 @@ impl Vault {
     }
 
     /// Puts what the head names over the copy that was judged. False: the copy is another by now.
-    async fn overwrite(&self, unit: &UnitId, known: &Known, copy: Option<&Meta>) -> Result<bool, StorageError> {
+    async fn overwrite(
+        &self,
+        unit: &UnitId,
+        known: &Known,
+        copy: Option<&Meta>,
+    ) -> Result<bool, StorageError> {
         let bytes = match &known.head.current {
             Some(current) => self.version_bytes(unit, &current.version).await?,
             None => Bytes::new(),
         };
         if known.head.current.is_none() && planted(Bug::CopyDeleted) {
-            self.bucket().delete(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+            self.bucket()
+                .delete(Kind::Copy, &self.bucket().layout().copy(unit))
+                .await?;
             return Ok(true);
         }
         let condition = copy.map_or(If::Absent, |meta| If::Still(meta.tag.clone()));
@@ -283,8 +357,13 @@ impl Vault {
 
     /// Whether our own last put of the copy is what the store shows, and put what is current.
     pub(crate) fn saw_current(&self, unit: &UnitId, head: &Head, seen: &Meta) -> bool {
-        let (Some(Sight { record, replaced }), Some(current)) = (self.sight(unit), &head.current) else { return false };
-        record.version == Some(current.version) && replaced == head.copy && record.is(seen) && seen.size == current.size
+        let (Some(Sight { record, replaced }), Some(current)) = (self.sight(unit), &head.current) else {
+            return false;
+        };
+        record.version == Some(current.version)
+            && replaced == head.copy
+            && record.is(seen)
+            && seen.size == current.size
     }
 }
 

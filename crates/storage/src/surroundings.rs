@@ -45,7 +45,11 @@ impl Surroundings {
     /// The real world: the system's clock and randomness, tasks on the current tokio runtime.
     #[must_use]
     pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), tasks: Arc::new(TokioTasks) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            tasks: Arc::new(TokioTasks),
+        }
     }
 }
 
@@ -68,12 +72,18 @@ pub struct TokioTasks;
 impl Tasks for TokioTasks {
     fn spawn(&self, work: BoxFuture<'static, ()>) {
         // The one place of this crate that may spawn; everything else goes through `Tasks`.
-        #[expect(clippy::disallowed_methods, reason = "this is what `Tasks` is made of outside a simulation")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is what `Tasks` is made of outside a simulation"
+        )]
         drop(tokio::spawn(work));
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        #[expect(clippy::disallowed_methods, reason = "this is what `Tasks` is made of outside a simulation")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is what `Tasks` is made of outside a simulation"
+        )]
         Box::pin(tokio::time::sleep(duration))
     }
 }

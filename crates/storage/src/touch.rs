@@ -6,12 +6,12 @@
 use bytes::Bytes;
 use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
 
+use crate::StorageError;
 use crate::bucket::{Kind, Meta};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
-use crate::StorageError;
 
 /// Who wrote what was there before us.
 pub(crate) const BEFORE_US: &str = "unknown (found in the bucket)";
@@ -35,8 +35,14 @@ impl Vault {
 
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
         // The locks before the state: a holder that writes and then unlocks in between is seen holding, never missed.
-        let lock = self.lock_before_us(unit).await?.filter(|_| !planted(Bug::LockForgottenAtAdoption));
-        let copy = self.bucket().fetch(Kind::Copy, &self.bucket().layout().copy(unit)).await?;
+        let lock = self
+            .lock_before_us(unit)
+            .await?
+            .filter(|_| !planted(Bug::LockForgottenAtAdoption));
+        let copy = self
+            .bucket()
+            .fetch(Kind::Copy, &self.bucket().layout().copy(unit))
+            .await?;
         let copy = copy.filter(|_| !planted(Bug::FirstTouchSkipsCopy));
 
         let mut head = Head::blank();
@@ -50,12 +56,17 @@ impl Vault {
             let version = if bytes.is_empty() {
                 None
             } else {
-                let adopted = self.put_found(unit, &bytes, &meta, epoch, Origin::Adopted).await?;
+                let adopted = self
+                    .put_found(unit, &bytes, &meta, epoch, Origin::Adopted)
+                    .await?;
                 orphan = Some(adopted.version);
                 head.current = Some(adopted);
                 orphan
             };
-            head.copy = Some(CopyRecord { version, tag: meta.tag });
+            head.copy = Some(CopyRecord {
+                version,
+                tag: meta.tag,
+            });
         }
         match self.swap(unit, None, head).await? {
             Swap::Done(known) => Ok(known),
@@ -80,10 +91,16 @@ impl Vault {
     ///
     /// Versions of the first epoch alone tell of no head: an adoption that was overtaken leaves such an object.
     async fn keep_what_a_lost_head_named(&self, unit: &UnitId, head: &mut Head) -> Result<(), StorageError> {
-        let mut versions: Vec<VersionId> =
-            self.list_versions(unit).await?.into_iter().map(|(version, _)| version).collect();
+        let mut versions: Vec<VersionId> = self
+            .list_versions(unit)
+            .await?
+            .into_iter()
+            .map(|(version, _)| version)
+            .collect();
         versions.sort_by(|a, b| b.cmp(a));
-        let Some(newest) = versions.first().filter(|newest| newest.epoch > 1) else { return Ok(()) };
+        let Some(newest) = versions.first().filter(|newest| newest.epoch > 1) else {
+            return Ok(());
+        };
         tracing::warn!(
             target: "opentaco::audit", what = "head-lost", %unit, versions = versions.len(),
             "this unit has versions and no head; its history is kept, and its current state is what its copy holds"
@@ -101,7 +118,9 @@ impl Vault {
             self.bucket().fetch(Kind::LockCopy, &own),
             self.bucket().fetch(Kind::LockCopy, &foreign)
         )?;
-        Ok(own.or(foreign).map(|(meta, bytes)| self.found_lock(&meta, &bytes)))
+        Ok(own
+            .or(foreign)
+            .map(|(meta, bytes)| self.found_lock(&meta, &bytes)))
     }
 
     /// Keeps bytes that were found in the copy as a version of their own; it is not committed yet.
@@ -130,7 +149,11 @@ impl Vault {
             serial: summary.serial,
             lineage: summary.lineage,
             terraform_version: summary.terraform_version,
-            committed_at: if origin == Origin::Adopted { meta.modified } else { self.now() },
+            committed_at: if origin == Origin::Adopted {
+                meta.modified
+            } else {
+                self.now()
+            },
             by: Principal::new(BEFORE_US),
             lock_id: None,
             sent_sha256: sha256,
@@ -138,7 +161,8 @@ impl Vault {
             key: None,
             origin,
         };
-        self.put_version(unit, &committed, bytes.clone(), "bucket").await?;
+        self.put_version(unit, &committed, bytes.clone(), "bucket")
+            .await?;
         Ok(committed)
     }
 

@@ -147,7 +147,10 @@ impl Vault {
     pub(crate) fn remember(&self, unit: &UnitId, known: &Known) {
         let mut memory = hold(&self.inner.memory);
         // An answer that was overtaken on its way must not replace a later one.
-        if memory.peek(unit).is_none_or(|before| before.head.epoch <= known.head.epoch) {
+        if memory
+            .peek(unit)
+            .is_none_or(|before| before.head.epoch <= known.head.epoch)
+        {
             memory.put(unit.clone(), known.clone());
         }
     }

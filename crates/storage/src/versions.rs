@@ -7,13 +7,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use opentaco_domain::{LockId, Principal, UnitId, VersionId, limits};
 
+use crate::StorageError;
 use crate::bucket::{If, Kind, Listing, Meta};
 use crate::commit::is_kept;
 use crate::head::{Committed, Head, Origin};
 use crate::heads::Known;
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
-use crate::StorageError;
 
 impl Vault {
     /// Puts the bytes of a version that is to be committed.
@@ -38,7 +38,11 @@ impl Vault {
         }
         let key = self.bucket().layout().version(unit, &committed.version);
         if planted(Bug::ConflictMeansExists) {
-            return self.bucket().put_if(Kind::Version, &key, bytes, If::Absent).await.map(|_| ());
+            return self
+                .bucket()
+                .put_if(Kind::Version, &key, bytes, If::Absent)
+                .await
+                .map(|_| ());
         }
         if planted(Bug::AnsweredBeforeVersion) {
             let vault = self.clone();
@@ -65,8 +69,12 @@ impl Vault {
     ) -> Result<Vec<Committed>, StorageError> {
         let head = &known.head;
         let wanted = |version: &VersionId| after.is_none_or(|after| version < after);
-        let mut history: Vec<_> =
-            head.known().filter(|committed| wanted(&committed.version)).take(limit).cloned().collect();
+        let mut history: Vec<_> = head
+            .known()
+            .filter(|committed| wanted(&committed.version))
+            .take(limit)
+            .cloned()
+            .collect();
         if history.len() < limit && !head.kept.is_empty() {
             let mut kept = self.kept_versions(unit, head).await?;
             kept.retain(|(version, _)| wanted(version));
@@ -81,7 +89,11 @@ impl Vault {
         Ok(history)
     }
 
-    async fn describe_version(&self, unit: &UnitId, version: VersionId) -> Result<Option<Committed>, StorageError> {
+    async fn describe_version(
+        &self,
+        unit: &UnitId,
+        version: VersionId,
+    ) -> Result<Option<Committed>, StorageError> {
         let key = self.bucket().layout().version(unit, &version);
         let found = self.bucket().describe(Kind::Version, &key).await?;
         Ok(found.and_then(|(meta, attributes)| from_attributes(&version, &meta, &attributes)))
@@ -109,11 +121,25 @@ impl Vault {
             .collect())
     }
 
-    pub(crate) async fn list_all(&self, kind: Kind, prefix: &str) -> Result<Vec<(String, Meta)>, StorageError> {
+    pub(crate) async fn list_all(
+        &self,
+        kind: Kind,
+        prefix: &str,
+    ) -> Result<Vec<(String, Meta)>, StorageError> {
         let mut all = Vec::new();
         let mut page = None;
         loop {
-            let answer = self.bucket().list(kind, Listing { prefix, page, ..Listing::default() }).await?;
+            let answer = self
+                .bucket()
+                .list(
+                    kind,
+                    Listing {
+                        prefix,
+                        page,
+                        ..Listing::default()
+                    },
+                )
+                .await?;
             all.extend(answer.objects);
             page = answer.next;
             if page.is_none() {
@@ -133,7 +159,10 @@ pub(crate) fn from_attributes(
     meta: &Meta,
     attributes: &BTreeMap<String, String>,
 ) -> Option<Committed> {
-    let origin = attributes.get("how").and_then(|how| serde_json::from_str(how).ok()).unwrap_or(Origin::Write);
+    let origin = attributes
+        .get("how")
+        .and_then(|how| serde_json::from_str(how).ok())
+        .unwrap_or(Origin::Write);
     Some(Committed {
         version: *version,
         sha256: version.sha256,
@@ -142,7 +171,10 @@ pub(crate) fn from_attributes(
         serial: Some(version.serial),
         lineage: attributes.get("lineage").cloned(),
         terraform_version: None,
-        committed_at: attributes.get("at").and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(meta.modified),
+        committed_at: attributes
+            .get("at")
+            .and_then(|at| at.parse::<Timestamp>().ok())
+            .unwrap_or(meta.modified),
         by: Principal::new(attributes.get("by").map_or("unknown", String::as_str)),
         lock_id: attributes.get("lock").and_then(|lock| LockId::parse(lock).ok()),
         sent_sha256: version.sha256,

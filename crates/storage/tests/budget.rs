@@ -21,12 +21,47 @@ async fn a_lock_a_read_a_commit_and_an_unlock_cost_nine_requests() {
     done(write_unlocked(&replica, state(1, "a")).await);
 
     assert_eq!(cost(&replica, locked(&replica, &uuid(1))).await, 2, "lock");
-    assert_eq!(cost(&replica, async { assert!(read(&replica).await.unwrap().is_some()) }).await, 2, "read");
-    assert_eq!(cost(&replica, async { drop(done(write(&replica, &uuid(1), state(2, "b")).await)) }).await, 3, "commit");
-    assert_eq!(cost(&replica, async { drop(done(write(&replica, &uuid(1), state(3, "c")).await)) }).await, 3, "commit");
-    assert_eq!(cost(&replica, async { assert!(read(&replica).await.unwrap().is_some()) }).await, 2, "read while locked");
+    assert_eq!(
+        cost(&replica, async {
+            assert!(read(&replica).await.unwrap().is_some());
+        })
+        .await,
+        2,
+        "read"
+    );
+    assert_eq!(
+        cost(&replica, async {
+            drop(done(write(&replica, &uuid(1), state(2, "b")).await));
+        })
+        .await,
+        3,
+        "commit"
+    );
+    assert_eq!(
+        cost(&replica, async {
+            drop(done(write(&replica, &uuid(1), state(3, "c")).await));
+        })
+        .await,
+        3,
+        "commit"
+    );
+    assert_eq!(
+        cost(&replica, async {
+            assert!(read(&replica).await.unwrap().is_some());
+        })
+        .await,
+        2,
+        "read while locked"
+    );
     assert_eq!(cost(&replica, unlocked(&replica, &uuid(1))).await, 2, "unlock");
-    assert_eq!(cost(&replica, async { assert!(read(&replica).await.unwrap().is_some()) }).await, 2, "read after");
+    assert_eq!(
+        cost(&replica, async {
+            assert!(read(&replica).await.unwrap().is_some());
+        })
+        .await,
+        2,
+        "read after"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,6 +69,15 @@ async fn a_commit_without_a_lock_costs_four_requests_and_a_description_one() {
     let world = World::new();
     let replica = world.replica();
     done(write_unlocked(&replica, state(1, "a")).await);
-    assert_eq!(cost(&replica, async { drop(done(write_unlocked(&replica, state(2, "b")).await)) }).await, 4);
-    assert_eq!(cost(&replica, async { drop(replica.describe(&unit()).await.unwrap()) }).await, 1);
+    assert_eq!(
+        cost(&replica, async {
+            drop(done(write_unlocked(&replica, state(2, "b")).await));
+        })
+        .await,
+        4
+    );
+    assert_eq!(
+        cost(&replica, async { drop(replica.describe(&unit()).await.unwrap()) }).await,
+        1
+    );
 }

@@ -12,15 +12,28 @@ use opentaco_testkit::buckets::World;
 use opentaco_testkit::faults::{Does, Fate, Gate, On};
 
 use crate::common::{
-    alice, dies, done, locked, meanwhile, read, refused, rejected, state, unit, unlocked, uuid, write, write_unlocked,
+    alice, dies, done, locked, meanwhile, read, refused, rejected, state, unit, unlocked, uuid, write,
+    write_unlocked,
 };
 
 const COPY: &str = "myapp/prod/terraform.tfstate";
 
 /// A replica with a clock of its own.
 fn with_clock(world: &World, at: &str) -> Vault {
-    let clock: Arc<dyn Clock> = Arc::new(StoppedClock::new(at.parse().unwrap()));
-    Vault::new(Bucket::new(world.store(), "", Surroundings { clock, ..world.surroundings() }), world.retention)
+    let clock: Arc<dyn Clock> = Arc::new(StoppedClock::new(
+        at.parse().expect("tests write times that can be read"),
+    ));
+    Vault::new(
+        Bucket::new(
+            world.store(),
+            "",
+            Surroundings {
+                clock,
+                ..world.surroundings()
+            },
+        ),
+        world.retention,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,8 +46,13 @@ async fn an_undelete_that_hangs_does_not_put_the_old_state_over_what_was_written
         r1.delete(&unit(), &alice()).await.unwrap();
         r1.settle_down().await;
         let gate = Gate::new();
-        faults.say(On::next(Does::Get, "__opentaco_versions/"), Fate::HeldBefore(gate.clone()));
-        let undeleting = meanwhile(&r0, |r| async move { r.undelete(&unit(), &alice(), "management").await });
+        faults.say(
+            On::next(Does::Get, "__opentaco_versions/"),
+            Fate::HeldBefore(gate.clone()),
+        );
+        let undeleting = meanwhile(&r0, |r| async move {
+            r.undelete(&unit(), &alice(), "management").await
+        });
         gate.reached().await;
         locked(&r1, &uuid(1)).await;
         done(write(&r1, &uuid(1), new.clone()).await);
@@ -61,10 +79,19 @@ async fn a_deleted_state_that_still_lies_in_the_copy_when_its_versions_expire_do
         let deleting = meanwhile(&r0, |r| async move { r.delete(&unit(), &alice()).await });
         gate.reached().await;
         dies(deleting).await;
-        assert!(world.head(&unit()).await.unwrap().deleted.is_some(), "the tombstone stands");
+        assert!(
+            world.head(&unit()).await.unwrap().deleted.is_some(),
+            "the tombstone stands"
+        );
         world.clock.set("2100-01-01T12:00:00Z".parse().unwrap());
         let labels: BTreeMap<String, String> = [("team".to_owned(), "x".to_owned())].into();
-        let _ = r1.list(&ListUnits { labels, ..ListUnits::default() }).await.unwrap();
+        let _ = r1
+            .list(&ListUnits {
+                labels,
+                ..ListUnits::default()
+            })
+            .await
+            .unwrap();
         r1.settle_down().await;
         assert_eq!(read(&r1).await.unwrap(), None);
     }
@@ -102,12 +129,18 @@ async fn a_unit_that_a_replica_with_a_slow_clock_deletes_can_be_brought_back() {
 async fn a_unit_without_a_state_whose_copy_never_stands_still_does_not_read_as_empty() {
     let world = World::new();
     let (replica, faults) = world.failing_replica();
-    replica.create(&unit(), BTreeMap::new(), String::new()).await.unwrap();
+    replica
+        .create(&unit(), BTreeMap::new(), String::new())
+        .await
+        .unwrap();
     replica.settle_down().await;
     world.person_puts(COPY, state(1, "x0")).await;
     let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
     for gate in &gates {
-        faults.say(On::next(Does::Get, "/@head.json").ending(), Fate::HeldBefore(gate.clone()));
+        faults.say(
+            On::next(Does::Get, "/@head.json").ending(),
+            Fate::HeldBefore(gate.clone()),
+        );
     }
     let reading = meanwhile(&replica, |r| async move { read(&r).await });
     for (n, gate) in (0..).zip(gates) {
@@ -124,7 +157,11 @@ async fn a_unit_without_a_state_whose_copy_never_stands_still_does_not_read_as_e
 #[tokio::test(start_paused = true)]
 async fn a_version_that_the_copy_may_still_hold_is_not_pruned_and_never_comes_back_as_a_strangers() {
     let mut world = World::new();
-    world.retention = Retention { versions_max: 2, versions_min_age: Duration::ZERO, ..Retention::default() };
+    world.retention = Retention {
+        versions_max: 2,
+        versions_min_age: Duration::ZERO,
+        ..Retention::default()
+    };
     let first = world.replica();
     locked(&first, &uuid(1)).await;
     done(write(&first, &uuid(1), state(1, "a")).await);

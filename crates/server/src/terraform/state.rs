@@ -132,7 +132,10 @@ pub async fn delete(
 /// Whether a body is a lock of Terraform's, sent to the address of a state by a client whose lock addresses are wrong:
 /// taken for a state it would replace the real one.
 fn is_lock(body: &[u8]) -> bool {
-    let Ok(summary) = StateSummary::read(body) else { return false };
+    let Ok(summary) = StateSummary::read(body) else {
+        return false;
+    };
     let is_state = summary.serial.is_some() || summary.lineage.is_some() || summary.encrypted;
-    !is_state && LockInfo::from_json(body).is_ok_and(|lock| !lock.operation.is_empty() || !lock.who.is_empty())
+    !is_state
+        && LockInfo::from_json(body).is_ok_and(|lock| !lock.operation.is_empty() || !lock.who.is_empty())
 }

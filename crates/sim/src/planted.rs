@@ -1,0 +1,95 @@
+//! The checker, checked: plays seeds with a bug planted until the invariant that has to catch it does.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentaco_storage::planted::{BUGS, Planted};
+
+use crate::checker::{self, Violation};
+use crate::world;
+
+/// Every bug that can be planted, a line each.
+#[must_use]
+pub fn list() -> String {
+    BUGS.iter().map(line).collect()
+}
+
+fn line(bug: &Planted) -> String {
+    let traces: Vec<String> = bug.traces.iter().map(ToString::to_string).collect();
+    let traces = if traces.is_empty() { "-".to_owned() } else { traces.join(", ") };
+    format!("{:<28} {:<11} {:<25} {:>6}  {}\n", bug.name, traces, bug.caught_by, bug.within, bug.what)
+}
+
+/// The bug of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Planted> {
+    BUGS.iter().find(|bug| bug.name == name)
+}
+
+/// How a hunt ended.
+#[derive(Debug)]
+pub struct Hunt {
+    /// How many histories were played.
+    pub played: u64,
+    /// How often a lock was asked for in them.
+    pub locks: u64,
+    /// The first seed whose history breaks the invariant of the bug, and everything that it breaks.
+    pub caught: Option<(u64, Vec<Violation>)>,
+}
+
+/// Plays seeds from 1 on every core until the bug that is planted is caught, or there were enough of them.
+#[must_use]
+pub fn hunt(bug: &Planted) -> Hunt {
+    let next = AtomicU64::new(1);
+    let played = AtomicU64::new(0);
+    let locks = AtomicU64::new(0);
+    // No seed after this one needs to be played.
+    let last = AtomicU64::new(bug.within);
+    let caught: Mutex<Option<(u64, Vec<Violation>)>> = Mutex::default();
+    let play_some = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > last.load(Ordering::Relaxed) {
+                return;
+            }
+            let history = world::play(seed);
+            played.fetch_add(1, Ordering::Relaxed);
+            locks.fetch_add(history.lock_attempts(), Ordering::Relaxed);
+            let violations = checker::check(&history);
+            if violations.iter().any(|violation| violation.invariant == bug.caught_by) {
+                last.fetch_min(seed, Ordering::Relaxed);
+                let mut caught = caught.lock().expect("nobody panics while holding it");
+                if caught.as_ref().is_none_or(|(before, _)| seed < *before) {
+                    *caught = Some((seed, violations));
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(play_some);
+        }
+    });
+    Hunt {
+        played: played.into_inner(),
+        locks: locks.into_inner(),
+        caught: caught.into_inner().expect("nobody panics while holding it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_bug_has_a_name_of_its_own_and_an_invariant_that_is_checked() {
+        let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        assert_eq!(names.len(), BUGS.len());
+        for bug in BUGS {
+            assert!(checker::INVARIANTS.iter().any(|(name, _)| *name == bug.caught_by), "{}", bug.name);
+        }
+    }
+}
