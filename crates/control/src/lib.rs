@@ -1,7 +1,7 @@
 //! What callers may do: permit, act, record. Every door leads here, and nothing here speaks a dialect.
 //!
 //! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
-//! ([`permit`](StateControl::permit)), it acts through the vault, and it records what was decided ([`audit`]).
+//! (`permit`), it acts through the vault, and it records what was decided ([`audit`]).
 //! Operations by noun: [`units`], [`state`], [`locks`], [`versions`], [`rejected`]; how it is opened: [`open`].
 //!
 //! This crate knows no HTTP and no token.

@@ -345,8 +345,8 @@ impl SimBucket {
         if faults == 0 || !self.executor.chance(faults) {
             return Fate::Fine;
         }
-        let is_put = matches!(request, Request::Put { .. });
-        match self.executor.below(if is_put { 10 } else { 4 }) {
+        let writes = !matches!(request, Request::Get { .. });
+        match self.executor.below(if writes { 10 } else { 4 }) {
             0 => Fate::FailsBefore,
             1 => Fate::Slow,
             2 => Fate::AnswerLost,

@@ -123,6 +123,7 @@ struct Story<'a> {
     history: &'a History,
     heads: Vec<(Instant, Head)>,
     copies: Vec<(Instant, bool, Option<Bytes>)>,
+    rejected: BTreeMap<String, (Instant, Bytes)>,
     violations: Vec<Violation>,
 }
 
@@ -137,6 +138,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             history,
             heads: heads(&events, unit),
             copies: copies(&events, unit),
+            rejected: rejected(&events, unit),
             violations: Vec::new(),
         };
         story.chain();
@@ -172,6 +174,18 @@ fn copies(events: &[Event], unit: &UnitId) -> Vec<(Instant, bool, Option<Bytes>)
         .filter(|event| event.key == key)
         .filter_map(|event| event.now.clone().map(|now| (event.at, event.by.is_none(), now)))
         .collect()
+}
+
+/// What was kept of refused writes: when it first was there, and the bytes.
+fn rejected(events: &[Event], unit: &UnitId) -> BTreeMap<String, (Instant, Bytes)> {
+    let prefix = format!("__opentaco_rejected/{unit}/@/");
+    let mut rejected = BTreeMap::new();
+    for event in events.iter().filter(|event| event.key.starts_with(&prefix)) {
+        if let Some(Some(bytes)) = &event.now {
+            rejected.entry(event.key.clone()).or_insert((event.at, bytes.clone()));
+        }
+    }
+    rejected
 }
 
 impl Story<'_> {
@@ -463,17 +477,14 @@ impl Story<'_> {
         let (Ask::Write { bytes, lock }, Told::Refused(kept)) = (&record.ask, &record.told) else {
             return;
         };
-        let kept_bytes = kept.as_ref().and_then(|id| {
-            self.history
-                .bucket
-                .person_gets(&format!("__opentaco_rejected/{}/@/{id}", self.unit))
+        // There when the refusal is answered, and still there at the end.
+        let key = kept.as_ref().map(|id| format!("__opentaco_rejected/{}/@/{id}", self.unit));
+        let was_kept = key.is_some_and(|key| {
+            let was_there = self.rejected.get(&key).is_some_and(|(at, _)| *at <= record.until);
+            was_there && self.history.bucket.person_gets(&key).as_ref() == Some(bytes)
         });
-        if kept_bytes.as_ref() != Some(bytes) {
-            self.broken(
-                "refused-is-kept",
-                record.until,
-                format!("{} was told {kept:?}", record.client),
-            );
+        if !was_kept {
+            self.broken("refused-is-kept", record.until, format!("{} was told {kept:?}", record.client));
         }
         // A write without a lock that was sent twice may be refused once and commit once: they are two requests.
         let attempts = records.iter().filter(|other| other.ask == record.ask).count();

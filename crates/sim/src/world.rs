@@ -19,7 +19,7 @@ use crate::chooser::Seeded;
 use crate::executor::{Executor, Group, Instant};
 use crate::mask::Mask;
 
-/// How long a client waits for an answer before it gives a request up.
+/// How long a client waits for an answer before it gives a request up, unless somebody pulls its plug.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
 /// How often Terraform sends a request.
 const ATTEMPTS: usize = 3;
@@ -210,6 +210,9 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         retention,
         calm: faults == 0 && !misfortune,
     };
+    if faults > 0 && executor.chance(300) {
+        world.a_storm(Duration::from_secs(600));
+    }
     world.begin(mask, misfortune);
     let ended = executor.run(POLLS_MAX);
     let records = hold(&world.records).clone();
@@ -499,6 +502,10 @@ impl World {
     /// One request to one replica.
     async fn ask(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
         let from = self.executor.now();
+        let patience = match self.executor.chance(60) {
+            true => Duration::from_millis(self.executor.below(2000)),
+            false => CLIENT_PATIENCE,
+        };
         let index = usize::try_from(self.executor.below(hold(&self.replicas).len() as u64)).unwrap_or(0);
         let (group, control) = {
             let replicas = hold(&self.replicas);
@@ -524,7 +531,7 @@ impl World {
             record,
             records: Arc::clone(&self.records),
         };
-        let told = match select(answered, Box::pin(self.executor.sleep(CLIENT_PATIENCE))).await {
+        let told = match select(answered, Box::pin(self.executor.sleep(patience))).await {
             Either::Left((Ok(told), _)) => told,
             Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
         };
@@ -704,6 +711,15 @@ impl World {
         }
     }
 
+    /// For so long most requests about one sort of objects go wrong; the copies are hit most often.
+    fn a_storm(&self, duration: Duration) {
+        let over = match self.executor.chance(500) {
+            true => Sort::Copy,
+            false => Sort::ALL[usize::try_from(self.executor.below(Sort::ALL.len() as u64)).unwrap_or(0)],
+        };
+        self.bucket.storm(over, duration);
+    }
+
     /// Replicas die and start anew, or stand still for minutes, or the bucket fails them.
     async fn misfortune(self) {
         for _ in 0..1 + self.executor.below(6) {
@@ -718,11 +734,7 @@ impl World {
                     self.executor
                         .pause(Group::Replica(index, life), Duration::from_secs(seconds));
                 }
-                _ => {
-                    let over = usize::try_from(self.executor.below(Sort::ALL.len() as u64)).unwrap_or(0);
-                    let seconds = self.executor.below(300);
-                    self.bucket.storm(Sort::ALL[over], Duration::from_secs(seconds));
-                }
+                _ => self.a_storm(Duration::from_secs(self.executor.below(300))),
             }
         }
     }

@@ -12,7 +12,7 @@
 //! What is atomic is one object: the head, by compare-and-swap. Nothing else decides anything. What is not atomic is
 //! everything else, and [`settle`] is the one way to mend it.
 //!
-//! In reading order: what we ask of a store ([`store`], [`contract`], [`proof`]) and which there are ([`open`],
+//! In reading order: what we ask of a store ([`store`], `contract`, [`proof`]) and which there are ([`open`],
 //! [`local`], [`memory`]); names ([`layout`]) and requests ([`bucket`]); the documents ([`head`]); then the protocol:
 //! [`heads`], [`touch`], [`locks`], [`commit`], [`settle`], [`read`], [`lifecycle`], [`versions`], [`rejected`],
 //! [`collect`], [`listing`]. All of it is reached through [`Vault`].

@@ -2,7 +2,7 @@
 //!
 //! A checker that never finds anything may be one that cannot. So every rule that a history in the list of traces has
 //! taught us has its own bug here, at the line that keeps the rule, and each bug names the invariant that has to catch it
-//! and within how many seeds. Without the feature `planted` the question [`planted`] is answered `false` at compile time
+//! and within how many seeds. Without the feature `planted` the question `planted` is answered `false` at compile time
 //! and nothing of this is left in the program.
 //!
 //! Three rules have no bug here. That two writes of the very same bytes are told apart (15) is not promised. That a

@@ -8,7 +8,7 @@ use object_store::list::PaginatedListStore;
 
 /// A store that can be conditionally written ([`ObjectStore`]) and listed page by page ([`PaginatedListStore`]).
 ///
-/// What the protocol relies on, and [`crate::contract`] tests:
+/// What the protocol relies on, and the contract (`contract.rs`) tests:
 ///
 /// - `PutMode::Create` and `PutMode::Update` are atomic against each other, also from two processes;
 /// - a successful put answers with the ETag that a later get or listing of the same bytes shows;

@@ -2,8 +2,8 @@
 //! path can be made of.
 //!
 //! `object_store` builds its HTTP clients through a connector; this is ours. A request passes through three hands:
-//! it is counted with what became of it, a page of a listing is sifted ([`sift`]) on its way back, and below that is
-//! the connection itself ([`direct`]). Nothing but a listing is ever changed.
+//! it is counted with what became of it, a page of a listing is sifted (`sift.rs`) on its way back, and below that is
+//! the connection itself (`direct.rs`). Nothing but a listing is ever changed.
 
 mod direct;
 mod sift;
