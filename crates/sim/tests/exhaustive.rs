@@ -34,6 +34,7 @@ fn keeps_every_promise(name: &str) {
 macro_rules! claims {
     ($($test:ident: $name:literal;)+) => {
         $(#[test]
+        #[ignore = "minutes in a debug build on two cores; `opentaco-sim --explore 1` plays it, until issue 4 has measured it"]
         fn $test() {
             keeps_every_promise($name);
         })+
