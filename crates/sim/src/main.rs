@@ -9,9 +9,9 @@ use clap::Parser;
 use opentaco_sim::checker::{self, Violation};
 use opentaco_sim::explore::explore;
 use opentaco_sim::mask::Mask;
-use opentaco_sim::shrink::{Shrunk, shrink};
 #[cfg(feature = "planted")]
 use opentaco_sim::planted;
+use opentaco_sim::shrink::{Shrunk, shrink};
 use opentaco_sim::{scenarios, trace, world};
 
 /// How many histories are played to shorten a broken one.
@@ -134,13 +134,19 @@ fn plant(arguments: &Arguments, started: Instant) -> Option<ExitCode> {
             ExitCode::SUCCESS
         }
         None => {
-            println!("{name}: not caught by {} within {} seeds", bug.caught_by, bug.within);
+            println!(
+                "{name}: not caught by {} within {} seeds",
+                bug.caught_by, bug.within
+            );
             ExitCode::FAILURE
         }
     };
     let seconds = started.elapsed().as_secs_f64();
     let broken = usize::from(hunt.caught.is_some());
-    println!("{} histories, {} lock attempts, {broken} violations, {seconds:.1} s", hunt.played, hunt.locks);
+    println!(
+        "{} histories, {} lock attempts, {broken} violations, {seconds:.1} s",
+        hunt.played, hunt.locks
+    );
     Some(exit)
 }
 
