@@ -352,7 +352,7 @@ impl World {
         let bytes = again.unwrap_or_else(|| self.state(5, "epilogue"));
         self.by_hand(unit, bytes, new);
         self.pause(Duration::from_secs(1)).await;
-        self.ask(EPILOGUE, unit, Ask::Read).await;
+        while self.ask(EPILOGUE, unit, Ask::Read).await == Told::Nothing {}
         self.pause(Duration::from_secs(60)).await;
     }
 

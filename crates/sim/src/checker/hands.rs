@@ -165,14 +165,7 @@ impl Story<'_> {
 
     /// What a person put and the service put something over.
     fn overwritten(&mut self) {
-        let rejected: BTreeSet<Sha256> = self
-            .history
-            .bucket
-            .keys(&format!("__opentaco_rejected/{}/@/", self.unit))
-            .iter()
-            .filter_map(|key| self.history.bucket.person_gets(key))
-            .map(|bytes| Sha256::of(&bytes))
-            .collect();
+        let rejected: BTreeSet<Sha256> = self.rejected.values().map(|(_, bytes)| Sha256::of(bytes)).collect();
         let committed: BTreeSet<Sha256> = self
             .committed()
             .into_iter()
@@ -206,7 +199,8 @@ impl Story<'_> {
     /// What a person put when all was quiet is what the next one reads, unless a holder stands in its way.
     fn epilogue(&mut self) {
         let reads = self.history.records.iter().filter(|record| {
-            record.unit == *self.unit && record.client == EPILOGUE && record.ask == Ask::Read
+            let is_it = record.unit == *self.unit && record.client == EPILOGUE && record.ask == Ask::Read;
+            is_it && record.told != Told::Nothing
         });
         let mut missed = Vec::new();
         for read in reads {
