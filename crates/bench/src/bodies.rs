@@ -15,9 +15,9 @@ const BESIDE_THE_BODY_MB: f64 = 50.0;
 const BEYOND_THE_FIRST_MB: f64 = 10.0;
 
 /// Sizes for `--quick`.
-pub const QUICK: &[(&str, usize)] = &[("64mb", 64_000_000), ("250mb", 250_000_000)];
+pub const QUICK: [(&str, usize); 2] = [("64mb", 64_000_000), ("250mb", 250_000_000)];
 /// Sizes otherwise.
-pub const FULL: &[(&str, usize)] = &[("250mb", 250_000_000), ("1gib", 1 << 30)];
+pub const FULL: [(&str, usize); 2] = [("250mb", 250_000_000), ("1gib", 1 << 30)];
 
 /// What one transfer took.
 #[derive(Debug)]

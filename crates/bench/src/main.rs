@@ -12,6 +12,7 @@ use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
 use opentaco_bench::{bare, bodies, process, requests, throughput};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
 /// it takes, how it starts.
@@ -48,6 +49,19 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+/// What `--quick` spends on throughput.
+const QUICK: Plan = Plan {
+    rounds: 3,
+    slice: Duration::from_millis(200),
+};
+/// What is spent otherwise.
+const FULL: Plan = Plan {
+    rounds: 7,
+    slice: Duration::from_secs(1),
+};
+/// If the rest took longer than this on a slow machine, `--quick` has no time for 250 MB.
+const ROOM_FOR_LARGE: Duration = Duration::from_secs(25);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Section {
@@ -92,12 +106,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(Command::Bare { bytes }) = arguments.command {
         return runtime.block_on(bare::serve(bytes, &mut out));
     }
-    let began = Instant::now();
-    let asked = |section| arguments.only.is_empty() || arguments.only.contains(&section);
-    if [Section::Throughput, Section::Bodies, Section::Process]
+    let all = [
+        Section::Requests,
+        Section::Process,
+        Section::Throughput,
+        Section::Bodies,
+    ];
+    let asked: Vec<Section> = all
         .into_iter()
-        .any(asked)
-    {
+        .filter(|section| arguments.only.is_empty() || arguments.only.contains(section))
+        .collect();
+    if asked != [Section::Requests] {
         beside("opentacosvc")?;
     }
     // Before anything is measured: to find out after three minutes that nobody can keep the figures is too late.
@@ -107,46 +126,49 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|file| fs::File::create(file).doing(writing(file)))
         .transpose()?;
     let mut report = Report::new(&mut out);
-    if cfg!(debug_assertions) {
-        report.say("This is a debug build: its times and its memory say nothing about the product.")?;
-    }
-    if asked(Section::Requests) {
-        requests::report(&mut report)?;
-    }
-    if asked(Section::Process) {
-        process::report(&mut report, if arguments.quick { 5 } else { 15 })?;
-    }
-    if asked(Section::Throughput) {
-        let quick = Plan {
-            rounds: 3,
-            slice: Duration::from_millis(300),
-        };
-        let full = Plan {
-            rounds: 7,
-            slice: Duration::from_secs(1),
-        };
-        runtime.block_on(throughput::report(
-            &mut report,
-            if arguments.quick { quick } else { full },
-        ))?;
-    }
-    if asked(Section::Bodies) {
-        let sizes = if arguments.quick {
-            bodies::QUICK
-        } else {
-            bodies::FULL
-        };
-        runtime.block_on(bodies::report(&mut report, sizes))?;
-        if arguments.quick {
-            report.say("  --quick leaves out 1 GiB.")?;
+    runtime.block_on(async {
+        // Whoever stops this program stops what it has started: measuring is dropped, and its processes with it.
+        let mut terminate = signal(SignalKind::terminate()).doing("listening to signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).doing("listening to signals")?;
+        tokio::select! {
+            measured = measure(&mut report, &asked, arguments.quick) => measured,
+            _ = terminate.recv() => Err(Failure::new("stopped before all was measured")),
+            _ = interrupt.recv() => Err(Failure::new("stopped before all was measured")),
         }
-    }
-    report.conclude()?;
-    report.say(format!("measured in {:.0} s", began.elapsed().as_secs_f64()))?;
+    })?;
     if let (Some(mut json), Some(file)) = (json, &arguments.json) {
         serde_json::to_writer_pretty(&mut json, report.rows()).doing(writing(file))?;
         writeln!(json).doing(writing(file))?;
     }
+    Ok(())
+}
+
+async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Result<(), Failure> {
+    let began = Instant::now();
+    if cfg!(debug_assertions) {
+        report.say("This is a debug build: its times and its memory say nothing about the product.")?;
+    }
+    for section in asked {
+        match section {
+            Section::Requests => requests::report(report)?,
+            Section::Process => process::report(report, if quick { 5 } else { 15 }).await?,
+            Section::Throughput => throughput::report(report, if quick { QUICK } else { FULL }).await?,
+            Section::Bodies if !quick => bodies::report(report, &bodies::FULL).await?,
+            Section::Bodies => {
+                let (sizes, left_out) = match began.elapsed() {
+                    late if late > ROOM_FOR_LARGE => (
+                        &bodies::QUICK[..1],
+                        "250 MB, for which no time is left, and 1 GiB",
+                    ),
+                    _ => (&bodies::QUICK[..], "1 GiB"),
+                };
+                bodies::report(report, sizes).await?;
+                report.say(format!("  --quick leaves out {left_out}."))?;
+            }
+        }
+    }
+    report.conclude()?;
+    report.say(format!("measured in {:.0} s", began.elapsed().as_secs_f64()))?;
     Ok(())
 }
 

@@ -20,10 +20,10 @@ use crate::failure::{Doing, Failure};
 use crate::report::figure;
 use crate::states::States;
 use crate::throughput::Operation;
-use crate::usage::Processor;
+use crate::usage::{Processor, processor};
 
 /// How long each part is repeated.
-const TIME: Duration = Duration::from_millis(100);
+const TIME: Duration = Duration::from_millis(150);
 /// Versions that are kept, as in the measurement that is explained.
 const KEPT: usize = 10;
 /// What happened to the unit before.
@@ -63,12 +63,12 @@ pub async fn sections(operation: Operation, bytes: usize) -> Result<Vec<Section>
                 let mut copy = BytesMut::with_capacity(state.len());
                 copy.extend_from_slice(&state);
                 copy
-            });
-            let md5 = timed(|| md5_base64(&state));
-            let sha256 = timed(|| Sha256::of(&state));
-            let json = timed(|| StateSummary::read(&state));
+            })?;
+            let md5 = timed(|| md5_base64(&state))?;
+            let sha256 = timed(|| Sha256::of(&state))?;
+            let json = timed(|| StateSummary::read(&state))?;
             let head = room.head().await?;
-            let head = timed(|| serde_json::to_vec(&*head));
+            let head = timed(|| serde_json::to_vec(&*head))?;
             // Each write is of a new state, which has to be put together.
             let whole = room
                 .repeated(async |n| room.write(states.state(n).whole()).await)
@@ -117,18 +117,20 @@ pub fn explain(name: &str, ours: Processor, bare: Processor, sections: &[Section
     text
 }
 
-fn timed<T>(mut work: impl FnMut() -> T) -> f64 {
+fn timed<T>(mut work: impl FnMut() -> T) -> Result<f64, Failure> {
+    let before = used()?;
     let began = Instant::now();
     let mut times = 0;
     while began.elapsed() < TIME {
         black_box(work());
         times += 1;
     }
-    microseconds(began.elapsed(), times)
+    Ok((used()? - before) / f64::from(times))
 }
 
-fn microseconds(elapsed: Duration, times: u32) -> f64 {
-    elapsed.as_secs_f64() * 1e6 / f64::from(times.max(1))
+/// Processor time of this process so far, in microseconds: others on the machine do not lengthen it.
+fn used() -> Result<f64, Failure> {
+    processor(std::process::id()).map(|Processor { user, system }| user + system)
 }
 
 /// The room below the doors, and in it one unit, with the history that a unit usually has.
@@ -174,16 +176,17 @@ impl Room {
         Ok(room)
     }
 
-    /// The time of an operation, with what follows behind its answer.
+    /// The processor time of an operation, with what follows behind its answer.
     async fn repeated(&self, operation: impl AsyncFn(u64) -> Result<(), Failure>) -> Result<f64, Failure> {
+        let before = used()?;
         let began = Instant::now();
         let mut times = 0;
         while began.elapsed() < 3 * TIME {
             times += 1;
-            operation(WRITES_BEFORE + u64::from(times)).await?;
+            operation(WRITES_BEFORE + times).await?;
         }
         self.control.settle_down().await;
-        Ok(microseconds(began.elapsed(), times))
+        Ok((used()? - before) / times as f64)
     }
 
     async fn head(&self) -> Result<Arc<Head>, Failure> {
