@@ -182,7 +182,9 @@ fn rejected(events: &[Event], unit: &UnitId) -> BTreeMap<String, (Instant, Bytes
     let mut rejected = BTreeMap::new();
     for event in events.iter().filter(|event| event.key.starts_with(&prefix)) {
         if let Some(Some(bytes)) = &event.now {
-            rejected.entry(event.key.clone()).or_insert((event.at, bytes.clone()));
+            rejected
+                .entry(event.key.clone())
+                .or_insert((event.at, bytes.clone()));
         }
     }
     rejected
@@ -478,13 +480,19 @@ impl Story<'_> {
             return;
         };
         // There when the refusal is answered, and still there at the end.
-        let key = kept.as_ref().map(|id| format!("__opentaco_rejected/{}/@/{id}", self.unit));
+        let key = kept
+            .as_ref()
+            .map(|id| format!("__opentaco_rejected/{}/@/{id}", self.unit));
         let was_kept = key.is_some_and(|key| {
             let was_there = self.rejected.get(&key).is_some_and(|(at, _)| *at <= record.until);
             was_there && self.history.bucket.person_gets(&key).as_ref() == Some(bytes)
         });
         if !was_kept {
-            self.broken("refused-is-kept", record.until, format!("{} was told {kept:?}", record.client));
+            self.broken(
+                "refused-is-kept",
+                record.until,
+                format!("{} was told {kept:?}", record.client),
+            );
         }
         // A write without a lock that was sent twice may be refused once and commit once: they are two requests.
         let attempts = records.iter().filter(|other| other.ask == record.ask).count();

@@ -16,8 +16,15 @@ pub fn list() -> String {
 
 fn line(bug: &Planted) -> String {
     let traces: Vec<String> = bug.traces.iter().map(ToString::to_string).collect();
-    let traces = if traces.is_empty() { "-".to_owned() } else { traces.join(", ") };
-    format!("{:<28} {:<11} {:<25} {:>6}  {}\n", bug.name, traces, bug.caught_by, bug.within, bug.what)
+    let traces = if traces.is_empty() {
+        "-".to_owned()
+    } else {
+        traces.join(", ")
+    };
+    format!(
+        "{:<28} {:<11} {:<25} {:>6}  {}\n",
+        bug.name, traces, bug.caught_by, bug.within, bug.what
+    )
 }
 
 /// The bug of this name.
@@ -56,7 +63,10 @@ pub fn hunt(bug: &Planted) -> Hunt {
             played.fetch_add(1, Ordering::Relaxed);
             locks.fetch_add(history.lock_attempts(), Ordering::Relaxed);
             let violations = checker::check(&history);
-            if violations.iter().any(|violation| violation.invariant == bug.caught_by) {
+            if violations
+                .iter()
+                .any(|violation| violation.invariant == bug.caught_by)
+            {
                 last.fetch_min(seed, Ordering::Relaxed);
                 let mut caught = caught.lock().expect("nobody panics while holding it");
                 if caught.as_ref().is_none_or(|(before, _)| seed < *before) {
@@ -89,7 +99,11 @@ mod tests {
         let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
         assert_eq!(names.len(), BUGS.len());
         for bug in BUGS {
-            assert!(checker::INVARIANTS.iter().any(|(name, _)| *name == bug.caught_by), "{}", bug.name);
+            assert!(
+                checker::INVARIANTS.iter().any(|(name, _)| *name == bug.caught_by),
+                "{}",
+                bug.name
+            );
         }
     }
 }

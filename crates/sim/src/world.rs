@@ -161,6 +161,8 @@ struct World {
     units: Vec<UnitId>,
     counter: Arc<Mutex<u64>>,
     retention: Retention,
+    /// Everybody is there at once, and nobody waits for long.
+    busy: bool,
     /// Nothing goes wrong but what clients and people do to each other.
     calm: bool,
 }
@@ -192,9 +194,12 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         bucket.tag_by_digest();
     }
     let retention = retention(&executor);
-    let misfortune = executor.chance(600);
+    // Everybody is there at once, about one unit, and nobody waits for long.
+    let busy = executor.chance(300);
+    let misfortune = executor.chance(if busy { 800 } else { 600 });
+    let units_max = if busy { 1 } else { 2 };
     let units: Vec<UnitId> = ["app", "net/prod.tfstate"]
-        [..1 + usize::try_from(executor.below(2)).unwrap_or(0)]
+        [..1 + usize::try_from(executor.below(units_max)).unwrap_or(0)]
         .iter()
         .take(mask.units.unwrap_or(usize::MAX))
         .map(|id| UnitId::parse(id).expect("a plain id is an id"))
@@ -208,9 +213,10 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         units,
         counter: Arc::default(),
         retention,
+        busy,
         calm: faults == 0 && !misfortune,
     };
-    if faults > 0 && executor.chance(300) {
+    if faults > 0 && executor.chance(if busy { 500 } else { 200 }) {
         world.a_storm(Duration::from_secs(600));
     }
     world.begin(mask, misfortune);
@@ -275,19 +281,20 @@ impl World {
         for n in 0..2 + self.executor.below(3) {
             actors.push(self.clone().terraform(format!("tf{n}")).boxed());
         }
-        if self.executor.chance(500) {
+        let is_there = || self.executor.chance(if self.busy { 700 } else { 400 });
+        if is_there() {
             actors.push(self.clone().operator().boxed());
         }
-        if self.executor.chance(400) {
+        if is_there() {
             actors.push(self.clone().without_locks().boxed());
         }
-        if self.executor.chance(400) && !self.bucket.tags_by_digest() {
+        if is_there() && !self.bucket.tags_by_digest() {
             actors.push(self.clone().manager().boxed());
         }
-        if self.executor.chance(400) {
+        if is_there() {
             actors.push(self.clone().person().boxed());
         }
-        if self.executor.chance(400) {
+        if is_there() {
             actors.push(self.clone().reader().boxed());
         }
         if misfortune {
@@ -479,8 +486,8 @@ impl World {
     /// Mostly short, at times long enough for a lock to be broken or a late request to land.
     async fn dawdle(&self) {
         let seconds = match self.executor.below(10) {
-            0 => self.executor.below(900),
-            1 | 2 => self.executor.below(30),
+            0 if !self.busy => self.executor.below(900),
+            0..3 => self.executor.below(30),
             _ => 0,
         };
         let millis = self.executor.below(200);
@@ -489,14 +496,14 @@ impl World {
 
     /// Any moment; often a bad one, just after something has changed.
     async fn moment(&self) {
-        if self.executor.chance(500) {
+        if self.executor.chance(if self.busy { 200 } else { 500 }) {
             return self.dawdle().await;
         }
         let patience = Duration::from_secs(1 + self.executor.below(300));
         for _ in 0..1 + self.executor.below(4) {
             select(self.bucket.next_change(), Box::pin(self.executor.sleep(patience))).await;
         }
-        self.pause(Duration::from_millis(self.executor.below(60))).await;
+        self.pause(Duration::from_millis(self.executor.below(150))).await;
     }
 
     /// One request to one replica.
@@ -663,7 +670,15 @@ impl World {
                     None => Ask::Create,
                 },
             };
-            self.ask("manager", &unit, ask).await;
+            if self.executor.chance(300) {
+                // Whoever is impatient goes on while the first request is still under way.
+                let world = self.clone();
+                self.executor.spawn(Group::Outside, async move {
+                    world.ask("manager", &unit, ask).await;
+                });
+            } else {
+                self.ask("manager", &unit, ask).await;
+            }
         }
     }
 
@@ -727,8 +742,8 @@ impl World {
             let count = hold(&self.replicas).len() as u64;
             let index = usize::try_from(self.executor.below(count)).unwrap_or(0);
             match self.executor.below(10) {
-                0..5 => self.restart(index),
-                5..8 => {
+                0..4 => self.restart(index),
+                4..8 => {
                     let life = hold(&self.replicas)[index].life;
                     let seconds = self.executor.below(600);
                     self.executor

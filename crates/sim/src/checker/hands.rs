@@ -165,7 +165,11 @@ impl Story<'_> {
 
     /// What a person put and the service put something over.
     fn overwritten(&mut self) {
-        let rejected: BTreeSet<Sha256> = self.rejected.values().map(|(_, bytes)| Sha256::of(bytes)).collect();
+        let rejected: BTreeSet<Sha256> = self
+            .rejected
+            .values()
+            .map(|(_, bytes)| Sha256::of(bytes))
+            .collect();
         let committed: BTreeSet<Sha256> = self
             .committed()
             .into_iter()
