@@ -15,6 +15,9 @@
 //!   compares answers with what was true meanwhile, so the order of these is never assumed not to matter; or
 //! - both are faults, of which there is a limited number.
 //!
+//! Where even that is too much, the number of switches is limited: how often a replica that could go on is made to wait
+//! for another one. Few bugs need many. Then nothing is asleep, as the order that stands for others may have too many.
+//!
 //! What is left out, and why that loses nothing: time does not pass, because a request that waits at the gate may wait
 //! as long as it likes, and pauses between tries are such waits; lock copies, lock files and the listing of refused
 //! writes behind a refusal go through at once, because nothing is decided by them once a unit has a head, and a first
@@ -62,11 +65,22 @@ pub struct Scenario {
     pub parts: &'static [Part],
 }
 
+/// How far a scenario is explored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// How many faults there are on one path, at most.
+    pub faults: usize,
+    /// How often a replica that could go on waits for another one on one path, at most; none: as often as it likes.
+    pub switches: Option<usize>,
+    /// How many paths are begun, at most.
+    pub paths_max: u64,
+}
+
 /// What exploring a scenario came to.
 #[derive(Debug, Default)]
 pub struct Explored {
-    /// How many faults there were on one path, at most.
-    pub faults: usize,
+    /// Within what.
+    pub bounds: Bounds,
     /// Paths that were played to their end and checked.
     pub interleavings: u64,
     /// Paths that were left as soon as they were seen to be another one in another order.
@@ -84,17 +98,16 @@ pub struct Explored {
 impl fmt::Display for Explored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            faults,
+            bounds,
             interleavings,
             pruned,
             longest,
             exhausted,
             ..
         } = self;
-        let faults = match faults {
-            1 => "1 fault".to_owned(),
-            more => format!("{more} faults"),
-        };
+        let switches = bounds
+            .switches
+            .map_or("any number of".to_owned(), |switches| format!("up to {switches}"));
         let end = if *exhausted {
             "that is all"
         } else {
@@ -102,7 +115,8 @@ impl fmt::Display for Explored {
         };
         write!(
             f,
-            "{interleavings} interleavings with up to {faults} and {longest} steps, {pruned} left as others in another order, {end}"
+            "{interleavings} interleavings with up to {} faults, {switches} switches, up to {longest} steps ({pruned} left as others in another order), {end}",
+            bounds.faults
         )
     }
 }
@@ -377,13 +391,18 @@ impl Scene {
 
     /// Somebody puts the state copy directly, at a moment of the explorer's choice.
     pub async fn person(&self, bytes: bytes::Bytes) {
+        self.turn(Verb::Put, &self.stage.unit().state_key()).await;
+        self.stage.person_puts(bytes);
+    }
+
+    /// Waits for the moment of the explorer's choice at which somebody else may touch an object.
+    pub async fn turn(&self, verb: Verb, key: &str) {
         let asked = Asked {
             by: Some(Group::Outside),
-            verb: Verb::Put,
-            key: self.stage.unit().state_key(),
+            verb,
+            key: key.to_owned(),
         };
         self.gate.arrives(&asked).await;
-        self.stage.person_puts(bytes);
     }
 
     fn begin(scenario: &Scenario) -> Self {
@@ -414,11 +433,38 @@ impl Scene {
         );
     }
 
-    /// What can happen next.
-    fn enabled(&self, faults_left: usize) -> Vec<Step> {
+    /// Whose work a step goes on with; what is nobody's any more is nobody's work.
+    fn runs(&self, step: &Step) -> Option<Group> {
+        let Step::Request(number, _) = step else {
+            return None;
+        };
         let waiting = self.gate.waiting();
-        let mut steps: Vec<Step> = waiting
+        waiting
             .iter()
+            .find(|(other, _)| other == number)
+            .and_then(|(_, asked)| asked.by)
+    }
+
+    /// Whether whoever ran last could go on, and somebody else does.
+    fn is_interrupted(&self, running: Option<Group>, next: Group) -> bool {
+        running.is_some_and(|running| {
+            running != next
+                && self
+                    .gate
+                    .waiting()
+                    .iter()
+                    .any(|(_, asked)| asked.by == Some(running))
+        })
+    }
+
+    /// What can happen next.
+    fn enabled(&self, left: Bounds, running: Option<Group>) -> Vec<Step> {
+        let waiting = self.gate.waiting();
+        let may_run = |by: Option<Group>| {
+            left.switches != Some(0) || by.is_none_or(|group| !self.is_interrupted(running, group))
+        };
+        let passes = waiting.iter().filter(|(_, asked)| may_run(asked.by));
+        let mut steps: Vec<Step> = passes
             .map(|(number, _)| Step::Request(*number, Fate::Passes))
             .collect();
         let sent = || {
@@ -426,8 +472,8 @@ impl Scene {
                 .iter()
                 .filter(|(_, asked)| matches!(asked.by, Some(Group::Replica(..))))
         };
-        if faults_left > 0 {
-            for (number, asked) in sent() {
+        if left.faults > 0 {
+            for (number, asked) in sent().filter(|(_, asked)| may_run(asked.by)) {
                 if asked.verb.writes() {
                     steps.push(Step::Request(*number, Fate::GivenUp));
                 }
@@ -577,21 +623,20 @@ impl Node {
     }
 }
 
-/// Plays every order of everything, with at most so many faults on a path, until there is none left, one breaks a
-/// promise, or so many paths were begun.
+/// Plays every order of everything within bounds, until there is none left or one breaks a promise.
 #[must_use]
-pub fn explore(scenario: &Scenario, faults: usize, paths_max: u64) -> Explored {
+pub fn explore(scenario: &Scenario, bounds: Bounds) -> Explored {
     let mut explored = Explored {
-        faults,
+        bounds,
         ..Explored::default()
     };
     let mut path: Vec<Node> = Vec::new();
     loop {
-        if explored.interleavings + explored.pruned == paths_max {
+        if explored.interleavings + explored.pruned == bounds.paths_max {
             return explored;
         }
         let scene = Scene::begin(scenario);
-        let complete = walk(&scene, faults, &mut path);
+        let complete = walk(&scene, bounds, &mut path);
         if complete {
             explored.interleavings += 1;
             explored.longest = explored.longest.max(path.len());
@@ -620,12 +665,13 @@ pub fn explore(scenario: &Scenario, faults: usize, paths_max: u64) -> Explored {
 }
 
 /// Follows a path and goes on to its end, always by the first step that is not asleep. False: all of them were.
-fn walk(scene: &Scene, faults: usize, path: &mut Vec<Node>) -> bool {
-    let mut faults_left = faults;
+fn walk(scene: &Scene, bounds: Bounds, path: &mut Vec<Node>) -> bool {
+    let mut left = bounds;
     let mut asleep: Vec<(Step, Marks)> = Vec::new();
+    let mut running = None;
     for depth in 0.. {
         if depth == path.len() {
-            let enabled = scene.enabled(faults_left);
+            let enabled = scene.enabled(left, running);
             if enabled.is_empty() {
                 return true;
             }
@@ -640,17 +686,24 @@ fn walk(scene: &Scene, faults: usize, path: &mut Vec<Node>) -> bool {
         }
         let last = depth + 1 == path.len();
         let node = &mut path[depth];
-        let marks = scene.take(&node.chosen);
-        if node.chosen.is_fault() {
-            faults_left -= 1;
+        if let Some(group) = scene.runs(&node.chosen) {
+            if scene.is_interrupted(running, group) {
+                left.switches = left.switches.map(|switches| switches.saturating_sub(1));
+            }
+            running = Some(group);
         }
-        asleep = node
-            .asleep
-            .iter()
-            .chain(&node.done)
-            .filter(|(_, other)| other.commutes(&marks))
-            .cloned()
-            .collect();
+        left.faults -= usize::from(node.chosen.is_fault());
+        let marks = scene.take(&node.chosen);
+        asleep = match bounds.switches {
+            None => node
+                .asleep
+                .iter()
+                .chain(&node.done)
+                .filter(|(_, other)| other.commutes(&marks))
+                .cloned()
+                .collect(),
+            Some(_) => Vec::new(),
+        };
         if last {
             node.done.push((node.chosen.clone(), marks));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use opentaco_sim::checker::{self, Violation};
-use opentaco_sim::explore::explore;
+use opentaco_sim::explore::{Bounds, explore};
 use opentaco_sim::mask::Mask;
 #[cfg(feature = "planted")]
 use opentaco_sim::planted;
@@ -24,7 +24,7 @@ byte, on every machine.
 
   opentaco-sim --histories 20000               what every change has to pass
   opentaco-sim --seconds 3600 --seed 5000000   an hour of histories that nobody has played before
-  opentaco-sim --explore 2                     every order of everything in small worlds, with up to two faults
+  opentaco-sim --explore 1 --switches 2        every order of everything in small worlds, within these bounds
   opentaco-sim --replay 1234                   everything that happens in one history, as a table
   opentaco-sim --replay 1234 --mask without=1,until=90
                                                what a mask leaves of it
@@ -57,6 +57,9 @@ struct Arguments {
     /// Play every order of everything in the small worlds instead, with at most N faults each.
     #[arg(long, value_name = "N", conflicts_with_all = ["histories", "seconds", "replay"])]
     explore: Option<usize>,
+    /// In each order, make a replica that could go on wait for another one at most N times.
+    #[arg(long, value_name = "N", requires = "explore")]
+    switches: Option<usize>,
     /// Leave a small world after so many paths, and say so.
     #[arg(long, value_name = "N", requires = "explore", default_value_t = 20_000_000)]
     paths_max: u64,
@@ -90,7 +93,11 @@ fn main() -> ExitCode {
     }
     let tally = match (arguments.replay, arguments.explore) {
         (Some(seed), _) => replay(seed, &arguments.mask),
-        (None, Some(faults)) => explore_all(faults, arguments.paths_max),
+        (None, Some(faults)) => explore_all(Bounds {
+            faults,
+            switches: arguments.switches,
+            paths_max: arguments.paths_max,
+        }),
         (None, None) => campaign(&arguments, started),
     };
     let seconds = started.elapsed().as_secs_f64();
@@ -170,13 +177,13 @@ fn replay(seed: u64, mask: &Mask) -> Tally {
 }
 
 /// Explores the small worlds, one on each core.
-fn explore_all(faults: usize, paths_max: u64) -> Tally {
+fn explore_all(bounds: Bounds) -> Tally {
     let next = AtomicUsize::new(0);
     let explore_some = || {
         let mut tally = Tally::default();
         while let Some(scenario) = scenarios::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
             let started = Instant::now();
-            let explored = explore(scenario, faults, paths_max);
+            let explored = explore(scenario, bounds);
             println!(
                 "{}: {explored}, {:.1} s",
                 scenario.name,
