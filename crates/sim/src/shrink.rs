@@ -11,6 +11,9 @@ const LUCK: u64 = 24;
 /// How many actors a history has at most; one that is not there is not missed.
 const ACTORS_MAX: usize = 12;
 
+/// Says what a history breaks.
+pub type Judge<'a> = dyn Fn(&History) -> Vec<Violation> + 'a;
+
 /// What shrinking came to.
 #[derive(Debug)]
 pub struct Shrunk {
@@ -28,7 +31,13 @@ pub struct Shrunk {
 /// not break it in the first place.
 #[must_use]
 pub fn shrink(seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
-    let mut best = attempt(seed, Mask::default(), invariant)?;
+    shrink_by(&checker::check, seed, invariant, plays_max)
+}
+
+/// As [`shrink`], by the word of another judge.
+#[must_use]
+pub fn shrink_by(judge: &Judge<'_>, seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
+    let mut best = attempt(judge, seed, Mask::default(), invariant)?;
     let mut played = 1;
     loop {
         let mut smaller = None;
@@ -40,6 +49,7 @@ pub fn shrink(seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
                 let again = if luck == 0 { best.mask.again } else { Some(luck) };
                 played += 1;
                 if let Some(found) = attempt(
+                    judge,
                     seed,
                     Mask {
                         again,
@@ -60,9 +70,9 @@ pub fn shrink(seed: u64, invariant: &str, plays_max: u64) -> Option<Shrunk> {
     }
 }
 
-fn attempt(seed: u64, mask: Mask, invariant: &str) -> Option<Shrunk> {
+fn attempt(judge: &Judge<'_>, seed: u64, mask: Mask, invariant: &str) -> Option<Shrunk> {
     let history = world::play_masked(seed, &mask);
-    let violations = checker::check(&history);
+    let violations = judge(&history);
     let same = violations
         .iter()
         .any(|violation| violation.invariant == invariant);
@@ -132,4 +142,49 @@ fn simpler(best: &Shrunk) -> Vec<Mask> {
     );
     masks.push(mask.clone());
     masks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Told;
+
+    /// Objects whenever somebody has to wait for somebody else's lock.
+    fn nobody_waits(history: &History) -> Vec<Violation> {
+        let waits = history
+            .records
+            .iter()
+            .filter(|record| matches!(record.told, Told::Locked(_)));
+        waits
+            .map(|record| Violation {
+                invariant: "nobody-waits",
+                unit: record.unit.clone(),
+                at: record.until,
+                what: String::new(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_broken_is_shortened_to_what_it_takes_and_a_seed_with_its_mask_plays_it_again() {
+        let seed = (1..)
+            .find(|seed| nobody_waits(&world::play(*seed)).len() > 3)
+            .unwrap();
+        let whole = world::play(seed);
+        let shrunk = shrink_by(&nobody_waits, seed, "nobody-waits", 600).unwrap();
+        assert!(!nobody_waits(&shrunk.history).is_empty());
+        assert!(
+            length(&shrunk.history) * 4 < length(&whole),
+            "{} of {}",
+            length(&shrunk.history),
+            length(&whole)
+        );
+        let again = world::play_masked(seed, &shrunk.mask.to_string().parse().unwrap());
+        assert_eq!(crate::trace::tell(&again), crate::trace::tell(&shrunk.history));
+    }
+
+    #[test]
+    fn what_is_not_broken_is_not_shortened() {
+        assert!(shrink(1, "nobody-waits", 10).is_none());
+    }
 }
