@@ -90,6 +90,8 @@ impl Sort {
 struct Storm {
     over: Sort,
     until: Instant,
+    /// Whatever goes wrong with a write lands late: something on the way holds requests back.
+    holds_back: bool,
 }
 
 /// In how many cases of a thousand a request goes wrong in a storm.
@@ -193,7 +195,12 @@ impl SimBucket {
     /// For so long most requests about these objects go wrong.
     pub fn storm(&self, over: Sort, duration: Duration) {
         let until = self.executor.now() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4);
-        self.hold().storm = Some(Storm { over, until });
+        let holds_back = self.executor.chance(500);
+        self.hold().storm = Some(Storm {
+            over,
+            until,
+            holds_back,
+        });
     }
 
     /// Returns when something in the bucket changes next.
@@ -346,6 +353,9 @@ impl SimBucket {
             return Fate::Fine;
         }
         let writes = !matches!(request, Request::Get { .. });
+        if writes && storm.is_some_and(|storm| storm.holds_back) {
+            return Fate::LandsLate;
+        }
         match self.executor.below(if writes { 10 } else { 4 }) {
             0 => Fate::FailsBefore,
             1 => Fate::Slow,

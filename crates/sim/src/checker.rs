@@ -430,9 +430,17 @@ impl Story<'_> {
     /// Whether at some moment of a request nothing lay in the copy, or nothing that a person had put.
     fn may_look_empty(&self, record: &Record) -> bool {
         let copies = self.copies_during(record.from, record.until);
+        let heads = self.during(record.from, record.until);
+        let deleted = |bytes: &Bytes| {
+            let sha256 = Sha256::of(bytes);
+            heads.iter().flatten().any(|head| {
+                head.deleted.is_some() && head.recent.iter().any(|version| version.sha256 == sha256)
+            })
+        };
+        // What we have put is known to the head, and so is what was adopted before it was deleted.
         copies
             .iter()
-            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(Bytes::is_empty))
+            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(|bytes| bytes.is_empty() || deleted(bytes)))
     }
 
     /// Whether some lock ended during a request.

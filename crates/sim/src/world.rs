@@ -195,7 +195,7 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     }
     let retention = retention(&executor);
     // Everybody is there at once, about one unit, and nobody waits for long.
-    let busy = executor.chance(300);
+    let busy = executor.chance(400);
     let misfortune = executor.chance(if busy { 800 } else { 600 });
     let units_max = if busy { 1 } else { 2 };
     let units: Vec<UnitId> = ["app", "net/prod.tfstate"]
@@ -654,14 +654,17 @@ impl World {
 
     /// Somebody who creates, deletes, brings back, restores and promotes.
     async fn manager(self) {
+        let mut gone = false;
         for _ in 0..1 + self.executor.below(7) {
             self.moment().await;
             let unit = self.any_unit();
-            let ask = match self.executor.below(6) {
-                0 => Ask::Create,
-                1 | 2 => Ask::Delete,
-                3 => Ask::Undelete,
-                4 => match self.some_version(&unit) {
+            let ask = match self.executor.below(10) {
+                0..5 if gone => Ask::Undelete,
+                5..7 if gone => Ask::Create,
+                0..4 => Ask::Delete,
+                4 => Ask::Create,
+                5 => Ask::Undelete,
+                6 | 7 => match self.some_version(&unit) {
                     Some(version) => Ask::Restore(version),
                     None => Ask::Undelete,
                 },
@@ -670,15 +673,25 @@ impl World {
                     None => Ask::Create,
                 },
             };
+            gone = ask == Ask::Delete;
+            let world = self.clone();
+            let wish = async move { world.wish("manager", &unit, ask).await };
             if self.executor.chance(300) {
                 // Whoever is impatient goes on while the first request is still under way.
-                let world = self.clone();
-                self.executor.spawn(Group::Outside, async move {
-                    world.ask("manager", &unit, ask).await;
-                });
+                self.executor.spawn(Group::Outside, wish);
             } else {
-                self.ask("manager", &unit, ask).await;
+                wish.await;
             }
+        }
+    }
+
+    /// A request that is made again a few times while somebody holds the unit.
+    async fn wish(&self, client: &str, unit: &UnitId, ask: Ask) {
+        for _ in 0..4 {
+            if !matches!(self.ask(client, unit, ask.clone()).await, Told::Locked(_)) {
+                return;
+            }
+            self.moment().await;
         }
     }
 
@@ -700,7 +713,7 @@ impl World {
 
     /// Somebody with `aws s3 cp`.
     async fn person(self) {
-        for _ in 0..1 + self.executor.below(5) {
+        for _ in 0..1 + self.executor.below(if self.busy { 10 } else { 4 }) {
             self.moment().await;
             let unit = self.any_unit();
             let old = match self.bucket.tags_by_digest() {
@@ -719,7 +732,7 @@ impl World {
 
     /// Somebody who only looks.
     async fn reader(self) {
-        for _ in 0..1 + self.executor.below(8) {
+        for _ in 0..1 + self.executor.below(if self.busy { 20 } else { 6 }) {
             self.moment().await;
             let unit = self.any_unit();
             self.ask("reader", &unit, Ask::Read).await;

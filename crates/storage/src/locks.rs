@@ -147,8 +147,10 @@ impl Vault {
             return Ok(Err(known.clone()));
         };
         match self.swap(unit, Some(known), next).await? {
-            Swap::Done(_) => {
+            Swap::Done(now) => {
                 self.hide_lock(unit, lock.adopted);
+                // Whoever committed under this lock may have been another replica.
+                self.record_found_behind(unit, &now.head);
                 Ok(Ok(lock))
             }
             Swap::Moved(now) => Ok(Err(self.moved(unit, now).await?)),

@@ -8,13 +8,14 @@ use opentaco_domain::{Sha256, UnitId, VersionId, limits};
 use crate::StorageError;
 use crate::bucket::{ByteStream, Got, Kind, Meta};
 use crate::head::{Committed, Head};
+use crate::heads::applies;
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
 use crate::vault::Vault;
 
 /// A copy up to this size is hashed in memory and served from there; a larger one is hashed as it streams by, and its
 /// version is served instead.
-const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A state that is being read.
 pub struct Reading {
@@ -158,18 +159,20 @@ impl Vault {
             return Ok(Look::Other);
         }
         if meta.size > BUFFERED_BYTES_MAX {
-            return Ok(match digest(got.body).await? == current.sha256 {
-                true => match self.serve(unit, head).await? {
-                    Some(reading) => Look::Current(reading),
-                    None => Look::Other,
-                },
-                false => Look::Other,
+            if digest(got.body).await? != current.sha256 {
+                return Ok(Look::Other);
+            }
+            self.record_found_behind(unit, head);
+            return Ok(match self.serve(unit, head).await? {
+                Some(reading) => Look::Current(reading),
+                None => Look::Other,
             });
         }
         let bytes = got.bytes().await?;
         if Sha256::of(&bytes) != current.sha256 {
             return Ok(Look::Other);
         }
+        self.record_found_behind(unit, head);
         Ok(Look::Current(Reading {
             size: meta.size,
             committed: Some(current.clone()),
@@ -207,6 +210,17 @@ impl Vault {
                     .to_owned(),
             }),
             None => Err(missing(key)),
+        }
+    }
+
+    /// Has the head of a free unit say what its copy holds, where nobody who knows will: until it does, an old version
+    /// that a person puts back is taken for a copy that lags, and every read of the copy hashes it.
+    pub(crate) fn record_found_behind(&self, unit: &UnitId, head: &Head) {
+        let recorded = head.copy.as_ref().map(|copy| copy.version);
+        let known = self.sight(unit).is_some_and(|sight| applies(&sight, head));
+        if head.lock.is_none() && head.current.is_some() && recorded != Some(head.current_version()) && !known
+        {
+            self.settle_behind(unit);
         }
     }
 
@@ -253,7 +267,7 @@ pub(crate) fn whole(bytes: Bytes) -> ByteStream {
 }
 
 /// The hash of a body that is read to its end without being kept.
-async fn digest(mut body: ByteStream) -> Result<Sha256, StorageError> {
+pub(crate) async fn digest(mut body: ByteStream) -> Result<Sha256, StorageError> {
     let mut hasher = Sha256Hasher::new();
     while let Some(chunk) = body.try_next().await? {
         hasher.update(&chunk);

@@ -11,6 +11,7 @@ use crate::bucket::{If, Kind, Meta};
 use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
+use crate::read::{BUFFERED_BYTES_MAX, digest};
 use crate::vault::Vault;
 
 /// How often a write without a usable answer is followed by another round.
@@ -45,7 +46,13 @@ pub enum Insist {
 struct Scene {
     copy: Option<Meta>,
     known: Known,
-    /// The bytes of the copy, where they had to be looked at.
+    /// What it holds, where that had to be looked at.
+    content: Option<Content>,
+}
+
+/// The bytes of a copy, or of a large one what tells them.
+struct Content {
+    sha256: Sha256,
     bytes: Option<Bytes>,
 }
 
@@ -53,12 +60,14 @@ struct Scene {
 enum Judgement {
     /// The copy holds what the head names.
     Holds,
+    /// So it does, and the head of a unit that nobody holds does not say so yet.
+    Unrecorded(VersionId),
     /// The copy's bytes are known for what they are: put what the head names over them.
     Overwrite,
     /// An older version of ours: record that, then overwrite.
     Lags(VersionId),
     /// Somebody wrote it directly.
-    Foreign(Bytes),
+    Foreign,
 }
 
 impl Vault {
@@ -82,7 +91,7 @@ impl Vault {
                 continue;
             };
             let judgement = self.judge_copy(unit, &scene, insist).await?;
-            let foreign = matches!(judgement, Judgement::Foreign(_));
+            let foreign = matches!(judgement, Judgement::Foreign);
             let failure = match self.act_on(unit, &scene, judgement).await {
                 Ok(Some(known)) => return Ok(Settled::Done(known)),
                 Ok(None) => None,
@@ -129,17 +138,35 @@ impl Vault {
     ) -> Result<Option<Known>, StorageError> {
         let known = match judgement {
             Judgement::Holds => return Ok(Some(scene.known.clone())),
+            Judgement::Unrecorded(version) => {
+                return match self.note(unit, scene, Some(version)).await {
+                    // It is right, recorded or not: whoever comes next records it.
+                    Err(error) => {
+                        tracing::debug!(%unit, %error, "what the state copy holds is not recorded yet");
+                        Ok(Some(scene.known.clone()))
+                    }
+                    noted => noted,
+                };
+            }
             Judgement::Overwrite => Some(scene.known.clone()),
             Judgement::Lags(_) if planted(Bug::LaggingNotRecorded) => Some(scene.known.clone()),
             Judgement::Lags(version) => self.note(unit, scene, Some(version)).await?,
-            Judgement::Foreign(bytes) if throws_out(&scene.known.head) => {
+            Judgement::Foreign if throws_out(&scene.known.head) => {
+                let Some(bytes) = self.bytes_of(unit, scene).await? else {
+                    return Ok(None);
+                };
                 self.keep_external(unit, &scene.known.head, &bytes).await?;
                 match planted(Bug::RefusalNotRecorded) {
                     true => Some(scene.known.clone()),
                     false => self.note(unit, scene, None).await?,
                 }
             }
-            Judgement::Foreign(bytes) => return self.adopt(unit, scene, &bytes).await,
+            Judgement::Foreign => {
+                return match self.bytes_of(unit, scene).await? {
+                    Some(bytes) => self.adopt(unit, scene, &bytes).await,
+                    None => Ok(None),
+                };
+            }
         };
         let Some(known) = known else { return Ok(None) };
         let done = self.overwrite(unit, &known, scene.copy.as_ref()).await?;
@@ -155,11 +182,24 @@ impl Vault {
             None => true,
             Some(meta) => meta.size == 0 || known.head.copy.as_ref().is_some_and(|record| record.is(meta)),
         };
-        let (after, bytes) = if told {
+        let large = before.as_ref().is_some_and(|meta| meta.size > BUFFERED_BYTES_MAX);
+        let (after, content) = if told {
             (self.bucket().head(Kind::Copy, &key).await?, None)
+        } else if large {
+            match self.bucket().get(Kind::Copy, &key).await? {
+                Some(got) => {
+                    let sha256 = digest(got.body).await?;
+                    (Some(got.meta), Some(Content { sha256, bytes: None }))
+                }
+                None => (None, None),
+            }
         } else {
             match self.bucket().fetch(Kind::Copy, &key).await? {
-                Some((meta, bytes)) => (Some(meta), Some(bytes)),
+                Some((meta, bytes)) => {
+                    let sha256 = Sha256::of(&bytes);
+                    let bytes = Some(bytes);
+                    (Some(meta), Some(Content { sha256, bytes }))
+                }
                 None => (None, None),
             }
         };
@@ -171,8 +211,20 @@ impl Vault {
         Ok(same.then_some(Scene {
             copy: after,
             known,
-            bytes,
+            content,
         }))
+    }
+
+    /// The bytes that were looked at; nothing if the copy is another by now.
+    async fn bytes_of(&self, unit: &UnitId, scene: &Scene) -> Result<Option<Bytes>, StorageError> {
+        if let Some(bytes) = scene.content.as_ref().and_then(|content| content.bytes.clone()) {
+            return Ok(Some(bytes));
+        }
+        let key = self.bucket().layout().copy(unit);
+        let fetched = self.bucket().fetch(Kind::Copy, &key).await?;
+        Ok(fetched
+            .filter(|(meta, _)| scene.copy.as_ref().is_some_and(|seen| seen.tag.same(&meta.tag)))
+            .map(|(_, bytes)| bytes))
     }
 
     async fn judge_copy(
@@ -183,8 +235,9 @@ impl Vault {
     ) -> Result<Judgement, StorageError> {
         let head = &scene.known.head;
         let Some(meta) = scene.copy.as_ref().filter(|meta| meta.size > 0) else {
-            // A unit without a state is seen in listings by its empty copy: one that was created has one.
-            let unseen = scene.copy.is_none() && head.exists();
+            // A unit without a state is seen in listings by its empty copy: one that was created has one. A deleted one
+            // has it too, since a first copy that is still on its way must find something there.
+            let unseen = scene.copy.is_none() && head.created.is_some() && !planted(Bug::AbsentIsEmpty);
             return Ok(if head.current.is_none() && !unseen {
                 Judgement::Holds
             } else {
@@ -198,16 +251,17 @@ impl Vault {
         if head.copy_is_current(meta) {
             return Ok(right());
         }
-        let Some(bytes) = &scene.bytes else {
+        let Some(&Content { sha256, .. }) = scene.content.as_ref() else {
             return Ok(Judgement::Overwrite);
         };
-        let sha256 = Sha256::of(bytes);
-        if head
-            .current
-            .as_ref()
-            .is_some_and(|current| current.sha256 == sha256)
-        {
-            return Ok(right());
+        if let Some(current) = head.current.as_ref().filter(|current| current.sha256 == sha256) {
+            // Under a lock its holder records it, and would lose the head it remembers.
+            return Ok(match right() {
+                Judgement::Holds if head.lock.is_none() && !planted(Bug::FoundNotRecorded) => {
+                    Judgement::Unrecorded(current.version)
+                }
+                judgement => judgement,
+            });
         }
         // Bytes that the copy was never yet recorded to be past are a lagging copy. Once it was seen holding the
         // current version, somebody put the old ones back, and means it.
@@ -218,7 +272,7 @@ impl Vault {
         if may_lag && let Some(version) = self.ours(unit, head, sha256).await? {
             return Ok(Judgement::Lags(version));
         }
-        Ok(Judgement::Foreign(bytes.clone()))
+        Ok(Judgement::Foreign)
     }
 
     /// The newest committed version with this content.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::slice::from_ref;
 
+use bytes::Bytes;
 use opentaco_storage::StorageError;
 use opentaco_storage::Vault;
 use opentaco_storage::commit::Committing;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     COPY, copy_get, copy_put, count, head, head_put, history, holder, recorded, stands, version_key,
+    writing_unlocked,
 };
 use crate::common::{
     alice, dies, done, lock, locked, meanwhile, read, state, unit, unlocked, uuid, write, write_unlocked,
@@ -275,4 +277,28 @@ async fn trace_35_where_a_late_emptying_finds_the_same_bytes_the_next_read_mends
     reader.settle_down().await;
     stands(&world, &v1).await;
     assert_eq!(history(&world).await, [v1.clone(), v1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_39_a_first_copy_that_is_still_on_its_way_does_not_reach_a_unit_that_was_deleted_meanwhile() {
+    for world in World::of_each_kind() {
+        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let v1 = state(1, "a");
+        let late = Late::new();
+        f0.say(copy_put(), Fate::LandsLater(late.clone()));
+        let crashing = writing_unlocked(&r0, &v1);
+        late.sent().await;
+        dies(crashing).await;
+        assert!(
+            world.copy(&unit()).await.is_none(),
+            "there was no copy before the first"
+        );
+
+        let answer = r1.delete(&unit(), &alice()).await.unwrap();
+        assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+        assert!(late.land().await.is_err(), "it finds an empty copy");
+        assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
+        assert_eq!(read(&r1).await.unwrap(), None);
+        assert_eq!(history(&world).await, [v1]);
+    }
 }

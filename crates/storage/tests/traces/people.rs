@@ -8,8 +8,8 @@ use opentaco_testkit::buckets::World;
 use opentaco_testkit::faults::{Does, Fate, Gate, On};
 
 use super::{
-    COPY, VERSIONS, copy_put, head, head_put, history, holder, reading, recorded, stands, version_objects,
-    version_put,
+    COPY, VERSIONS, copy_get, copy_put, head, head_put, history, holder, reading, recorded, stands,
+    version_objects, version_put,
 };
 use crate::common::{done, locked, read, rejected, state, unit, unlocked, uuid, write, write_unlocked};
 
@@ -302,7 +302,8 @@ async fn trace_33_an_unlock_does_not_record_its_older_sight_over_a_refusal() {
 #[tokio::test(start_paused = true)]
 async fn trace_34_an_adoption_that_lost_leaves_nothing_behind_that_counts_as_ours() {
     for world in World::of_each_kind() {
-        let (r0, (r1, f1), r2) = (world.replica(), world.failing_replica(), world.replica());
+        let (r0, (r1, f1)) = (world.replica(), world.failing_replica());
+        let (r2, f2) = world.failing_replica();
         let (x, y, by_hand) = (uuid(1), uuid(2), state(90, "by hand"));
         // So long a history that the older part of it is known from a listing of the objects.
         for serial in 1..=50 {
@@ -313,7 +314,10 @@ async fn trace_34_an_adoption_that_lost_leaves_nothing_behind_that_counts_as_our
         locked(&r0, &x).await;
         let last = state(51, "v");
         let version = done(write(&r0, &x, last.clone()).await).version;
+        f2.say(copy_get(), Fate::Denied);
         assert!(r2.force_unlock(&unit()).await.unwrap().is_some());
+        r2.settle_down().await;
+        assert!(f2.all_used(), "and what the copy holds could not be recorded");
         assert_ne!(
             recorded(&world).await,
             Some(version),
@@ -372,5 +376,48 @@ async fn trace_37_what_was_refused_and_mended_is_judged_anew_when_it_is_put_agai
         assert_eq!(read(&r2).await.unwrap(), Some(by_hand.clone()));
         stands(&world, &by_hand).await;
         assert_eq!(history(&world).await, [by_hand, v2, v1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_40_an_old_version_put_back_after_another_replica_unlocked_stays() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        let (x, v1, v2) = (uuid(1), state(1, "a"), state(2, "b"));
+        locked(&r0, &x).await;
+        done(write(&r0, &x, v1.clone()).await);
+        let second = done(write(&r0, &x, v2.clone()).await);
+        unlocked(&r1, &x).await;
+        r1.settle_down().await;
+        assert_eq!(recorded(&world).await, Some(second.version));
+
+        world.person_puts(COPY, v1.clone()).await;
+        assert_eq!(read(&r0).await.unwrap(), Some(v1.clone()));
+        stands(&world, &v1).await;
+        assert_eq!(history(&world).await, [v1.clone(), v2, v1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_40_whoever_reads_a_free_unit_records_what_its_copy_holds() {
+    for world in World::of_each_kind() {
+        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let (v1, v2) = (state(1, "a"), state(2, "b"));
+        done(write_unlocked(&r0, v1.clone()).await);
+        r0.settle_down().await;
+        // It commits, copies, answers, and dies before it has recorded what the copy was answered.
+        f0.say(head_put().after(1), Fate::Denied);
+        let second = done(write_unlocked(&r0, v2.clone()).await);
+        r0.settle_down().await;
+        assert!(f0.all_used());
+        assert_ne!(recorded(&world).await, Some(second.version));
+
+        assert_eq!(read(&r1).await.unwrap(), Some(v2.clone()));
+        r1.settle_down().await;
+        assert_eq!(recorded(&world).await, Some(second.version));
+        world.person_puts(COPY, v1.clone()).await;
+        assert_eq!(read(&r1).await.unwrap(), Some(v1.clone()));
+        stands(&world, &v1).await;
+        assert_eq!(history(&world).await, [v1.clone(), v2, v1]);
     }
 }
