@@ -139,7 +139,7 @@ pub enum ControlError {
         source: StorageError,
     },
     /// The bucket did not answer, or not usably. Nothing is assumed; the same request again is safe.
-    #[error("the bucket is not available")]
+    #[error("{}", unavailable(source))]
     Unavailable {
         /// Why.
         #[source]
@@ -175,6 +175,13 @@ impl ControlError {
                 Self::Unavailable { source }
             }
         }
+    }
+}
+
+fn unavailable(source: &StorageError) -> &'static str {
+    match source {
+        StorageError::Busy { .. } => "too many others are writing at the same time; repeat the request",
+        _ => "the bucket is not available",
     }
 }
 

@@ -11,6 +11,7 @@ use opentaco_storage::head::{Committed, Origin};
 use opentaco_storage::read::Reading;
 
 use crate::error::Holder;
+use crate::units::no_unit;
 use crate::{ControlError, Door, StateControl, audit};
 
 /// A state to be written.
@@ -50,7 +51,9 @@ impl StateWrite {
 
 /// That a write was asked for by somebody who may, and that the head of the unit could be read.
 #[derive(Debug)]
-pub struct WritePermit(());
+pub struct WritePermit {
+    may_create: bool,
+}
 
 /// What became of a write.
 #[derive(Debug, Clone)]
@@ -130,7 +133,7 @@ impl StateControl {
         if first {
             self.permit(caller, Action::Create, unit)?;
         }
-        Ok(WritePermit(()))
+        Ok(WritePermit { may_create: first })
     }
 
     /// Writes a state. Answered with success, it survives everything; refused because the lock was lost, it is kept.
@@ -144,7 +147,7 @@ impl StateControl {
         unit: &UnitId,
         write: StateWrite,
     ) -> Result<Receipt, ControlError> {
-        self.prepare_write(caller, unit, &write.holding).await?;
+        let permit = self.prepare_write(caller, unit, &write.holding).await?;
         let summary = summarize(unit, &write.bytes)?;
         let request = CommitRequest {
             bytes: write.bytes,
@@ -157,15 +160,33 @@ impl StateControl {
             if_match: write.if_match,
             force: write.force,
             same_lineage: false,
+            may_create: permit.may_create,
             revives: None,
             origin: Origin::Write,
         };
-        let committing = self
-            .vault()
-            .commit(unit, &request)
-            .await
-            .map_err(ControlError::from_storage)?;
-        concluded(caller, unit, committing).map(Receipt::from)
+        self.commit(caller, unit, request).await.map(Receipt::from)
+    }
+
+    /// Commits, and asks for the right to create if it turns out that there is no such unit: a head that was remembered
+    /// from before a deletion lets a write in that would bring the unit to life.
+    pub(crate) async fn commit(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        mut request: CommitRequest,
+    ) -> Result<Committed, ControlError> {
+        loop {
+            let committing = self
+                .vault()
+                .commit(unit, &request)
+                .await
+                .map_err(ControlError::from_storage)?;
+            if !matches!(committing, Committing::NoUnit) || request.may_create {
+                return concluded(caller, unit, committing);
+            }
+            self.permit(caller, Action::Create, unit)?;
+            request.may_create = true;
+        }
     }
 
     /// Reads the current state.
@@ -237,6 +258,7 @@ pub(crate) fn concluded(
             audit::refused(caller, Action::Write, &unit, "version-conflict", None);
             Err(ControlError::Conflict { unit, current })
         }
+        Committing::NoUnit => Err(no_unit(&unit)),
         Committing::OtherLineage { current } => {
             audit::refused(caller, Action::Write, &unit, "other-lineage", None);
             Err(ControlError::OtherLineage { unit, current })

@@ -101,6 +101,8 @@ impl StateControl {
     /// # Errors
     /// [`ControlError::Invalid`] for a page token that is none of ours.
     pub async fn list_units(&self, caller: &Caller, wanted: ListUnits) -> Result<UnitsPage, ControlError> {
+        // An empty list must not be the answer of a service that does not know who may see what.
+        self.may(caller, Action::Read, &UnitId::graph())?;
         let limit = wanted.limit.map(|limit| limit.max(1));
         let mut after = wanted.page_token.as_deref().map(parse_page_token).transpose()?;
         let mut page = UnitsPage::default();

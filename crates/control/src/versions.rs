@@ -127,7 +127,7 @@ impl StateControl {
             .map_err(ControlError::from_storage)?
             .ok_or_else(|| no_unit(unit))?;
         let head = &known.head;
-        if head.deleted.is_some() {
+        if !head.exists() {
             self.permit(caller, Action::Create, unit)?;
         }
         // Said here for the holder's sake: a refused reinstatement needs no keeping, its bytes are kept already.
@@ -156,6 +156,7 @@ impl StateControl {
             if_match: head.current_version(),
             force: how.force,
             same_lineage: true,
+            may_create: !head.exists(),
             revives: head.deleted.is_some().then_some(head.living_since),
             origin: origin.clone(),
         };
@@ -166,7 +167,7 @@ impl StateControl {
                 .await
                 .map_err(ControlError::from_storage)?
             {
-                Committing::Unmet { .. } => None,
+                Committing::Unmet { .. } | Committing::NoUnit => None,
                 committing => Some(committing),
             },
         )

@@ -479,3 +479,54 @@ async fn a_list_shows_only_what_its_caller_may_see_on_full_pages() {
             .is_empty()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_remembers_a_unit_from_before_its_deletion_asks_for_create_all_the_same() {
+    let world = World::new();
+    let elsewhere = replica(&world);
+    let control = StateControl::new(world.replica(), Arc::new(ByName::default()), "memory");
+    let creator = may(&[Action::Write, Action::Create]);
+    let writer = may(&[Action::Write]);
+    let write = |serial, holding| StateWrite::new(state(serial, "x"), holding, Door::Management);
+    control
+        .write_state(&creator, &prod(), write(1, Holding::Nothing))
+        .await
+        .unwrap();
+    control.settle_down().await;
+    elsewhere.delete_unit(&alice(), &prod()).await.unwrap();
+    elsewhere
+        .lock(&alice(), &prod(), lock_request(&uuid(1)))
+        .await
+        .unwrap();
+    elsewhere.settle_down().await;
+
+    let answer = control.write_state(&writer, &prod(), write(2, under(1))).await;
+    assert!(
+        matches!(
+            answer,
+            Err(ControlError::Forbidden {
+                action: Action::Create,
+                ..
+            })
+        ),
+        "{answer:?}"
+    );
+    assert!(
+        elsewhere.describe_unit(&alice(), &prod()).await.is_err(),
+        "it is still deleted"
+    );
+    control
+        .write_state(&creator, &prod(), write(2, under(1)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_no_answer_while_the_policy_cannot_be_read() {
+    let control = StateControl::new(World::new().replica(), Arc::new(ByName::default()), "memory");
+    let answer = control.list_units(&unreadable(), ListUnits::default()).await;
+    assert!(
+        matches!(answer, Err(ControlError::PolicyUnreadable { .. })),
+        "{answer:?}"
+    );
+}

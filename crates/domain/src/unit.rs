@@ -141,6 +141,12 @@ impl UnitId {
         &self.0
     }
 
+    /// The unit that holds the dependency graph.
+    #[must_use]
+    pub fn graph() -> Self {
+        Self(GRAPH_UNIT.into())
+    }
+
     /// Whether it is ours: the graph unit, then.
     #[must_use]
     pub fn is_reserved(&self) -> bool {

@@ -632,7 +632,11 @@ impl Bucket {
         }
     }
 
-    async fn within<T>(&self, time: Duration, work: impl Future<Output = T>) -> Result<T, TimedOut> {
+    pub(crate) async fn within<T>(
+        &self,
+        time: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, TimedOut> {
         let late = self.surroundings.tasks.sleep(time).fuse();
         pin_mut!(work);
         match select(work, late).await {

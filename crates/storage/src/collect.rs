@@ -21,6 +21,9 @@ use crate::vault::{Retention, Vault};
 /// How often the bump is tried; a unit so busy is collected sixteen commits later.
 const BUMP_TRIES: usize = 3;
 
+/// After so many housekeepings that came to nothing somebody should know.
+const OVERDUE: usize = 4;
+
 impl Vault {
     /// Starts the housekeeping of a unit behind the answer, once every so many commits ([`Retention::collect_every`]).
     pub(crate) fn tidy_behind(&self, unit: &UnitId, head: &Head) {
@@ -28,11 +31,16 @@ impl Vault {
         if head.recent.len() < keep + self.retention().collect_every {
             return;
         }
+        let overdue = head.recent.len() >= keep + OVERDUE * self.retention().collect_every;
         let vault = self.clone();
         let unit = unit.clone();
         self.behind(async move {
-            if let Err(error) = vault.tidy(&unit).await {
-                tracing::debug!(%unit, %error, "housekeeping is put off");
+            match vault.tidy(&unit).await {
+                Err(error) if overdue => {
+                    tracing::warn!(%unit, %error, "housekeeping fails again and again, and the head grows with each commit");
+                }
+                Err(error) => tracing::debug!(%unit, %error, "housekeeping is put off"),
+                Ok(()) => {}
             }
         });
     }
@@ -114,7 +122,7 @@ impl Vault {
             next.recent.clear();
             next.kept.clear();
             if let Some(deleted) = &mut next.deleted {
-                deleted.version = None;
+                deleted.expired |= deleted.version.take().is_some();
             }
             return next;
         }

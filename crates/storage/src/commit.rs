@@ -3,6 +3,8 @@
 //! The swap is the commit. Before it, nothing has happened but an object that no head names; after it, the version is
 //! in the history for good, whatever becomes of this replica, and whoever repeats the request is told so.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
@@ -17,6 +19,9 @@ use crate::vault::Vault;
 
 /// How often a write without a lock tries to get its turn among others.
 const TURNS_MAX: usize = 100;
+/// How long a turn is waited for. It saves requests and decides nothing, so nobody waits behind a copy that takes
+/// forever.
+const TURN_AWAITED: Duration = Duration::from_secs(5);
 /// How often the copy is mended before the answer is "safe, but not copied yet". Rounds are lost to other writers only.
 pub(crate) const COPY_ROUNDS: usize = 32;
 
@@ -43,6 +48,8 @@ pub struct CommitRequest {
     pub force: bool,
     /// Another lineage than the current one is refused.
     pub same_lineage: bool,
+    /// The writer may create units: a write to one that does not exist makes it.
+    pub may_create: bool,
     /// Only while the unit is deleted, and only the incarnation that began at this epoch (see [`Head::living_since`]).
     pub revives: Option<u64>,
     /// Where the bytes come from.
@@ -68,6 +75,8 @@ pub enum Committing {
         /// What is current instead.
         current: Option<VersionId>,
     },
+    /// It is not committed: there is no such unit, and the writer may not create one.
+    NoUnit,
     /// It is not committed: another lineage is current. Asked for only by doors that check.
     OtherLineage {
         /// The lineage that is current.
@@ -111,6 +120,7 @@ enum Verdict {
     Already(Committed),
     No(Refusal),
     Unmet(Option<VersionId>),
+    NoUnit,
     OtherLineage(Option<String>),
 }
 
@@ -173,7 +183,7 @@ impl Vault {
                 }
             }
             if my_turn.is_none() {
-                my_turn = Some(turn.lock().await);
+                my_turn = self.bucket().within(TURN_AWAITED, turn.lock()).await.ok();
                 // Whoever had the turn before has moved the head again, and this replica remembers how.
                 known = self.touch(unit).await?;
             }
@@ -225,6 +235,7 @@ impl Vault {
                 Committing::Refused { why, kept }
             }
             Verdict::Unmet(current) => Committing::Unmet { current },
+            Verdict::NoUnit => Committing::NoUnit,
             Verdict::OtherLineage(current) => Committing::OtherLineage { current },
             Verdict::Go(_) => {
                 return Err(StorageError::Busy {
@@ -314,7 +325,7 @@ impl Vault {
         // One at a time on this replica, and in one queue with writers that lost a race: else fifty of them would move
         // the head faster than anybody can copy it.
         let turn = self.turn(unit);
-        let _my_turn = turn.lock().await;
+        let _my_turn = self.bucket().within(TURN_AWAITED, turn.lock()).await.ok();
         match self.settle(unit, COPY_ROUNDS, insist).await? {
             Settled::Done(_) => Ok(()),
             Settled::Unsettled {
@@ -433,6 +444,9 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
     };
     if head.deleted.is_some() && session == Session::NONE && !was_deleted {
         return Verdict::No(Refusal::Deleted);
+    }
+    if !request.may_create && !head.exists() {
+        return Verdict::NoUnit;
     }
     if request
         .if_match

@@ -191,6 +191,9 @@ pub struct Deleted {
     pub by: Principal,
     /// What was current.
     pub version: Option<VersionId>,
+    /// That version was dropped since, with all others: it was deleted so long ago.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
 }
 
 impl Head {

@@ -191,6 +191,7 @@ impl Vault {
                 at: self.now(),
                 by: by.clone(),
                 version: known.head.current_version(),
+                expired: false,
             });
             next.advance(None);
             next.outputs.clear();
@@ -237,11 +238,7 @@ impl Vault {
             return Ok(Undeleting::Held(lock.clone()));
         }
         let Some(version) = deleted.version else {
-            if known.head.recent.is_empty()
-                && deleted.at
-                    < self.now()
-                        - jiff::SignedDuration::from_hours(24 * opentaco_domain::limits::TOMBSTONE_DAYS)
-            {
+            if deleted.expired {
                 return Ok(Undeleting::Expired);
             }
             let (labels, description) = (known.head.labels.clone(), known.head.description.clone());
@@ -262,6 +259,7 @@ impl Vault {
             if_match: None,
             force: false,
             same_lineage: false,
+            may_create: true,
             revives: Some(known.head.living_since),
             origin: Origin::Undelete,
         };

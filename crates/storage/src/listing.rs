@@ -213,6 +213,9 @@ impl Vault {
                 listed.locked = locked.contains(&listed.unit);
                 async move {
                     if !all && listed.size > 0 {
+                        if listed.locked {
+                            self.verify_lock_copy_behind(&listed.unit);
+                        }
                         return Ok(Some(listed));
                     }
                     let Some(known) = self.recent_head(&listed.unit).await? else {
@@ -242,6 +245,27 @@ impl Vault {
             Some(known) if self.now().duration_since(known.seen) <= HEAD_AGE_MAX => Ok(Some(known)),
             _ => self.load(unit).await,
         }
+    }
+
+    /// A lock copy that landed late would show a unit as locked until somebody locks it again. Where no head of the
+    /// last minute says that it is locked, one is read behind the answer.
+    fn verify_lock_copy_behind(&self, unit: &UnitId) {
+        let is_known = self.remembered(unit).is_some_and(|known| {
+            known.head.lock.is_some() && self.now().duration_since(known.seen) <= HEAD_AGE_MAX
+        });
+        if is_known {
+            return;
+        }
+        let vault = self.clone();
+        let unit = unit.clone();
+        self.behind(async move {
+            // A lock file beside a unit that nobody has touched through us is somebody else's, and holds.
+            if let Ok(Some(known)) = vault.load(&unit).await
+                && known.head.lock.is_none()
+            {
+                vault.hide_lock(&unit, false);
+            }
+        });
     }
 
     /// A lock copy beside a unit that nobody holds: look again, and remove it.

@@ -82,6 +82,7 @@ pub(crate) fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
         if_match: None,
         force: false,
         same_lineage: false,
+        may_create: true,
         revives: None,
         origin: Origin::Write,
     }

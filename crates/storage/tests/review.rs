@@ -177,3 +177,54 @@ async fn a_version_that_the_copy_may_still_hold_is_not_pruned_and_never_comes_ba
     replica.settle_down().await;
     assert_eq!(read(&replica).await.unwrap(), Some(state(39, "b")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_copy_that_landed_late_does_not_show_its_unit_as_locked_for_ever() {
+    let world = World::new();
+    let r0 = world.replica();
+    done(write_unlocked(&r0, state(1, "a")).await);
+    r0.settle_down().await;
+    world.person_puts(&format!("{COPY}.lock"), "{}").await;
+
+    for (seen, locked) in [("as its copy says", true), ("as it is", false)] {
+        let lister = world.replica();
+        let units = lister.list(&ListUnits::default()).await.unwrap().units;
+        assert_eq!(units[0].locked, locked, "{seen}");
+        lister.settle_down().await;
+    }
+    assert!(world.person_gets(&format!("{COPY}.lock")).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_file_beside_a_unit_that_nobody_has_touched_is_left_alone_by_a_listing() {
+    let world = World::new();
+    world.person_puts(COPY, state(1, "older than us")).await;
+    world.person_puts(&format!("{COPY}.lock"), "{}").await;
+    let lister = world.replica();
+    assert!(lister.list(&ListUnits::default()).await.unwrap().units[0].locked);
+    lister.settle_down().await;
+    assert!(world.person_gets(&format!("{COPY}.lock")).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_do_not_wait_one_after_another_for_a_copy_that_gives_no_answer() {
+    let world = World::new();
+    let (replica, faults) = world.failing_replica();
+    done(write_unlocked(&replica, state(1, "a")).await);
+    replica.settle_down().await;
+    faults.say(On::next(Does::Put, COPY).ending().always(), Fate::Silence);
+    let alone = tokio::time::Instant::now();
+    write_unlocked(&replica, state(2, "alone")).await.unwrap();
+    let alone = alone.elapsed();
+
+    let together = tokio::time::Instant::now();
+    let writers = (3..13).map(|serial| write_unlocked(&replica, state(serial, "b")));
+    for answer in futures::future::join_all(writers).await {
+        answer.unwrap();
+    }
+    let together = together.elapsed();
+    assert!(
+        together < 3 * alone,
+        "ten writers take {together:?}, and one {alone:?}"
+    );
+}

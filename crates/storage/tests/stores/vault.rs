@@ -67,6 +67,7 @@ pub(crate) async fn write(
         if_match: None,
         force: false,
         same_lineage: false,
+        may_create: true,
         revives: None,
         origin: Origin::Write,
     };

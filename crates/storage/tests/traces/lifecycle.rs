@@ -302,3 +302,31 @@ async fn trace_39_a_first_copy_that_is_still_on_its_way_does_not_reach_a_unit_th
         assert_eq!(history(&world).await, [v1]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn trace_35_an_undelete_whose_put_was_refused_puts_the_copy_all_the_same() {
+    let world = World::new();
+    let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
+    let v1 = state(1, "a");
+    done(write_unlocked(&r0, v1.clone()).await);
+    r0.settle_down().await;
+    let late = Late::new();
+    f0.say(copy_put(), Fate::LandsLater(late.clone()));
+    let crashing = deleting(&r0);
+    late.sent().await;
+    dies(crashing).await;
+
+    f1.say(copy_put(), Fate::PreconditionFailed);
+    let answer = r1.undelete(&unit(), &alice(), "management").await.unwrap();
+    assert!(
+        matches!(answer, Undeleting::Committed(Committing::Done(_))),
+        "{answer:?}"
+    );
+    r1.settle_down().await;
+    assert!(f1.all_used());
+    assert!(
+        late.land().await.is_err(),
+        "the right bytes stood there, and were put again"
+    );
+    stands(&world, &v1).await;
+}
