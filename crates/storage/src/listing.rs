@@ -104,13 +104,19 @@ impl Vault {
         let mut found = Found::default();
         let enough = |found: &Found| limit.is_some_and(|limit| found.copies.len() > limit);
 
-        if GRAPH_UNIT.starts_with(prefix.as_str()) || prefix.as_str().starts_with(GRAPH_UNIT) {
-            let graph = format!("{}{GRAPH_UNIT}/", layout.prefix());
-            for (key, meta) in self.list_all(Kind::Units, &graph).await? {
+        // The one name of ours that is a unit is asked for by itself, at the same time.
+        let graph = async {
+            if GRAPH_UNIT.starts_with(prefix.as_str()) || prefix.as_str().starts_with(GRAPH_UNIT) {
+                let graph = format!("{}{GRAPH_UNIT}/", layout.prefix());
+                self.list_all(Kind::Units, &graph).await
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        if prefix.as_str().starts_with(RESERVED) {
+            for (key, meta) in graph.await? {
                 self.take(&mut found, &key, &meta, prefix, after);
             }
-        }
-        if prefix.as_str().starts_with(RESERVED) {
             return Ok((found, None));
         }
 
@@ -122,29 +128,35 @@ impl Vault {
             page: None,
             fold,
         };
-        loop {
-            let page = self.bucket().list(Kind::Units, listing.clone()).await?;
-            for (key, meta) in &page.objects {
-                self.take(&mut found, key, meta, prefix, after);
-            }
-            for folded in self.unfold(&page).await? {
-                for (key, meta) in folded {
-                    self.take(&mut found, &key, &meta, prefix, after);
+        let pages = async {
+            loop {
+                let page = self.bucket().list(Kind::Units, listing.clone()).await?;
+                for (key, meta) in &page.objects {
+                    self.take(&mut found, key, meta, prefix, after);
+                }
+                for folded in self.unfold(&page).await? {
+                    for (key, meta) in folded {
+                        self.take(&mut found, &key, &meta, prefix, after);
+                    }
+                }
+                let inside = page
+                    .objects
+                    .last()
+                    .is_some_and(|(key, _)| key.starts_with(&layout.reserved()));
+                match page.next {
+                    None => return Ok(()),
+                    Some(_) if enough(&found) => return Ok(()),
+                    Some(_) if inside => {
+                        listing.after = Some(layout.after_reserved());
+                        listing.page = None;
+                    }
+                    Some(next) => listing.page = Some(next),
                 }
             }
-            let inside = page
-                .objects
-                .last()
-                .is_some_and(|(key, _)| key.starts_with(&layout.reserved()));
-            match page.next {
-                None => break,
-                Some(_) if enough(&found) => break,
-                Some(_) if inside => {
-                    listing.after = Some(layout.after_reserved());
-                    listing.page = None;
-                }
-                Some(next) => listing.page = Some(next),
-            }
+        };
+        let (graph, ()) = futures::try_join!(graph, pages)?;
+        for (key, meta) in graph {
+            self.take(&mut found, &key, &meta, prefix, after);
         }
 
         let next = limit.filter(|_| enough(&found)).and_then(|limit| {
