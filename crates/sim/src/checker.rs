@@ -124,6 +124,8 @@ struct Story<'a> {
     heads: Vec<(Instant, Head)>,
     copies: Vec<(Instant, bool, Option<Bytes>)>,
     rejected: BTreeMap<String, (Instant, Bytes)>,
+    /// What landed late on a copy that looked like the one it was meant for.
+    misplaced: BTreeSet<Sha256>,
     violations: Vec<Violation>,
 }
 
@@ -139,6 +141,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             heads: heads(&events, unit),
             copies: copies(&events, unit),
             rejected: rejected(&events, unit),
+            misplaced: BTreeSet::new(),
             violations: Vec::new(),
         };
         story.chain();
@@ -621,6 +624,24 @@ impl Story<'_> {
         }
     }
 
+    /// Whether a put that was conditional on the copy of one version may have met that of another: where a tag is a
+    /// digest of the content, nothing tells two versions of the very same bytes apart. That is not promised.
+    fn took_one_for_another(&self, replaced: Option<&Bytes>, at: Instant) -> bool {
+        let Some(sha256) = replaced
+            .map(|bytes| Sha256::of(bytes))
+            .filter(|_| self.history.bucket.tags_by_digest())
+        else {
+            return false;
+        };
+        let heads = self.heads.iter().take_while(|(seen, _)| *seen <= at);
+        let versions: BTreeSet<VersionId> = heads
+            .filter_map(|(_, head)| head.current.as_ref())
+            .filter(|current| current.sha256 == sha256)
+            .map(|current| current.version)
+            .collect();
+        versions.len() > 1
+    }
+
     fn copy(&mut self) {
         // What the service puts is never older than what the service put, adopted or acknowledged before.
         let known_at = self.copy_known_at();
@@ -632,11 +653,19 @@ impl Story<'_> {
             while let Some(moment) = moments.next_if(|moment| moment < at) {
                 newest = newest.max(self.epoch_of(holds, moment));
             }
-            holds = bytes.as_ref();
+            let replaced = std::mem::replace(&mut holds, bytes.as_ref());
             if *by_hand {
                 continue;
             }
             let epoch = self.epoch_of(bytes.as_ref(), *at);
+            if epoch < newest
+                && let Some(bytes) = bytes
+                && self.took_one_for_another(replaced, *at)
+            {
+                self.misplaced.insert(Sha256::of(bytes));
+                newest = epoch;
+                continue;
+            }
             if let (Some(epoch), Some(newest)) = (epoch, newest)
                 && epoch < newest
             {
@@ -665,7 +694,7 @@ impl Story<'_> {
             let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else {
                 continue;
             };
-            if by_hand {
+            if by_hand || copy.is_some_and(|copy| self.misplaced.contains(&Sha256::of(copy))) {
                 continue;
             }
             let holds = self.epoch_of(copy, record.until);

@@ -92,6 +92,9 @@ impl Story<'_> {
             let stands = copies
                 .iter()
                 .any(|(_, copy)| copy.is_some_and(|copy| Sha256::of(copy) == current.sha256));
+            if self.misplaced.contains(&current.sha256) {
+                continue;
+            }
             if !hashes.contains(&current.sha256) || (stands && !by_hand) {
                 found.push((
                     "no-strangers",
@@ -222,7 +225,17 @@ impl Story<'_> {
                 .take_while(|(at, _)| at <= put_at)
                 .last()
                 .map(|(_, head)| head);
-            if head.is_none_or(|head| head.lock.is_none()) && read.told != Told::State(bytes.clone()) {
+            // An old version of ours beside a deleted or empty unit is emptied: undelete it instead.
+            let sha256 = Sha256::of(bytes);
+            let leftover = head.is_some_and(|head| {
+                head.current.is_none()
+                    && self
+                        .committed()
+                        .iter()
+                        .any(|version| version.sha256 == sha256 && version.epoch <= head.epoch)
+            });
+            let free = head.is_none_or(|head| head.lock.is_none());
+            if free && !leftover && read.told != Told::State(bytes.clone()) {
                 missed.push(read.from);
             }
         }
