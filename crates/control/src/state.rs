@@ -21,6 +21,8 @@ pub struct StateWrite {
     pub bytes: Bytes,
     /// MD5 of `bytes` in base64, if the door has computed it already.
     pub md5: Option<String>,
+    /// What `bytes` say of themselves, if the door has read it already.
+    pub summary: Option<StateSummary>,
     /// What the writer claims to hold.
     pub holding: Holding,
     /// Through which door.
@@ -40,6 +42,7 @@ impl StateWrite {
         Self {
             bytes,
             md5: None,
+            summary: None,
             holding,
             door,
             force: false,
@@ -148,7 +151,10 @@ impl StateControl {
         write: StateWrite,
     ) -> Result<Receipt, ControlError> {
         let permit = self.prepare_write(caller, unit, &write.holding).await?;
-        let summary = summarize(unit, &write.bytes)?;
+        let summary = match write.summary {
+            Some(summary) => summary,
+            None => summarize(unit, &write.bytes)?,
+        };
         let request = CommitRequest {
             bytes: write.bytes,
             summary,

@@ -24,6 +24,17 @@ macro_rules! spelled_as_text {
 }
 pub(crate) use spelled_as_text;
 
+/// `bytes` in lower-case hex, spelled into `room`.
+///
+/// A head spells a hundred digests; byte by byte through [`fmt`] that took a quarter of a write.
+///
+/// # Panics
+/// If `room` is not twice as long as `bytes`.
+pub(crate) fn as_hex<'a>(bytes: &[u8], room: &'a mut [u8]) -> &'a str {
+    hex::encode_to_slice(bytes, room).expect("the room is twice as long as the bytes");
+    str::from_utf8(room).expect("hex digits are ASCII")
+}
+
 /// The visitor behind [`spelled_as_text`].
 pub(crate) struct Spelled<T> {
     expected: &'static str,

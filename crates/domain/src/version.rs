@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::text::spelled_as_text;
+use crate::text::{as_hex, spelled_as_text};
 use crate::{LockId, Sha256};
 
 /// One holding of a lock: everything written under it shares this. Spelled as 8 lower-case hex digits.
@@ -28,7 +28,7 @@ impl Session {
 
 impl fmt::Display for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:08x}", self.0)
+        formatter.write_str(as_hex(&self.0.to_be_bytes(), &mut [0; 8]))
     }
 }
 
@@ -87,14 +87,17 @@ impl PartialOrd for VersionId {
 
 impl fmt::Display for VersionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            epoch,
-            serial,
-            session,
-            sha256,
-            nonce,
-        } = self;
-        write!(formatter, "{epoch:016x}-{serial}-{session}-{sha256}-{nonce:08x}")
+        let mut name = NameBuffer::new();
+        name.push_hex(&self.epoch.to_be_bytes());
+        name.push(b"-");
+        name.push_decimal(self.serial);
+        name.push(b"-");
+        name.push_hex(&self.session.0.to_be_bytes());
+        name.push(b"-");
+        name.push_hex(self.sha256.bytes());
+        name.push(b"-");
+        name.push_hex(&self.nonce.to_be_bytes());
+        formatter.write_str(name.as_str())
     }
 }
 
@@ -127,6 +130,50 @@ impl VersionId {
 }
 
 spelled_as_text!(VersionId, "the name of a version");
+
+/// The longest name: the digits of all five parts, and what stands between them.
+const NAME_BYTES_MAX: usize = 16 + 20 + 8 + 64 + 8 + 4;
+
+/// A name of a version while it is spelled: a head holds some thirty, and each write spells most of them.
+struct NameBuffer {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl NameBuffer {
+    fn new() -> Self {
+        Self {
+            bytes: [0; NAME_BYTES_MAX],
+            length: 0,
+        }
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.room(text.len()).copy_from_slice(text);
+    }
+
+    fn push_hex(&mut self, bytes: &[u8]) {
+        as_hex(bytes, self.room(bytes.len() * 2));
+    }
+
+    fn push_decimal(&mut self, mut number: u64) {
+        let length = number.checked_ilog10().unwrap_or(0) as usize + 1;
+        for digit in self.room(length).iter_mut().rev() {
+            *digit = b"0123456789"[(number % 10) as usize];
+            number /= 10;
+        }
+    }
+
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        let start = self.length;
+        self.length += length;
+        &mut self.bytes[start..self.length]
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).expect("digits and hyphens are ASCII")
+    }
+}
 
 fn hex_u32(text: &str) -> Option<u32> {
     (text.len() == 8)
@@ -193,6 +240,23 @@ mod tests {
             serde_json::to_value(example()).unwrap(),
             serde_json::json!(example().to_string())
         );
+    }
+
+    #[test]
+    fn the_longest_and_the_shortest_serial_are_spelled_whole() {
+        for serial in [0, 9, 10, 99, 100, u64::MAX - 1, u64::MAX] {
+            let version = VersionId {
+                epoch: u64::MAX,
+                serial,
+                nonce: u32::MAX,
+                ..example()
+            };
+            let sha256 = version.sha256;
+            assert_eq!(
+                version.to_string(),
+                format!("ffffffffffffffff-{serial}-000000ab-{sha256}-ffffffff")
+            );
+        }
     }
 
     #[test]

@@ -78,7 +78,9 @@ pub async fn write(
             format!("there is no state in this request for `{unit}`: its body is empty. Nothing was written");
         return Err(ControlError::Invalid { what }.into());
     }
-    if is_lock(&arrived.bytes) {
+    // Read once for both: to walk through a state costs as much as to hash it. What is no state, control refuses.
+    let summary = StateSummary::read(&arrived.bytes).ok();
+    if summary.as_ref().is_some_and(|summary| is_lock(summary, &arrived.bytes)) {
         let what = format!(
             "what was sent for `{unit}` describes a lock and is no state; nothing was written. With lock_method = \"POST\" the lock_address is /v1/backend-lock/{unit}"
         );
@@ -86,6 +88,7 @@ pub async fn write(
     }
     let mut write = StateWrite::new(arrived.bytes.clone(), holding, Door::Terraform);
     write.md5.clone_from(&arrived.md5);
+    write.summary = summary;
     write.if_match = if_match;
     let control = app.control.clone();
     let receipt = app
@@ -113,7 +116,8 @@ pub async fn delete(
     request: Request,
 ) -> Result<StatusCode, Refused> {
     let (parts, body) = request.into_parts();
-    if is_lock(&app.bodies.read_note(&parts.headers, body).await?) {
+    let note = app.bodies.read_note(&parts.headers, body).await?;
+    if StateSummary::read(&note).is_ok_and(|summary| is_lock(&summary, &note)) {
         let what = format!(
             "this is the address of the state of `{unit}`, and the body describes a lock; nothing was deleted. With unlock_method = \"DELETE\" the unlock_address is /v1/backend-lock/{unit}"
         );
@@ -131,10 +135,7 @@ pub async fn delete(
 
 /// Whether a body is a lock of Terraform's, sent to the address of a state by a client whose lock addresses are wrong:
 /// taken for a state it would replace the real one.
-fn is_lock(body: &[u8]) -> bool {
-    let Ok(summary) = StateSummary::read(body) else {
-        return false;
-    };
+fn is_lock(summary: &StateSummary, body: &[u8]) -> bool {
     let is_state = summary.serial.is_some() || summary.lineage.is_some() || summary.encrypted;
     !is_state
         && LockInfo::from_json(body).is_ok_and(|lock| !lock.operation.is_empty() || !lock.who.is_empty())
