@@ -616,7 +616,7 @@ impl Bucket {
         loop {
             let failure = match self.within(PATIENCE, request()).await {
                 Ok(Ok(answer)) => return Ok(Some(answer)),
-                Ok(Err(Error::NotFound { .. })) => return Ok(None),
+                Ok(Err(source @ Error::NotFound { .. })) if !is_about_the_bucket(&source) => return Ok(None),
                 Ok(Err(source)) => failed(doing, key, source),
                 Err(late) => StorageError::Unavailable {
                     doing,
@@ -657,6 +657,11 @@ fn patience(bytes: u64) -> Duration {
 /// against a name or a condition that this store can never have.
 fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
     match source {
+        source @ Error::NotFound { .. } if is_about_the_bucket(&source) => StorageError::Denied {
+            doing,
+            key: key.to_owned(),
+            source: Arc::new(source),
+        },
         Error::PermissionDenied { .. }
         | Error::Unauthenticated { .. }
         | Error::NotSupported { .. }
@@ -672,6 +677,15 @@ fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
             source: Arc::new(source),
         },
     }
+}
+
+/// Whether "not found" is said of the whole bucket: the object may well be there. AWS and Google say the first of these,
+/// Azure the second; an answer to HEAD has no body to say it in.
+fn is_about_the_bucket(not_found: &Error) -> bool {
+    let said = not_found.to_string();
+    ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>"]
+        .iter()
+        .any(|code| said.contains(code))
 }
 
 fn metadata(attributes: &Attributes) -> BTreeMap<String, String> {

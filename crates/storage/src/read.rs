@@ -62,11 +62,7 @@ impl Vault {
         let key = self.bucket().layout().copy(unit);
         let (known, copy) = futures::try_join!(self.load(unit), self.bucket().get(Kind::Copy, &key))?;
         let Some(known) = known else {
-            if copy.is_none() {
-                // Nothing at all: is it the unit that is not there, or the bucket? Some stores say "not found" to both.
-                self.bucket().ping().await?;
-            }
-            return Ok(untouched(copy));
+            return self.read_untouched(unit, copy).await;
         };
         match self.look_at(unit, &known.head, copy).await? {
             Look::Current(reading) => Ok(Some(reading)),
@@ -100,6 +96,18 @@ impl Vault {
                 }),
             },
         }
+    }
+
+    /// A unit without a head is read as it is, if it has none indeed. Some stores say "not found" of a whole bucket that
+    /// they cannot find; it may go in the middle of a read, or come back, and there was a head all the time.
+    async fn read_untouched(&self, unit: &UnitId, copy: Option<Got>) -> Result<Option<Reading>, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        self.bucket().ping().await?;
+        let appears = copy.is_none() && self.bucket().head(Kind::Copy, &key).await?.is_some();
+        if appears || self.load(unit).await?.is_some() {
+            return Err(StorageError::Busy { key, tries: 1 });
+        }
+        Ok(untouched(copy))
     }
 
     /// The bytes of a version, streamed; `None` if it is not in the history of the unit.
@@ -140,7 +148,8 @@ impl Vault {
 
     async fn look_at(&self, unit: &UnitId, head: &Head, copy: Option<Got>) -> Result<Look, StorageError> {
         let Some(current) = &head.current else {
-            let is_empty = copy.is_none_or(|got| got.meta.size == 0) || planted(Bug::EmptyBesideState);
+            // That there is no copy may be said of a bucket that is not there; settling looks on both sides of the head.
+            let is_empty = copy.is_some_and(|got| got.meta.size == 0) || planted(Bug::EmptyBesideState);
             return Ok(if is_empty { Look::Empty } else { Look::Other });
         };
         let Some(got) = copy else { return Ok(Look::Other) };

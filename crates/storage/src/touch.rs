@@ -34,6 +34,10 @@ impl Vault {
     }
 
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
+        // A listing before all of it: where the bucket itself is not found, it fails, and what is asked for afterwards is
+        // not there indeed.
+        let mut head = Head::blank();
+        self.keep_what_a_lost_head_named(unit, &mut head).await?;
         // The locks before the state: a holder that writes and then unlocks in between is seen holding, never missed.
         let lock = self
             .lock_before_us(unit)
@@ -45,9 +49,7 @@ impl Vault {
             .await?;
         let copy = copy.filter(|_| !planted(Bug::FirstTouchSkipsCopy));
 
-        let mut head = Head::blank();
         head.lock = lock;
-        self.keep_what_a_lost_head_named(unit, &mut head).await?;
         let epoch = head.epoch + 1;
         let mut orphan = None;
         if let Some((meta, bytes)) = copy {
