@@ -90,8 +90,48 @@ impl Sort {
 struct Storm {
     over: Sort,
     until: Instant,
+    kind: Fury,
+}
+
+/// What a storm does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fury {
+    /// Anything at all.
+    Anything,
     /// Whatever goes wrong with a write lands late: something on the way holds requests back.
-    holds_back: bool,
+    HoldsBack,
+    /// Every write is refused with a 503, and every read is answered.
+    RefusesWrites,
+}
+
+/// How a whole bucket is gone for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// There is no such bucket: 404 to everything.
+    NoSuchBucket,
+    /// We may not: 403 to everything.
+    Denied,
+}
+
+impl Outage {
+    fn error(self, key: &str, head: bool) -> Error {
+        let path = key.to_owned();
+        match self {
+            // What is asked for without its body cannot say what is missing.
+            Self::NoSuchBucket if head => Error::NotFound {
+                path,
+                source: "404".into(),
+            },
+            Self::NoSuchBucket => Error::NotFound {
+                path,
+                source: "404: <Code>NoSuchBucket</Code>".into(),
+            },
+            Self::Denied => Error::PermissionDenied {
+                path,
+                source: "403 AccessDenied".into(),
+            },
+        }
+    }
 }
 
 /// In how many cases of a thousand a request goes wrong in a storm.
@@ -104,6 +144,7 @@ struct Inside {
     events: Vec<Event>,
     digests: bool,
     storm: Option<Storm>,
+    outage: Option<(Outage, Instant)>,
     watchers: Vec<oneshot::Sender<()>>,
 }
 
@@ -162,6 +203,7 @@ enum Fate {
     SilentAfter,
     Spurious,
     Twice,
+    Echo,
     Slow,
 }
 
@@ -195,12 +237,27 @@ impl SimBucket {
     /// For so long most requests about these objects go wrong.
     pub fn storm(&self, over: Sort, duration: Duration) {
         let until = self.executor.now() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4);
-        let holds_back = self.executor.chance(500);
-        self.hold().storm = Some(Storm {
-            over,
-            until,
-            holds_back,
-        });
+        let kind = match self.executor.below(10) {
+            0..4 => Fury::Anything,
+            4..8 => Fury::HoldsBack,
+            _ => Fury::RefusesWrites,
+        };
+        self.hold().storm = Some(Storm { over, until, kind });
+    }
+
+    /// For so long the bucket is gone, for the service.
+    pub fn lose(&self, how: Outage, duration: Duration) {
+        let until = self.executor.now() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4);
+        self.hold().outage = Some((how, until));
+    }
+
+    /// How the bucket is gone now.
+    fn outage(&self) -> Option<Outage> {
+        let now = self.executor.now();
+        self.hold()
+            .outage
+            .filter(|(_, until)| *until > now)
+            .map(|(how, _)| how)
     }
 
     /// Returns when something in the bucket changes next.
@@ -227,6 +284,11 @@ impl SimBucket {
             attributes: Attributes::new(),
         };
         let _ = self.apply(None, key, &request);
+    }
+
+    /// What a person with `aws s3 rm` removes.
+    pub fn person_deletes(&self, key: &str) {
+        let _ = self.apply(None, key, &Request::Delete);
     }
 
     /// What a person with `aws s3 cp` sees.
@@ -258,8 +320,24 @@ impl SimBucket {
 
     fn apply(&self, by: Option<Group>, key: &str, request: &Request) -> Result<Answer> {
         let at = self.executor.now();
+        let outage = self.outage().filter(|_| by.is_some());
         let mut inside = self.hold();
         let inside = &mut *inside;
+        if let Some(outage) = outage {
+            let verb = match request {
+                Request::Get { .. } => "GET",
+                Request::Put { .. } => "PUT",
+                Request::Delete => "DELETE",
+            };
+            inside.events.push(Event {
+                at,
+                by,
+                what: format!("{verb} -> the bucket is gone: {outage:?}"),
+                key: key.to_owned(),
+                now: None,
+            });
+            return Err(outage.error(key, matches!(request, Request::Get { head: true })));
+        }
         let (result, what, now) = match request {
             Request::Get { head } => {
                 let found = inside.objects.get(key).cloned();
@@ -349,21 +427,25 @@ impl SimBucket {
             .filter(|storm| storm.until > self.executor.now() && storm.over == Sort::of(key));
         let faults = self.weather.lock().unwrap_or_else(PoisonError::into_inner).faults;
         let faults = storm.map_or(faults, |_| STORM_FAULTS);
+        let writes = !matches!(request, Request::Get { .. });
+        if storm.is_some_and(|storm| storm.kind == Fury::RefusesWrites) {
+            return if writes { Fate::FailsBefore } else { Fate::Fine };
+        }
         if faults == 0 || !self.executor.chance(faults) {
             return Fate::Fine;
         }
-        let writes = !matches!(request, Request::Get { .. });
-        if writes && storm.is_some_and(|storm| storm.holds_back) {
+        if writes && storm.is_some_and(|storm| storm.kind == Fury::HoldsBack) {
             return Fate::LandsLate;
         }
-        match self.executor.below(if writes { 10 } else { 4 }) {
+        match self.executor.below(if writes { 11 } else { 4 }) {
             0 => Fate::FailsBefore,
             1 => Fate::Slow,
             2 => Fate::AnswerLost,
             3 | 4 => Fate::SilentAfter,
             5 | 6 => Fate::LandsLate,
             7 => Fate::Spurious,
-            _ => Fate::Twice,
+            8 | 9 => Fate::Twice,
+            _ => Fate::Echo,
         }
     }
 
@@ -378,7 +460,7 @@ impl SimBucket {
             executor.sleep(ms(there)).await;
             let apply = || bucket.apply(Some(group), &key, &request);
             let outcome = match fate {
-                Fate::Fine => apply(),
+                Fate::Fine | Fate::Echo => apply(),
                 Fate::FailsBefore => Err(generic("503 SlowDown")),
                 Fate::AnswerLost => {
                     let _ = apply();
@@ -427,6 +509,12 @@ impl SimBucket {
             };
             executor.sleep(ms(back)).await;
             let _ = answer.send(outcome);
+            if fate == Fate::Echo {
+                // Something on the way has kept it, and sends it once more.
+                let late = 1 + executor.below(600);
+                executor.sleep(Duration::from_secs(late)).await;
+                let _ = apply();
+            }
         });
         match answered.await {
             Ok(outcome) => outcome,
@@ -566,6 +654,10 @@ impl PaginatedListStore for Door {
         let delay = self.bucket.executor.below(40);
         self.bucket.executor.sleep(Duration::from_millis(delay)).await;
         let prefix = prefix.unwrap_or_default();
+        if self.bucket.outage().is_some() {
+            // `object_store` keeps no kind of failure apart when it lists.
+            return Err(generic("404 or 403: the bucket is gone"));
+        }
         let objects = {
             let inside = self.bucket.hold();
             let below = inside.objects.iter().filter(|(key, _)| key.starts_with(prefix));

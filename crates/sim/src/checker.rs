@@ -437,7 +437,7 @@ impl Story<'_> {
         let deleted = |bytes: &Bytes| {
             let sha256 = Sha256::of(bytes);
             heads.iter().flatten().any(|head| {
-                head.deleted.is_some() && head.recent.iter().any(|version| version.sha256 == sha256)
+                head.current.is_none() && head.recent.iter().any(|version| version.sha256 == sha256)
             })
         };
         // What we have put is known to the head, and so is what was adopted before it was deleted.

@@ -14,7 +14,7 @@ use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
 use opentaco_storage::{Bucket, Retention, Vault};
 
-use crate::bucket::{SimBucket, Sort, Weather};
+use crate::bucket::{Outage, SimBucket, Sort, Weather};
 use crate::chooser::Seeded;
 use crate::executor::{Executor, Group, Instant};
 use crate::mask::Mask;
@@ -165,6 +165,8 @@ struct World {
     busy: bool,
     /// Nothing goes wrong but what clients and people do to each other.
     calm: bool,
+    /// The clocks of replicas are minutes to an hour fast or slow.
+    skewed: bool,
 }
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -215,6 +217,7 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         retention,
         busy,
         calm: faults == 0 && !misfortune,
+        skewed: executor.chance(400),
     };
     if faults > 0 && executor.chance(if busy { 500 } else { 200 }) {
         world.a_storm(Duration::from_secs(600));
@@ -291,8 +294,14 @@ impl World {
         if is_there() && !self.bucket.tags_by_digest() {
             actors.push(self.clone().manager().boxed());
         }
+        if self.executor.chance(250) && !self.bucket.tags_by_digest() {
+            actors.push(self.clone().rivals().boxed());
+        }
         if is_there() {
             actors.push(self.clone().person().boxed());
+        }
+        if self.executor.chance(100) {
+            actors.push(self.clone().another_tool().boxed());
         }
         if is_there() {
             actors.push(self.clone().reader().boxed());
@@ -343,21 +352,76 @@ impl World {
                 self.ask("end", &unit, Ask::Read).await;
                 self.pause(Duration::from_secs(60)).await;
             }
-            if self.executor.chance(500) {
+            let put = match self.executor.below(8) {
+                0..2 => self.new_or_refused_by_hand(unit.clone()).boxed(),
+                2..4 => self.old_by_hand(unit.clone()).boxed(),
+                4..6 => self.refused_then_free(unit.clone()).boxed(),
+                _ => continue,
+            };
+            if put.await {
                 self.epilogue(&unit).await;
             }
         }
     }
 
-    /// With nothing under way any more, a person puts a state, and whoever reads must see it: at times the very bytes
-    /// that were put and refused before.
-    async fn epilogue(&self, unit: &UnitId) {
+    /// With nothing under way any more, a person puts a state: at times the very bytes that were put and refused before.
+    async fn new_or_refused_by_hand(&self, unit: UnitId) -> bool {
         let again = self
-            .some_refused_by_hand(unit)
+            .some_refused_by_hand(&unit)
             .filter(|_| self.calm && hold(&self.replicas).len() == 1);
         let new = again.is_none();
         let bytes = again.unwrap_or_else(|| self.state(5, "epilogue"));
-        self.by_hand(unit, bytes, new);
+        self.by_hand(&unit, bytes, new);
+        true
+    }
+
+    /// Or an old version of ours.
+    async fn old_by_hand(&self, unit: UnitId) -> bool {
+        let version = match self.bucket.tags_by_digest() {
+            true => None,
+            false => self.some_version(&unit),
+        };
+        let bytes = version.and_then(|version| {
+            self.bucket
+                .person_gets(&format!("__opentaco_versions/{unit}/@/{version}"))
+        });
+        let Some(bytes) = bytes else { return false };
+        self.by_hand(&unit, bytes, false);
+        true
+    }
+
+    /// Or what the last holder's work has just thrown out, the moment the unit is free. Another replica would not know
+    /// yet that it was thrown out and mended.
+    async fn refused_then_free(&self, unit: UnitId) -> bool {
+        if hold(&self.replicas).len() != 1 {
+            return false;
+        }
+        let (id, who) = (self.lock_id(), "last");
+        self.insist(who, &unit, Ask::ForceUnlock).await;
+        let write = Ask::Write {
+            bytes: self.state(9, who),
+            lock: Some(id.clone()),
+        };
+        for ask in [Ask::Lock(id.clone()), write] {
+            if self.ask(who, &unit, ask).await != Told::Done {
+                return false;
+            }
+        }
+        let thrown_out = self.state(10, "hand");
+        self.by_hand(&unit, thrown_out.clone(), true);
+        let mended = matches!(self.ask(who, &unit, Ask::Read).await, Told::State(_));
+        if !mended || self.ask(who, &unit, Ask::Unlock(id)).await != Told::Done {
+            return false;
+        }
+        self.by_hand(&unit, thrown_out, false);
+        if self.executor.chance(500) {
+            self.restart(0);
+        }
+        true
+    }
+
+    /// Whoever reads must see it.
+    async fn epilogue(&self, unit: &UnitId) {
         self.pause(Duration::from_secs(1)).await;
         while self.ask(EPILOGUE, unit, Ask::Read).await == Told::Nothing {}
         self.pause(Duration::from_secs(60)).await;
@@ -441,7 +505,11 @@ impl World {
     fn start(&self, index: usize, life: u32) -> Replica {
         let group = Group::Replica(index, life);
         let door = Arc::new(self.bucket.door(group));
-        let bucket = Bucket::new(door, "", self.executor.surroundings(group));
+        let fast = match self.skewed {
+            true => i64::try_from(self.executor.below(7200)).unwrap_or(0) - 3600,
+            false => 0,
+        };
+        let bucket = Bucket::new(door, "", self.executor.surroundings_with_clock(group, fast));
         let vault = Vault::new(bucket, self.retention);
         Replica {
             life,
@@ -695,6 +763,36 @@ impl World {
         }
     }
 
+    /// Two or three people who want different things of one unit at the same moment, each of some replica.
+    async fn rivals(self) {
+        for _ in 0..1 + self.executor.below(4) {
+            self.moment().await;
+            let unit = self.any_unit();
+            let wishes = (0..2 + self.executor.below(2)).map(|number| {
+                let lockless = Ask::Write {
+                    bytes: self.state(self.executor.below(9), "rival"),
+                    lock: None,
+                };
+                let ask = match self.executor.below(8) {
+                    0 => Ask::Delete,
+                    1 | 2 => Ask::Undelete,
+                    3 => self.some_version(&unit).map_or(Ask::Delete, Ask::Restore),
+                    4 => self.some_rejected(&unit).map_or(Ask::Undelete, Ask::Promote),
+                    5 => Ask::Create,
+                    _ => lockless,
+                };
+                let (world, unit) = (self.clone(), unit.clone());
+                let hesitates = Duration::from_millis(self.executor.below(100));
+                async move {
+                    world.pause(hesitates).await;
+                    world.wish(&format!("rival{number}"), &unit, ask).await;
+                }
+            });
+            let wishes: Vec<_> = wishes.collect();
+            futures::future::join_all(wishes).await;
+        }
+    }
+
     fn some_version(&self, unit: &UnitId) -> Option<VersionId> {
         let prefix = format!("__opentaco_versions/{unit}/@/");
         let keys = self.bucket.keys(&prefix);
@@ -730,6 +828,33 @@ impl World {
         }
     }
 
+    /// A tool that knows nothing of us: it puts a lock file of its own beside the state, writes, and takes it away.
+    async fn another_tool(self) {
+        for _ in 0..1 + self.executor.below(3) {
+            self.moment().await;
+            let (unit, id) = (self.any_unit(), self.lock_id());
+            let file = match self.executor.chance(300) {
+                true => "lock",
+                false => "tflock",
+            };
+            let key = format!("{}.{file}", unit.state_key());
+            let info = format!(
+                r#"{{"ID":"{id}","Operation":"OperationTypeApply","Who":"another tool","Version":"1.11.4"}}"#
+            );
+            self.bucket.person_puts(&key, Bytes::from(info));
+            self.dawdle().await;
+            if self.executor.chance(500) {
+                let bytes = self.state(self.executor.below(9), "tool");
+                self.by_hand(&unit, bytes, true);
+                self.dawdle().await;
+            }
+            if self.executor.chance(300) {
+                self.insist("another tool", &unit, Ask::Unlock(id)).await;
+            }
+            self.bucket.person_deletes(&key);
+        }
+    }
+
     /// Somebody who only looks.
     async fn reader(self) {
         for _ in 0..1 + self.executor.below(if self.busy { 20 } else { 6 }) {
@@ -762,7 +887,15 @@ impl World {
                     self.executor
                         .pause(Group::Replica(index, life), Duration::from_secs(seconds));
                 }
-                _ => self.a_storm(Duration::from_secs(self.executor.below(300))),
+                8 => self.a_storm(Duration::from_secs(self.executor.below(300))),
+                _ => {
+                    let how = match self.executor.chance(500) {
+                        true => Outage::NoSuchBucket,
+                        false => Outage::Denied,
+                    };
+                    let seconds = self.executor.below(300);
+                    self.bucket.lose(how, Duration::from_secs(seconds));
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use opentaco_domain::{LockInfo, Sha256};
+use opentaco_domain::{LockId, LockInfo, Sha256};
 use opentaco_storage::head::{Committed, Head, Origin};
 
 use super::Story;
@@ -63,7 +63,23 @@ impl Story<'_> {
         let holder = lock
             .and_then(|bytes| LockInfo::from_json(&bytes).ok())
             .map(|info| info.id);
-        if holder.is_some() && holder != first.lock.as_ref().map(|lock| lock.info.id.clone()) {
+        // Where another tool has put its own lock file too, either will do.
+        let first_holder = first.lock.as_ref().map(|lock| lock.info.id.clone());
+        let files: Vec<Bytes> = events
+            .iter()
+            .filter(|event| {
+                event.key.starts_with(&self.unit.state_key())
+                    && event.key.ends_with("lock")
+                    && event.by.is_none()
+                    && event.at <= *at
+            })
+            .filter_map(|event| event.now.clone().flatten())
+            .collect();
+        let lay_there = |id: &LockId| {
+            let ids = files.iter().filter_map(|bytes| LockInfo::from_json(bytes).ok());
+            ids.map(|info| info.id).any(|other| other == *id)
+        };
+        if holder.is_some() && !first_holder.is_some_and(|id| lay_there(&id)) {
             missing.push("the lock that lay there");
         }
         let at = *at;
