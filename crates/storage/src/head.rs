@@ -4,11 +4,14 @@
 //! on them never mistakes one for another.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use opentaco_domain::limits::RELEASED_LOCKS_MAX;
 use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, VersionId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde_json::value::RawValue;
 
 use crate::bucket::{Meta, Tag};
 use crate::planted::{Bug, planted};
@@ -34,7 +37,7 @@ pub struct Head {
     pub current: Option<Committed>,
     /// The committed history before it, newest first: at least the 32 newest.
     #[serde(default)]
-    pub recent: Vec<Committed>,
+    pub recent: Vec<Past>,
     /// The committed and kept versions before those, newest first. Only what tells their objects apart from ones that
     /// were never committed: `<epoch>-<nonce>` of the name.
     #[serde(default)]
@@ -164,6 +167,65 @@ impl Committed {
     }
 }
 
+/// A version that was current once. Nothing about it changes any more, so it is shared by all heads that name it, and
+/// its JSON is made once: a commit puts one such entry before thirty others, and need not spell those again.
+#[derive(Clone, Debug)]
+pub struct Past(Arc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    committed: Committed,
+    json: OnceLock<Box<RawValue>>,
+}
+
+impl Past {
+    /// `committed`, [shortened](Committed::shortened).
+    #[must_use]
+    pub fn new(committed: &Committed) -> Self {
+        Self::from(committed.shortened())
+    }
+}
+
+impl From<Committed> for Past {
+    fn from(committed: Committed) -> Self {
+        let json = OnceLock::new();
+        Self(Arc::new(Entry { committed, json }))
+    }
+}
+
+impl Deref for Past {
+    type Target = Committed;
+
+    fn deref(&self) -> &Committed {
+        &self.0.committed
+    }
+}
+
+impl PartialEq for Past {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+    }
+}
+
+impl Serialize for Past {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let json = match self.0.json.get() {
+            Some(json) => json,
+            None => {
+                let json = serde_json::value::to_raw_value(&**self).map_err(ser::Error::custom)?;
+                self.0.json.get_or_init(|| json)
+            }
+        };
+        json.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Past {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Committed::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// What is known of the state copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CopyRecord {
@@ -233,7 +295,7 @@ impl Head {
 
     /// The committed versions that the head knows in full, newest first.
     pub fn known(&self) -> impl Iterator<Item = &Committed> {
-        self.current.iter().chain(&self.recent)
+        self.current.iter().chain(self.recent.iter().map(Deref::deref))
     }
 
     /// Whether `version` was ever committed and is still kept.
@@ -274,7 +336,7 @@ impl Head {
     /// Makes `next` current and moves what was into the history.
     pub(crate) fn advance(&mut self, next: Option<Committed>) {
         if let Some(before) = self.current.take() {
-            self.recent.insert(0, before.shortened());
+            self.recent.insert(0, Past::new(&before));
         }
         self.current = next;
     }
@@ -284,4 +346,67 @@ impl Head {
 #[must_use]
 pub fn kept_name(version: &VersionId) -> String {
     format!("{:x}-{:08x}", version.epoch, version.nonce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(epoch: u64) -> Committed {
+        let sha256 = Sha256::of(&epoch.to_be_bytes());
+        Committed {
+            version: VersionId {
+                epoch,
+                serial: epoch,
+                session: Session::NONE,
+                sha256,
+                nonce: 7,
+            },
+            sha256,
+            md5: Some("kAFQmDzST7DWlj99KOF/cg==".to_owned()),
+            size: 3,
+            serial: Some(epoch),
+            lineage: Some("a \"quoted\" lineage".to_owned()),
+            terraform_version: Some("1.9.0".to_owned()),
+            committed_at: Timestamp::UNIX_EPOCH,
+            by: Principal::new("alice"),
+            lock_id: None,
+            sent_sha256: sha256,
+            sent_serial: None,
+            key: None,
+            origin: Origin::Promote("an-id".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_history_is_spelled_as_its_versions_are_whoever_spells_it_and_however_often() {
+        let mut head = Head::blank();
+        for epoch in 1..5 {
+            head.advance(Some(committed(epoch)));
+            let spelled = serde_json::to_string(&head).unwrap();
+            let read: Head = serde_json::from_str(&spelled).unwrap();
+            assert_eq!(read, head);
+            assert_eq!(serde_json::to_string(&read).unwrap(), spelled);
+        }
+        let spelled: Vec<_> = [3, 2, 1].map(|epoch| committed(epoch).shortened()).into();
+        assert_eq!(
+            serde_json::to_string(&head.recent).unwrap(),
+            serde_json::to_string(&spelled).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_version_of_the_history_is_spelled_once_for_all_heads_that_name_it() {
+        let mut head = Head::blank();
+        head.advance(Some(committed(1)));
+        head.advance(Some(committed(2)));
+        let before = head.recent[0].clone();
+        assert!(before.0.json.get().is_none());
+        serde_json::to_string(&head).unwrap();
+        let json: *const RawValue = &**before.0.json.get().unwrap();
+        let mut next = head.clone();
+        next.advance(Some(committed(3)));
+        serde_json::to_string(&next).unwrap();
+        assert!(std::ptr::eq(json, &**next.recent[1].0.json.get().unwrap()));
+    }
 }

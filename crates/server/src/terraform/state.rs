@@ -80,7 +80,10 @@ pub async fn write(
     }
     // Read once for both: to walk through a state costs as much as to hash it. What is no state, control refuses.
     let summary = StateSummary::read(&arrived.bytes).ok();
-    if summary.as_ref().is_some_and(|summary| is_lock(summary, &arrived.bytes)) {
+    if summary
+        .as_ref()
+        .is_some_and(|summary| is_lock(summary, &arrived.bytes))
+    {
         let what = format!(
             "what was sent for `{unit}` describes a lock and is no state; nothing was written. With lock_method = \"POST\" the lock_address is /v1/backend-lock/{unit}"
         );
