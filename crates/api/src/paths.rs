@@ -1,0 +1,177 @@
+//! Every address of the management API: as the table of routes spells it, and as a client asks for it.
+//!
+//! A unit stands in an address as one segment, in the encoding of [`UnitId::to_segment`]: `myapp/prod` is `myapp__prod`.
+
+use opentaco_domain::{UnitId, VersionId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Creates (POST) and lists (GET).
+pub const UNITS: &str = "/v1/units";
+/// Describes (GET), changes (PATCH), deletes (DELETE).
+pub const UNIT: &str = "/v1/units/{unit}";
+/// The current state.
+pub const DOWNLOAD: &str = "/v1/units/{unit}/download";
+/// Makes the body the current state.
+pub const UPLOAD: &str = "/v1/units/{unit}/upload";
+/// Takes the lock.
+pub const LOCK: &str = "/v1/units/{unit}/lock";
+/// Gives the lock back.
+pub const UNLOCK: &str = "/v1/units/{unit}/unlock";
+/// The history.
+pub const VERSIONS: &str = "/v1/units/{unit}/versions";
+/// The bytes of one version.
+pub const VERSION: &str = "/v1/units/{unit}/versions/{version}";
+/// Makes an old version current again.
+pub const RESTORE: &str = "/v1/units/{unit}/restore";
+/// The refused writes.
+pub const REJECTED: &str = "/v1/units/{unit}/rejected";
+/// The bytes of one refused write.
+pub const REJECTED_WRITE: &str = "/v1/units/{unit}/rejected/{rejected}";
+/// Accepts a refused write after all.
+pub const PROMOTE: &str = "/v1/units/{unit}/rejected/{rejected}/promote";
+/// Brings back a deleted unit.
+pub const UNDELETE: &str = "/v1/units/{unit}/undelete";
+/// The outputs of the current state.
+pub const OUTPUTS: &str = "/v1/units/{unit}/outputs";
+/// One output of the current state.
+pub const OUTPUT: &str = "/v1/units/{unit}/outputs/{output}";
+/// The service itself.
+pub const INFO: &str = "/v1/info";
+/// The description of this API.
+pub const OPENAPI: &str = "/openapi.json";
+
+/// What need not be escaped in a segment.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// [`UNIT`] of this unit.
+#[must_use]
+pub fn unit(unit: &UnitId) -> String {
+    of(UNIT, unit)
+}
+
+/// [`DOWNLOAD`] of this unit.
+#[must_use]
+pub fn download(unit: &UnitId) -> String {
+    of(DOWNLOAD, unit)
+}
+
+/// [`UPLOAD`] to this unit.
+#[must_use]
+pub fn upload(unit: &UnitId) -> String {
+    of(UPLOAD, unit)
+}
+
+/// [`LOCK`] of this unit.
+#[must_use]
+pub fn lock(unit: &UnitId) -> String {
+    of(LOCK, unit)
+}
+
+/// [`UNLOCK`] of this unit.
+#[must_use]
+pub fn unlock(unit: &UnitId) -> String {
+    of(UNLOCK, unit)
+}
+
+/// [`VERSIONS`] of this unit.
+#[must_use]
+pub fn versions(unit: &UnitId) -> String {
+    of(VERSIONS, unit)
+}
+
+/// [`VERSION`] of this unit.
+#[must_use]
+pub fn version(unit: &UnitId, version: &VersionId) -> String {
+    of(VERSION, unit).replace("{version}", &version.to_string())
+}
+
+/// [`RESTORE`] of this unit.
+#[must_use]
+pub fn restore(unit: &UnitId) -> String {
+    of(RESTORE, unit)
+}
+
+/// [`REJECTED`] of this unit.
+#[must_use]
+pub fn rejected(unit: &UnitId) -> String {
+    of(REJECTED, unit)
+}
+
+/// [`REJECTED_WRITE`] of this unit.
+#[must_use]
+pub fn rejected_write(unit: &UnitId, rejected: &str) -> String {
+    of(REJECTED_WRITE, unit).replace("{rejected}", &escaped(rejected))
+}
+
+/// [`PROMOTE`] for this unit.
+#[must_use]
+pub fn promote(unit: &UnitId, rejected: &str) -> String {
+    of(PROMOTE, unit).replace("{rejected}", &escaped(rejected))
+}
+
+/// [`UNDELETE`] for this unit.
+#[must_use]
+pub fn undelete(unit: &UnitId) -> String {
+    of(UNDELETE, unit)
+}
+
+/// [`OUTPUTS`] of this unit.
+#[must_use]
+pub fn outputs(unit: &UnitId) -> String {
+    of(OUTPUTS, unit)
+}
+
+/// [`OUTPUT`] of this unit.
+#[must_use]
+pub fn output(unit: &UnitId, output: &str) -> String {
+    of(OUTPUT, unit).replace("{output}", &escaped(output))
+}
+
+fn of(path: &str, unit: &UnitId) -> String {
+    path.replace("{unit}", &unit.to_segment())
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_one_segment_of_its_addresses() {
+        let shop = UnitId::parse("env:/my shop/_a").unwrap();
+        assert_eq!(unit(&shop), "/v1/units/env%3A__my%20shop__%5Fa");
+        assert_eq!(
+            output(&shop, "a/b?"),
+            "/v1/units/env%3A__my%20shop__%5Fa/outputs/a%2Fb%3F"
+        );
+        let prod = UnitId::parse("myapp/prod").unwrap();
+        let version_id = format!("0000000000000029-7-000000ab-{}-00000001", "0".repeat(64));
+        assert_eq!(
+            version(&prod, &version_id.parse().unwrap()),
+            format!("/v1/units/myapp__prod/versions/{version_id}")
+        );
+        for path in [
+            download(&prod),
+            upload(&prod),
+            lock(&prod),
+            unlock(&prod),
+            versions(&prod),
+            restore(&prod),
+            rejected(&prod),
+            rejected_write(&prod, "r"),
+            promote(&prod, "r"),
+            undelete(&prod),
+            outputs(&prod),
+        ] {
+            assert!(path.starts_with("/v1/units/myapp__prod/"), "{path}");
+            assert!(!path.contains('{'), "{path}");
+        }
+    }
+}
