@@ -107,8 +107,10 @@ enum Fury {
 /// How a whole bucket is gone for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// There is no such bucket: 404 to everything.
+    /// There is no such bucket: 404 to everything, and it says so where an answer has a body.
     NoSuchBucket,
+    /// There is no such bucket: 404 to everything, and nothing says of what.
+    Unsaid,
     /// We may not: 403 to everything.
     Denied,
 }
@@ -118,10 +120,11 @@ impl Outage {
         let path = key.to_owned();
         match self {
             // What is asked for without its body cannot say what is missing.
-            Self::NoSuchBucket if head => Error::NotFound {
+            Self::Unsaid => Error::NotFound {
                 path,
                 source: "404".into(),
             },
+            Self::NoSuchBucket if head => Self::Unsaid.error(key, head),
             Self::NoSuchBucket => Error::NotFound {
                 path,
                 source: "404: <Code>NoSuchBucket</Code>".into(),
@@ -249,6 +252,11 @@ impl SimBucket {
     pub fn lose(&self, how: Outage, duration: Duration) {
         let until = self.executor.now() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4);
         self.hold().outage = Some((how, until));
+    }
+
+    /// The bucket is there again.
+    pub fn find(&self) {
+        self.hold().outage = None;
     }
 
     /// How the bucket is gone now.

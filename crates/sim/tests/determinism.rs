@@ -241,3 +241,35 @@ fn what_is_foreign_is_found_in_code_and_not_in_comments_or_tests() {
             .is_empty()
     );
 }
+
+#[test]
+fn no_crate_but_the_simulator_asks_for_planted_bugs_and_none_by_default() {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(crates()).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        let Ok(text) = std::fs::read_to_string(&manifest) else {
+            continue;
+        };
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let lines = lines.filter(|line| line.contains("planted"));
+        let name = manifest
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        found.extend(lines.map(|line| format!("{name}: {line}")));
+    }
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            r#"sim: name = "planted""#,
+            r#"sim: planted = ["opentaco-storage/planted"]"#,
+            r#"sim: required-features = ["planted"]"#,
+            "storage: planted = []",
+        ]
+    );
+}

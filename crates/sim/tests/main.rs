@@ -5,3 +5,4 @@
 mod crash_points;
 mod determinism;
 mod exhaustive;
+mod regressions;

@@ -683,6 +683,9 @@ fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
 /// Azure the second; an answer to HEAD has no body to say it in.
 fn is_about_the_bucket(not_found: &Error) -> bool {
     let said = not_found.to_string();
+    if planted(Bug::GoneMeansAbsent) {
+        return false;
+    }
     ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>"]
         .iter()
         .any(|code| said.contains(code))
