@@ -93,6 +93,31 @@ pub enum ControlError {
         /// The lineage that is current.
         current: Option<String>,
     },
+    /// The state is older than the current one, or other than the current one under the same serial.
+    #[error(
+        "the state is no newer than the current one of `{unit}`, whose serial is {current}: it has {}; force it if that is meant",
+        sent.map_or_else(|| "none".to_owned(), |sent| sent.to_string())
+    )]
+    OlderSerial {
+        /// Which.
+        unit: UnitId,
+        /// The serial that is current.
+        current: u64,
+        /// The serial that was sent.
+        sent: Option<u64>,
+    },
+    /// The unit refuses to be deleted.
+    #[error("`{unit}` is protected from being deleted; take the protection off first")]
+    Protected {
+        /// Which.
+        unit: UnitId,
+    },
+    /// The state is encrypted, and what was asked for is sealed in it.
+    #[error("the state of `{unit}` is encrypted, and its outputs with it")]
+    Encrypted {
+        /// Which.
+        unit: UnitId,
+    },
     /// The unit was deleted after the write was sent.
     #[error("`{unit}` was deleted meanwhile{}", kept_note(kept.as_deref()))]
     DeletedMeanwhile {

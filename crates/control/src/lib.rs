@@ -2,7 +2,7 @@
 //!
 //! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
 //! (`permit`), it acts through the vault, and it records what was decided ([`audit`]).
-//! Operations by noun: [`units`], [`state`], [`locks`], [`versions`], [`rejected`]; how it is opened: [`open`].
+//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; how it is opened: [`open`].
 //!
 //! This crate knows no HTTP and no token.
 
@@ -10,6 +10,7 @@ pub mod audit;
 pub mod error;
 pub mod locks;
 pub mod open;
+pub mod outputs;
 pub mod rejected;
 pub mod state;
 pub mod units;
@@ -29,8 +30,10 @@ pub use opentaco_storage::open::{
     AzureConfig, AzureCredentials, GcsConfig, GcsCredentials, S3Config, S3Key, Secret, StoreConfig,
 };
 pub use opentaco_storage::rejected::Rejected;
+pub use outputs::Output;
 pub use state::{Receipt, StateRead, StateWrite, WritePermit};
-pub use units::{CreateUnit, ListUnits, UnitView, UnitsPage};
+pub use units::{Annotation, CreateUnit, ListUnits, UnitView, UnitsPage};
+pub use versions::Reinstate;
 
 /// The door a request came through, as history and logs tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use opentaco_domain::{Action, Caller, LockId, LockInfo, UnitId};
+use opentaco_storage::lifecycle::Described;
 use opentaco_storage::locks::{Locked, Locking, Unlocked};
 
 use crate::error::Holder;
+use crate::units::no_unit;
 use crate::{ControlError, Door, StateControl, audit};
 
 /// A request for a lock.
@@ -30,6 +32,40 @@ impl StateControl {
         request: LockRequest,
     ) -> Result<LockInfo, ControlError> {
         self.permit(caller, Action::Lock, unit)?;
+        self.take(caller, unit, request).await.map(|holder| holder.info)
+    }
+
+    /// Takes the lock of a unit that there is; tells who holds it now.
+    ///
+    /// Terraform locks before it writes the first state, so to it every unit is one. A person who locks a unit that does
+    /// not exist has mistyped its name.
+    ///
+    /// # Errors
+    /// As [`StateControl::lock`]; [`ControlError::NotFound`] if there is no such unit.
+    pub async fn lock_existing(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        request: LockRequest,
+    ) -> Result<Holder, ControlError> {
+        self.permit(caller, Action::Lock, unit)?;
+        let described = self
+            .vault()
+            .describe(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
+        if matches!(described, Described::NoUnit) {
+            return Err(no_unit(unit));
+        }
+        self.take(caller, unit, request).await
+    }
+
+    async fn take(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        request: LockRequest,
+    ) -> Result<Holder, ControlError> {
         let id = request.info.id.clone();
         let locking = Locking {
             info: request.info,
@@ -45,7 +81,7 @@ impl StateControl {
         {
             Locked::Granted(lock) => {
                 audit::done(caller, Action::Lock, unit, "locked");
-                Ok(lock.info)
+                Ok(Holder::from(lock))
             }
             Locked::Held(lock) => {
                 audit::refused(caller, Action::Lock, unit, "held-by-another", None);

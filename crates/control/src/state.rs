@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
 use opentaco_storage::commit::{CommitRequest, Committing, Refusal};
 use opentaco_storage::head::{Committed, Origin};
+use opentaco_storage::lifecycle::Described;
 use opentaco_storage::read::Reading;
 
 use crate::error::Holder;
@@ -27,7 +28,8 @@ pub struct StateWrite {
     pub holding: Holding,
     /// Through which door.
     pub door: Door,
-    /// Let an older write of the same lock come after a newer one.
+    /// Let an older write of the same lock come after a newer one; through the management door, let another lineage or an
+    /// older serial replace the current state.
     pub force: bool,
     /// Only if this version is current.
     pub if_match: Option<VersionId>,
@@ -142,7 +144,8 @@ impl StateControl {
     /// Writes a state. Answered with success, it survives everything; refused because the lock was lost, it is kept.
     ///
     /// # Errors
-    /// [`ControlError::NotHolder`], [`ControlError::Late`], [`ControlError::Conflict`] when refused;
+    /// [`ControlError::NotHolder`], [`ControlError::Late`], [`ControlError::Conflict`] when refused, through the management
+    /// door also [`ControlError::OtherLineage`] and [`ControlError::OlderSerial`];
     /// [`ControlError::Saved`] when committed but not copied; [`ControlError::Invalid`] if it is no JSON object.
     pub async fn write_state(
         &self,
@@ -165,7 +168,8 @@ impl StateControl {
             key: write.idempotency_key,
             if_match: write.if_match,
             force: write.force,
-            same_lineage: false,
+            // Terraform posts what it means, and the S3 door cannot ask; people who upload by hand make mistakes.
+            same_lineage: write.door == Door::Management,
             may_create: permit.may_create,
             revives: None,
             origin: Origin::Write,
@@ -181,6 +185,7 @@ impl StateControl {
         unit: &UnitId,
         mut request: CommitRequest,
     ) -> Result<Committed, ControlError> {
+        let sent = request.summary.serial;
         loop {
             let committing = self
                 .vault()
@@ -188,10 +193,30 @@ impl StateControl {
                 .await
                 .map_err(ControlError::from_storage)?;
             if !matches!(committing, Committing::NoUnit) || request.may_create {
-                return concluded(caller, unit, committing);
+                return match committing {
+                    Committing::OlderSerial { current } => Err(older_serial(caller, unit, current, sent)),
+                    committing => concluded(caller, unit, committing),
+                };
             }
             self.permit(caller, Action::Create, unit)?;
             request.may_create = true;
+        }
+    }
+
+    /// Reads the current state of a unit that there is.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if there is no such unit, [`ControlError::NoState`] if it has no state.
+    pub async fn read_existing(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
+        match self.read_state(caller, unit).await {
+            Err(ControlError::NoState { unit }) => {
+                let described = self.vault().describe(&unit).await;
+                Err(match described.map_err(ControlError::from_storage)? {
+                    Described::NoUnit => no_unit(&unit),
+                    Described::Known(_) | Described::Untouched(..) => ControlError::NoState { unit },
+                })
+            }
+            read => read,
         }
     }
 
@@ -220,6 +245,15 @@ pub(crate) fn summarize(unit: &UnitId, bytes: &[u8]) -> Result<StateSummary, Con
             "what was sent for `{unit}` is no state: {error}. Nothing was written; send the whole JSON document that Terraform or OpenTofu made"
         ),
     })
+}
+
+fn older_serial(caller: &Caller, unit: &UnitId, current: u64, sent: Option<u64>) -> ControlError {
+    audit::refused(caller, Action::Write, unit, "older-serial", None);
+    ControlError::OlderSerial {
+        unit: unit.clone(),
+        current,
+        sent,
+    }
 }
 
 /// What a commit means to a caller, with its record.
@@ -269,5 +303,6 @@ pub(crate) fn concluded(
             audit::refused(caller, Action::Write, &unit, "other-lineage", None);
             Err(ControlError::OtherLineage { unit, current })
         }
+        Committing::OlderSerial { current } => Err(older_serial(caller, &unit, current, None)),
     }
 }

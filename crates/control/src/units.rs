@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, limits};
+use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, VersionId, limits};
 use opentaco_storage::head::{Committed, Head};
-use opentaco_storage::lifecycle::{Creating, Deleting, Described, Undeleting};
+pub use opentaco_storage::lifecycle::Annotation;
+use opentaco_storage::lifecycle::{Annotating, Creating, Deleting, Described, Undeleting};
 use opentaco_storage::listing;
 
 use crate::error::Holder;
@@ -42,6 +43,8 @@ pub struct UnitView {
     pub labels: BTreeMap<String, String>,
     /// What people say of it.
     pub description: String,
+    /// Whether it refuses to be deleted; a listing does not know.
+    pub deletion_protection: bool,
 }
 
 /// What to list.
@@ -158,12 +161,13 @@ impl StateControl {
                 holder: lock.map(Holder::from),
                 labels: BTreeMap::new(),
                 description: String::new(),
+                deletion_protection: false,
             }),
             Described::NoUnit => Err(no_unit(unit)),
         }
     }
 
-    /// Changes labels, description, or both; what is not given stays.
+    /// Changes labels, description and protection; what is not given stays.
     ///
     /// # Errors
     /// [`ControlError::NotFound`]; [`ControlError::Invalid`] over the limits.
@@ -171,26 +175,33 @@ impl StateControl {
         &self,
         caller: &Caller,
         unit: &UnitId,
-        labels: Option<BTreeMap<String, String>>,
-        description: Option<String>,
+        annotation: &Annotation,
     ) -> Result<UnitView, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        labels.as_ref().map_or(Ok(()), check_labels)?;
-        description.as_deref().map_or(Ok(()), check_description)?;
-        let known = self
+        check_each_label(&annotation.labels)?;
+        annotation
+            .description
+            .as_deref()
+            .map_or(Ok(()), check_description)?;
+        let annotating = self
             .vault()
-            .annotate(unit, labels.as_ref(), description.as_deref())
+            .annotate(unit, annotation)
             .await
-            .map_err(ControlError::from_storage)?
-            .ok_or_else(|| no_unit(unit))?;
-        audit::done(caller, Action::Write, unit, "annotated");
-        Ok(view(unit, &known.head))
+            .map_err(ControlError::from_storage)?;
+        match annotating {
+            Annotating::Done(known) => {
+                audit::done(caller, Action::Write, unit, "annotated");
+                Ok(view(unit, &known.head))
+            }
+            Annotating::NoUnit => Err(no_unit(unit)),
+            Annotating::TooManyLabels(labels) => Err(too_many_labels(labels)),
+        }
     }
 
     /// Deletes a unit; its versions stay for thirty days.
     ///
     /// # Errors
-    /// [`ControlError::Locked`] while somebody holds it; [`ControlError::NotFound`].
+    /// [`ControlError::Locked`] while somebody holds it; [`ControlError::Protected`]; [`ControlError::NotFound`].
     pub async fn delete_unit(&self, caller: &Caller, unit: &UnitId) -> Result<(), ControlError> {
         self.permit(caller, Action::Delete, unit)?;
         match self
@@ -211,10 +222,14 @@ impl StateControl {
                     holder: Box::new(lock.into()),
                 })
             }
+            Deleting::Protected => {
+                audit::refused(caller, Action::Delete, unit, "protected", None);
+                Err(ControlError::Protected { unit: unit.clone() })
+            }
         }
     }
 
-    /// Brings back a deleted unit with its last content.
+    /// Brings back a deleted unit with its last content; tells the version that became, unless it had none.
     ///
     /// # Errors
     /// [`ControlError::AlreadyExists`] if it is not deleted; [`ControlError::NotFound`] if it never was, or so long ago
@@ -224,7 +239,7 @@ impl StateControl {
         caller: &Caller,
         unit: &UnitId,
         door: Door,
-    ) -> Result<(), ControlError> {
+    ) -> Result<Option<VersionId>, ControlError> {
         self.permit(caller, Action::Create, unit)?;
         let undeleting = self
             .vault()
@@ -233,9 +248,11 @@ impl StateControl {
         match undeleting.map_err(ControlError::from_storage)? {
             Undeleting::Empty => {
                 audit::done(caller, Action::Create, unit, "undeleted");
-                Ok(())
+                Ok(None)
             }
-            Undeleting::Committed(committing) => concluded(caller, unit, committing).map(|_| ()),
+            Undeleting::Committed(committing) => {
+                concluded(caller, unit, committing).map(|committed| Some(committed.version))
+            }
             Undeleting::Lives => Err(ControlError::AlreadyExists { unit: unit.clone() }),
             Undeleting::NoUnit => Err(no_unit(unit)),
             Undeleting::Held(lock) => Err(ControlError::Locked {
@@ -273,6 +290,7 @@ fn view(unit: &UnitId, head: &Head) -> UnitView {
         holder: head.lock.clone().map(Holder::from),
         labels: head.labels.clone(),
         description: head.description.clone(),
+        deletion_protection: head.deletion_protection,
     }
 }
 
@@ -286,6 +304,7 @@ fn listed_view(listed: listing::ListedUnit) -> UnitView {
         locked: listed.locked,
         holder: None,
         labels: head.as_ref().map(|head| head.labels.clone()).unwrap_or_default(),
+        deletion_protection: head.as_ref().is_some_and(|head| head.deletion_protection),
         description: head.map(|head| head.description.clone()).unwrap_or_default(),
         unit: listed.unit,
     }
@@ -293,29 +312,41 @@ fn listed_view(listed: listing::ListedUnit) -> UnitView {
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ControlError> {
     if labels.len() > limits::LABELS_MAX {
-        return Err(ControlError::Invalid {
-            what: format!(
-                "{} labels are given, and a unit has at most {}",
-                labels.len(),
-                limits::LABELS_MAX
-            ),
-        });
+        return Err(too_many_labels(labels.len()));
     }
-    for (name, value) in labels {
-        let bytes = name.len().max(value.len());
-        if name.is_empty()
-            || bytes > limits::LABEL_BYTES_MAX
-            || (name.clone() + value).contains(char::is_control)
-        {
-            return Err(ControlError::Invalid {
-                what: format!(
-                    "label `{name}` is not possible: name and value are up to {} bytes without control characters, and the name is not empty",
-                    limits::LABEL_BYTES_MAX
-                ),
-            });
-        }
+    labels
+        .iter()
+        .try_for_each(|(name, value)| check_label(name, value))
+}
+
+/// Labels that are to be set, and names of labels that are to be taken off.
+fn check_each_label(labels: &BTreeMap<String, Option<String>>) -> Result<(), ControlError> {
+    labels
+        .iter()
+        .try_for_each(|(name, value)| check_label(name, value.as_deref().unwrap_or_default()))
+}
+
+fn too_many_labels(labels: usize) -> ControlError {
+    ControlError::Invalid {
+        what: format!(
+            "these would be {labels} labels, and a unit has at most {}",
+            limits::LABELS_MAX
+        ),
     }
-    Ok(())
+}
+
+fn check_label(name: &str, value: &str) -> Result<(), ControlError> {
+    let bytes = name.len().max(value.len());
+    let is_control = name.chars().chain(value.chars()).any(char::is_control);
+    if !name.is_empty() && bytes <= limits::LABEL_BYTES_MAX && !is_control {
+        return Ok(());
+    }
+    Err(ControlError::Invalid {
+        what: format!(
+            "label `{name}` is not possible: name and value are up to {} bytes without control characters, and the name is not empty",
+            limits::LABEL_BYTES_MAX
+        ),
+    })
 }
 
 fn check_description(description: &str) -> Result<(), ControlError> {

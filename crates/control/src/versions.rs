@@ -4,6 +4,7 @@ use bytes::Bytes;
 use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
 use opentaco_storage::commit::{CommitRequest, Committing};
 use opentaco_storage::head::{Committed, Origin};
+use opentaco_storage::lifecycle::Described;
 
 use crate::error::Holder;
 use crate::state::{Receipt, StateRead, concluded, summarize};
@@ -30,9 +31,18 @@ impl StateControl {
             .vault()
             .load(unit)
             .await
-            .map_err(ControlError::from_storage)?
-            .filter(|known| known.head.exists() || known.head.deleted.is_some())
-            .ok_or_else(|| no_unit(unit))?;
+            .map_err(ControlError::from_storage)?;
+        let Some(known) = known else {
+            // A unit that nobody has touched through us has a state, and no history yet.
+            let described = self.vault().describe(unit).await;
+            return match described.map_err(ControlError::from_storage)? {
+                Described::NoUnit => Err(no_unit(unit)),
+                Described::Known(_) | Described::Untouched(..) => Ok(Vec::new()),
+            };
+        };
+        if !known.head.exists() && known.head.deleted.is_none() {
+            return Err(no_unit(unit));
+        }
         self.vault()
             .history(unit, &known, after, limit.unwrap_or(HISTORY_PAGE))
             .await

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use opentaco_control::{
-    Committed, ControlError, CreateUnit, Door, ListUnits, LockRequest, Receipt, StateControl, StateRead,
-    StateWrite, UnitView,
+    Annotation, Committed, ControlError, CreateUnit, Door, ListUnits, LockRequest, Receipt, StateControl,
+    StateRead, StateWrite, UnitView,
 };
 use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
@@ -68,6 +68,14 @@ pub(crate) fn lock_request(id: &LockId) -> LockRequest {
         sent: info.to_terraform_json().into(),
         info,
         door: Door::Terraform,
+    }
+}
+
+/// A change of the description.
+pub(crate) fn said(description: &str) -> Annotation {
+    Annotation {
+        description: Some(description.to_owned()),
+        ..Annotation::default()
     }
 }
 

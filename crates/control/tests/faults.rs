@@ -28,8 +28,8 @@ use opentaco_testkit::buckets::World;
 use opentaco_testkit::faults::{Does, Fate, Late, On};
 
 use crate::common::{
-    alice, body, control, create, history, listed, lock, prod, read, rejected, replica, state, under, unit,
-    unlock, uuid, versions, write, written,
+    alice, body, control, create, history, listed, lock, prod, read, rejected, replica, said, state, under,
+    unit, unlock, uuid, versions, write, written,
 };
 
 const COPY: &str = "myapp/prod/terraform.tfstate";
@@ -421,13 +421,14 @@ impl Operation {
                 assert_eq!(view.holder.unwrap().info.id.as_str(), "old");
             }),
             Self::Annotate => {
-                let described = control
-                    .annotate_unit(&alice, &prod, None, Some("new".to_owned()))
-                    .await;
+                let described = control.annotate_unit(&alice, &prod, &said("new")).await;
                 described.map(|view| assert_eq!(view.description, "new"))
             }
             Self::Delete => control.delete_unit(&alice, &prod).await,
-            Self::Undelete => control.undelete_unit(&alice, &prod, Door::Management).await,
+            Self::Undelete => control
+                .undelete_unit(&alice, &prod, Door::Management)
+                .await
+                .map(drop),
             Self::List => control
                 .list_units(&alice, ListUnits::default())
                 .await

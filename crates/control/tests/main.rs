@@ -1,11 +1,13 @@
 //! The integration tests of control, in one binary.
 //!
 //! The fault table ([`faults`]), who may do what ([`permit`]), the operations one by one ([`operations`]), buckets that
-//! are older than us ([`adoption`]), and races of two replicas ([`races`]).
+//! are older than us ([`adoption`]), what only the management door asks for ([`management`]), and races of two replicas
+//! ([`races`]).
 
 mod adoption;
 mod common;
 mod faults;
+mod management;
 mod operations;
 mod permit;
 mod races;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::SignedDuration;
 use opentaco_control::versions::Reinstate;
-use opentaco_control::{ControlError, CreateUnit, Door, ListUnits, Origin, StateControl, StateWrite};
+use opentaco_control::{
+    Annotation, ControlError, CreateUnit, Door, ListUnits, Origin, StateControl, StateWrite,
+};
 use opentaco_domain::{Caller, Holding, LockId, Principal, UnitId, UnitPrefix, VersionId};
 use opentaco_storage::bucket::{Kind, Verb};
 use opentaco_testkit::buckets::World;
@@ -16,7 +18,7 @@ use opentaco_testkit::faults::{Does, Fate, On};
 
 use crate::common::{
     alice, body, control, create, described, history, listed, lock, lock_request, prod, read, rejected,
-    replica, state, under, unit, unlock, uuid, versions, write, written,
+    replica, said, state, under, unit, unlock, uuid, versions, write, written,
 };
 
 const COPY: &str = "myapp/prod/terraform.tfstate";
@@ -108,6 +110,16 @@ async fn a_unit_that_was_only_locked_is_no_unit() {
     );
 }
 
+fn relabelled(labels: &[(&str, Option<&str>)]) -> Annotation {
+    let labels = labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)));
+    Annotation {
+        labels: labels.collect(),
+        ..Annotation::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_a_unit_changes_only_where_something_is_given_and_outlives_writes_and_deletion() {
     let world = World::new();
@@ -115,11 +127,15 @@ async fn what_is_said_of_a_unit_changes_only_where_something_is_given_and_outliv
     written(&control, &prod(), &state(1, "a")).await;
     let red = labels(&[("team", "red"), ("tier", "gold")]);
     control
-        .annotate_unit(&alice(), &prod(), Some(red.clone()), None)
+        .annotate_unit(
+            &alice(),
+            &prod(),
+            &relabelled(&[("team", Some("red")), ("tier", Some("gold"))]),
+        )
         .await
         .unwrap();
     let view = control
-        .annotate_unit(&alice(), &prod(), None, Some("the shop".to_owned()))
+        .annotate_unit(&alice(), &prod(), &said("the shop"))
         .await
         .unwrap();
     assert_eq!((&view.labels, view.description.as_str()), (&red, "the shop"));
@@ -134,12 +150,16 @@ async fn what_is_said_of_a_unit_changes_only_where_something_is_given_and_outliv
 
     let blue = labels(&[("team", "blue")]);
     let view = control
-        .annotate_unit(&alice(), &prod(), Some(blue.clone()), None)
+        .annotate_unit(
+            &alice(),
+            &prod(),
+            &relabelled(&[("tier", None), ("team", Some("blue"))]),
+        )
         .await
         .unwrap();
-    assert_eq!(view.labels, blue, "labels are given whole");
+    assert_eq!(view.labels, blue, "one was set and one taken off");
     let nowhere = control
-        .annotate_unit(&alice(), &unit("nowhere"), Some(blue), None)
+        .annotate_unit(&alice(), &unit("nowhere"), &relabelled(&[("team", Some("blue"))]))
         .await;
     assert!(
         matches!(nowhere, Err(ControlError::NotFound { .. })),
@@ -382,10 +402,7 @@ async fn a_deleted_unit_is_gone_for_readers_and_lists_and_comes_back_as_a_new_ve
         for answer in [
             other.describe_unit(&alice(), &prod()).await.map(drop),
             other.delete_unit(&alice(), &prod()).await,
-            other
-                .annotate_unit(&alice(), &prod(), None, Some("x".to_owned()))
-                .await
-                .map(drop),
+            other.annotate_unit(&alice(), &prod(), &said("x")).await.map(drop),
         ] {
             assert!(matches!(answer, Err(ControlError::NotFound { .. })), "{answer:?}");
         }

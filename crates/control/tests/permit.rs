@@ -14,7 +14,7 @@ use opentaco_domain::{
 };
 use opentaco_testkit::buckets::World;
 
-use crate::common::{alice, lock_request, prod, replica, state, under, unit, uuid, write, written};
+use crate::common::{alice, lock_request, prod, replica, said, state, under, unit, uuid, write, written};
 
 /// What a caller may do is what its name says, separated by spaces; `team:` before it limits that to units of the team.
 /// Nobody can say what `unreadable` may do.
@@ -99,12 +99,22 @@ impl Scene {
 type Perform = for<'a> fn(&'a Scene, &'a Caller, &'a UnitId) -> BoxFuture<'a, Result<(), ControlError>>;
 
 /// Every operation on a unit, and what it asks first.
-const OPERATIONS: [(&str, Action, Perform); 17] = [
+const OPERATIONS: [(&str, Action, Perform); 19] = [
     ("lock", Action::Lock, |scene, caller, unit| {
         async {
             scene
                 .control
                 .lock(caller, unit, lock_request(&uuid(1)))
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }),
+    ("lock_existing", Action::Lock, |scene, caller, unit| {
+        async {
+            scene
+                .control
+                .lock_existing(caller, unit, lock_request(&uuid(1)))
                 .await
                 .map(drop)
         }
@@ -136,6 +146,9 @@ const OPERATIONS: [(&str, Action, Perform); 17] = [
     ("read_state", Action::Read, |scene, caller, unit| {
         async { scene.control.read_state(caller, unit).await.map(drop) }.boxed()
     }),
+    ("read_existing", Action::Read, |scene, caller, unit| {
+        async { scene.control.read_existing(caller, unit).await.map(drop) }.boxed()
+    }),
     ("create_unit", Action::Create, |scene, caller, unit| {
         async {
             scene
@@ -153,7 +166,7 @@ const OPERATIONS: [(&str, Action, Perform); 17] = [
         async {
             scene
                 .control
-                .annotate_unit(caller, unit, None, Some("new".to_owned()))
+                .annotate_unit(caller, unit, &said("new"))
                 .await
                 .map(drop)
         }
@@ -163,7 +176,14 @@ const OPERATIONS: [(&str, Action, Perform); 17] = [
         async { scene.control.delete_unit(caller, unit).await }.boxed()
     }),
     ("undelete_unit", Action::Create, |scene, caller, unit| {
-        async { scene.control.undelete_unit(caller, unit, Door::Management).await }.boxed()
+        async {
+            scene
+                .control
+                .undelete_unit(caller, unit, Door::Management)
+                .await
+                .map(drop)
+        }
+        .boxed()
     }),
     ("versions", Action::Read, |scene, caller, unit| {
         async { scene.control.versions(caller, unit, None, None).await.map(drop) }.boxed()
@@ -216,7 +236,14 @@ const OPERATIONS: [(&str, Action, Perform); 17] = [
 ];
 
 /// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
-const OTHERS: [&str; 5] = ["open", "doctor", "ready", "settle_down", "list_units"];
+const OTHERS: [&str; 6] = [
+    "open",
+    "doctor",
+    "ready",
+    "settle_down",
+    "list_units",
+    "outputs_of",
+];
 
 #[test]
 fn no_operation_is_missing_from_the_table() {
@@ -310,11 +337,13 @@ async fn a_reader_reads_and_changes_nothing_and_a_writer_neither_creates_nor_del
     let writer = may(&[Action::Read, Action::Write, Action::Lock]);
     let allowed: BTreeMap<&str, (bool, bool)> = [
         ("lock", (false, true)),
+        ("lock_existing", (false, true)),
         ("unlock", (false, true)),
         ("force_unlock", (false, false)),
         ("prepare_write", (false, true)),
         ("write_state", (false, true)),
         ("read_state", (true, true)),
+        ("read_existing", (true, true)),
         ("create_unit", (false, false)),
         ("describe_unit", (true, true)),
         ("annotate_unit", (false, true)),

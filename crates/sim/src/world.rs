@@ -956,7 +956,12 @@ pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask)
                 .map(|_| ()),
         ),
         Ask::Delete => done(control.delete_unit(&caller, unit).await),
-        Ask::Undelete => done(control.undelete_unit(&caller, unit, Door::Management).await),
+        Ask::Undelete => done(
+            control
+                .undelete_unit(&caller, unit, Door::Management)
+                .await
+                .map(|_| ()),
+        ),
         Ask::Restore(version) => {
             let how = Reinstate::plainly(Door::Management);
             done(control.restore(&caller, unit, &version, how).await.map(|_| ()))
@@ -976,11 +981,15 @@ fn refused(error: ControlError) -> Told {
         ControlError::NotHolder { kept, .. }
         | ControlError::Late { kept, .. }
         | ControlError::DeletedMeanwhile { kept, .. } => Told::Refused(kept),
-        ControlError::Conflict { .. } | ControlError::OtherLineage { .. } => Told::Refused(None),
+        ControlError::Conflict { .. }
+        | ControlError::OtherLineage { .. }
+        | ControlError::OlderSerial { .. }
+        | ControlError::Protected { .. } => Told::Refused(None),
         ControlError::Saved { .. } => Told::Saved,
-        ControlError::NotFound { .. } | ControlError::AlreadyExists { .. } | ControlError::Invalid { .. } => {
-            Told::NoSuchThing
-        }
+        ControlError::NotFound { .. }
+        | ControlError::AlreadyExists { .. }
+        | ControlError::Encrypted { .. }
+        | ControlError::Invalid { .. } => Told::NoSuchThing,
         ControlError::Unavailable { .. }
         | ControlError::Corrupt { .. }
         | ControlError::PolicyUnreadable { .. }

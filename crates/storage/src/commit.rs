@@ -46,7 +46,7 @@ pub struct CommitRequest {
     pub if_match: Option<VersionId>,
     /// An older write of the same lock may come after a newer one, and another lineage may replace the current one.
     pub force: bool,
-    /// Another lineage than the current one is refused.
+    /// Another lineage than the current one is refused, and of a plain write a serial that is not higher.
     pub same_lineage: bool,
     /// The writer may create units: a write to one that does not exist makes it.
     pub may_create: bool,
@@ -81,6 +81,12 @@ pub enum Committing {
     OtherLineage {
         /// The lineage that is current.
         current: Option<String>,
+    },
+    /// It is not committed: its serial is no higher than the current one, and its bytes are others. Asked for only by
+    /// doors that check.
+    OlderSerial {
+        /// The serial that is current.
+        current: u64,
     },
 }
 
@@ -122,6 +128,7 @@ enum Verdict {
     Unmet(Option<VersionId>),
     NoUnit,
     OtherLineage(Option<String>),
+    OlderSerial(u64),
 }
 
 impl Vault {
@@ -237,6 +244,7 @@ impl Vault {
             Verdict::Unmet(current) => Committing::Unmet { current },
             Verdict::NoUnit => Committing::NoUnit,
             Verdict::OtherLineage(current) => Committing::OtherLineage { current },
+            Verdict::OlderSerial(current) => Committing::OlderSerial { current },
             Verdict::Go(_) => {
                 return Err(StorageError::Busy {
                     key: self.bucket().layout().head(unit),
@@ -468,6 +476,15 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
             && ours != theirs
         {
             return Verdict::OtherLineage(current.lineage.clone());
+        }
+        if let (true, Some(current)) = (
+            request.same_lineage && request.origin == Origin::Write,
+            &head.current,
+        ) && let Some(serial) = current.serial
+            && request.summary.serial.is_none_or(|ours| ours <= serial)
+            && (request.summary.serial.is_some_and(|ours| ours < serial) || current.sha256 != sha256)
+        {
+            return Verdict::OlderSerial(serial);
         }
     }
     Verdict::Go(session)

@@ -50,6 +50,9 @@ pub struct Head {
     /// What people say of the unit.
     #[serde(default)]
     pub description: String,
+    /// It refuses to be deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletion_protection: bool,
     /// When the unit came to be; none for a unit that was only ever locked.
     pub created: Option<Timestamp>,
     /// The epoch since which the unit lives: tells one incarnation from the next.
@@ -273,6 +276,7 @@ impl Head {
             copy: None,
             labels: BTreeMap::new(),
             description: String::new(),
+            deletion_protection: false,
             created: None,
             living_since: 0,
             outputs: BTreeMap::new(),

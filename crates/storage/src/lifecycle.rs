@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use opentaco_domain::{Holding, Principal, StateSummary, UnitId};
+use opentaco_domain::{Holding, Principal, StateSummary, UnitId, limits};
 
 use crate::StorageError;
 use crate::bucket::{If, Kind, Meta};
@@ -36,6 +36,47 @@ pub enum Deleting {
     NoUnit,
     /// Somebody holds it.
     Held(Lock),
+    /// It refuses to be deleted.
+    Protected,
+}
+
+/// What is to be changed about a unit; what is not given stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotation {
+    /// Labels to set, and labels to take off.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// What people say of it.
+    pub description: Option<String>,
+    /// Whether it refuses to be deleted.
+    pub deletion_protection: Option<bool>,
+}
+
+impl Annotation {
+    fn apply(&self, head: &mut Head) {
+        for (name, value) in &self.labels {
+            match value {
+                Some(value) => head.labels.insert(name.clone(), value.clone()),
+                None => head.labels.remove(name),
+            };
+        }
+        if let Some(description) = &self.description {
+            head.description.clone_from(description);
+        }
+        if let Some(protection) = self.deletion_protection {
+            head.deletion_protection = protection;
+        }
+    }
+}
+
+/// How a request to change what is said of a unit was decided.
+#[derive(Debug)]
+pub enum Annotating {
+    /// It is so, since now.
+    Done(Known),
+    /// There is no such unit.
+    NoUnit,
+    /// It would have so many labels, which is more than a unit may have.
+    TooManyLabels(usize),
 }
 
 /// How a request to bring back a unit was decided.
@@ -122,6 +163,7 @@ impl Vault {
             next.living_since = known.head.epoch + 1;
             next.labels.clone_from(&labels);
             next.description.clone_from(&description);
+            next.deletion_protection = false;
             match self.swap(unit, Some(&known), next).await? {
                 Swap::Done(now) => break now,
                 Swap::Moved(now) => known = self.moved(unit, now).await?,
@@ -137,30 +179,27 @@ impl Vault {
         Ok(Creating::Created(created))
     }
 
-    /// Changes what people say of a unit. `None`: there is no such unit.
+    /// Changes what people say of a unit.
     ///
     /// # Errors
     /// If the bucket gives no answer.
     pub async fn annotate(
         &self,
         unit: &UnitId,
-        labels: Option<&BTreeMap<String, String>>,
-        description: Option<&str>,
-    ) -> Result<Option<Known>, StorageError> {
+        annotation: &Annotation,
+    ) -> Result<Annotating, StorageError> {
         let mut known = self.touch_fresh(unit).await?;
         loop {
             if !known.head.exists() {
-                return Ok(None);
+                return Ok(Annotating::NoUnit);
             }
             let mut next = (*known.head).clone();
-            if let Some(labels) = labels {
-                next.labels.clone_from(labels);
-            }
-            if let Some(description) = description {
-                description.clone_into(&mut next.description);
+            annotation.apply(&mut next);
+            if next.labels.len() > limits::LABELS_MAX {
+                return Ok(Annotating::TooManyLabels(next.labels.len()));
             }
             match self.swap(unit, Some(&known), next).await? {
-                Swap::Done(now) => return Ok(Some(now)),
+                Swap::Done(now) => return Ok(Annotating::Done(now)),
                 Swap::Moved(now) => known = self.moved(unit, now).await?,
             }
         }
@@ -185,6 +224,9 @@ impl Vault {
             }
             if let Some(lock) = &known.head.lock {
                 return Ok(Deleting::Held(lock.clone()));
+            }
+            if known.head.deletion_protection {
+                return Ok(Deleting::Protected);
             }
             let mut next: Head = (*known.head).clone();
             next.deleted = Some(Deleted {

@@ -59,6 +59,9 @@ fn problem(error: &ControlError) -> Problem {
             }
         }
         ControlError::OtherLineage { .. } => Problem::new(StatusCode::CONFLICT, "other_lineage", text),
+        ControlError::OlderSerial { .. } => Problem::new(StatusCode::CONFLICT, "older_serial", text),
+        ControlError::Protected { .. } => Problem::new(StatusCode::CONFLICT, "protected", text),
+        ControlError::Encrypted { .. } => Problem::new(StatusCode::CONFLICT, "encrypted", text),
         ControlError::DeletedMeanwhile { kept, .. } => with_kept(
             Problem::new(StatusCode::CONFLICT, "deleted", text),
             kept.as_deref(),
