@@ -194,12 +194,12 @@ impl<'a> Call<'a> {
         self
     }
 
-    pub(crate) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
 
-    pub(crate) fn maybe(self, name: &'static str, value: Option<impl ToString>) -> Self {
+    pub(crate) fn maybe(self, name: &'static str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.query(name, value),
             None => self,
@@ -445,13 +445,10 @@ async fn pause(wait: Duration) {
 async fn read_to_end(mut response: reqwest::Response, bytes_max: usize) -> Result<Bytes, SdkError> {
     let mut all = BytesMut::new();
     loop {
-        let piece = match tokio::time::timeout(IDLE_PATIENCE, response.chunk()).await {
-            Ok(piece) => piece,
-            Err(_) => {
-                return Err(SdkError::TimedOut {
-                    seconds: IDLE_PATIENCE.as_secs(),
-                });
-            }
+        let Ok(piece) = tokio::time::timeout(IDLE_PATIENCE, response.chunk()).await else {
+            return Err(SdkError::TimedOut {
+                seconds: IDLE_PATIENCE.as_secs(),
+            });
         };
         let Some(piece) = piece.map_err(|source| SdkError::CutOff {
             source: source.without_url(),

@@ -50,13 +50,13 @@ pub enum SdkError {
     #[error("{}", refusal.message)]
     Unavailable {
         /// What it said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// Committed and safe, but the copy in the bucket is not up to date yet: the same request again finishes it.
     #[error("{}", refusal.message)]
     Saved {
         /// What it said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
         /// The version that is safe.
         version: VersionId,
     },
@@ -64,61 +64,61 @@ pub enum SdkError {
     #[error("{}", refusal.message)]
     Locked {
         /// What the service said: who holds it, and under which id the refused bytes are kept.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// A lock with this id was released or broken before: an id that is a UUID locks once.
     #[error("{}", refusal.message)]
     LockOver {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// What is there is not what was expected: another version, another lineage, a newer serial.
     #[error("{}", refusal.message)]
     Conflict {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// There is such a unit already.
     #[error("{}", refusal.message)]
     AlreadyExists {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// There is no such unit, version or rejected write.
     #[error("{}", refusal.message)]
     NotFound {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The unit is there, and has no state.
     #[error("{}", refusal.message)]
     NoState {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The service does not know who is asking.
     #[error("{}", refusal.message)]
     NotAuthenticated {
         /// What it said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The caller may not.
     #[error("{}", refusal.message)]
     Forbidden {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The request cannot mean anything, or the service does not know what to make of it.
     #[error("{}", refusal.message)]
     Invalid {
         /// What the service said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The service failed.
     #[error("{}", refusal.message)]
     Failed {
         /// What it said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The service sends the request elsewhere, and a token does not go there.
     #[error("the service redirects to `{to}`, which is not followed: a token goes to one address")]
@@ -212,6 +212,7 @@ impl Refusal {
 impl SdkError {
     /// By the word that the service gives, and by the status where there is none.
     pub(crate) fn of_refusal(refusal: Refusal) -> Self {
+        let refusal = Box::new(refusal);
         use ErrorCode as Code;
         if let (Some(Code::Saved), Some(version)) = (refusal.code, refusal.saved) {
             return Self::Saved { refusal, version };

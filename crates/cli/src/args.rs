@@ -1,0 +1,535 @@
+//! The command tree: what can be typed. Help, man pages, completions and the reference are made from it.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
+use opentaco_domain::{LockId, UnitId, VersionId};
+
+use crate::complete;
+use crate::error::Kind;
+
+/// State control for Terraform and OpenTofu: units, their states, locks and histories.
+#[derive(Debug, Parser)]
+#[command(name = "taco", version, propagate_version = false, max_term_width = 100)]
+#[command(after_help = exit_codes())]
+#[command(disable_help_subcommand = true)]
+pub struct Taco {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Address of the service
+    #[arg(long, global = true, value_name = "URL", env = "OPENTACO_SERVER")]
+    #[arg(default_value = "http://localhost:8080", value_hint = ValueHint::Url, hide_env_values = true)]
+    pub server: String,
+    /// Token to ask with; it is sent to that service and to no other
+    #[arg(long, global = true, env = "OPENTACO_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Certificates to trust beside the system's, in PEM
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "OPENTACO_CA_FILE",
+        hide_env_values = true
+    )]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
+    /// Answer in JSON, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Tell what is asked of the service; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Work with units: one state each, its lock and its history
+    #[command(subcommand)]
+    Unit(Unit),
+    /// Show the states that the service finds in its bucket, and what to paste to use them
+    Adopt(Adopt),
+    /// Print a script that completes commands and unit ids in your shell
+    Completions(Completions),
+    /// Print the manual page, or write all of them into a directory
+    Man(Man),
+    /// Print the version
+    Version(Version),
+}
+
+/// Verbs on units.
+#[derive(Debug, Subcommand)]
+pub enum Unit {
+    /// Create a unit without a state
+    Create(Create),
+    /// List units
+    #[command(alias = "list")]
+    Ls(Ls),
+    /// Show what is true of a unit
+    #[command(visible_aliases = ["show", "describe"])]
+    Info(One),
+    /// Delete a unit; `undelete` brings it back within thirty days
+    #[command(visible_aliases = ["delete", "remove"])]
+    Rm(Rm),
+    /// Download a state
+    Pull(Pull),
+    /// Upload a state
+    Push(Push),
+    /// Take the lock of a unit, and remember it in `.taco/`
+    Lock(Lock),
+    /// Give the lock of a unit back
+    Unlock(Unlock),
+    /// Lock a unit and download its state
+    Acquire(Acquire),
+    /// Upload a state and give the lock back; may be repeated
+    Release(Release),
+    /// Show the history of a unit
+    Versions(Versions),
+    /// Make an old version the current one again
+    Restore(Restore),
+    /// Bring a deleted unit back, with its last state
+    Undelete(One),
+    /// Show what differs between two states
+    Diff(Diff),
+    /// Work with writes that were refused, and kept
+    #[command(subcommand)]
+    Rejected(Rejected),
+    /// Show the outputs of a state
+    Outputs(Outputs),
+    /// Change labels, description, or protection from deletion
+    Label(Label),
+    /// Print the backend block that keeps a configuration's state in this unit
+    Backend(Backend),
+}
+
+/// A unit.
+#[derive(Debug, Args)]
+pub struct One {
+    /// The unit, as in `myapp/prod`
+    #[arg(value_name = "UNIT", add = ArgValueCompleter::new(complete::units))]
+    pub unit: UnitId,
+}
+
+/// Saying yes beforehand.
+#[derive(Debug, Args)]
+pub struct Yes {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `taco unit create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// A label; may be given more than once
+    #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// What to say of it
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub description: String,
+}
+
+/// `taco unit ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// How their ids begin
+    #[arg(default_value = "", hide_default_value = true, add = ArgValueCompleter::new(complete::units))]
+    pub prefix: String,
+    /// Only those with this label; may be given more than once
+    #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// `taco unit rm`
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// `taco unit pull`
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The file to write; standard output without it
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// A version of the history instead of the current state
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+}
+
+/// `taco unit push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The file to read; `-` for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The lock to write under; the one saved in `.taco/` without it
+    #[arg(long, value_name = "LOCK")]
+    pub lock_id: Option<LockId>,
+    /// Only if this version is the current one
+    #[arg(long, value_name = "VERSION")]
+    pub if_match: Option<VersionId>,
+    /// Also if it is of another lineage, or older than what is there
+    #[arg(long)]
+    pub force: bool,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// `taco unit lock`
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// What to tell those who have to wait
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
+}
+
+/// `taco unit unlock`
+#[derive(Debug, Args)]
+pub struct Unlock {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The lock; the one saved in `.taco/` without it
+    #[arg(value_name = "LOCK")]
+    pub lock_id: Option<LockId>,
+    /// Break the lock, whoever holds it
+    #[arg(long, conflicts_with = "lock_id")]
+    pub force: bool,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// `taco unit acquire`
+#[derive(Debug, Args)]
+pub struct Acquire {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The file to write; standard output without it
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// What to tell those who have to wait
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
+}
+
+/// `taco unit release`
+#[derive(Debug, Args)]
+pub struct Release {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The file to read; `-` for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Also if it is of another lineage, or older than what is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `taco unit versions`
+#[derive(Debug, Args)]
+pub struct Versions {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// At most so many, the newest
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// `taco unit restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The version, in full or as `versions` shows it; `previous` is the one before the current
+    pub version: String,
+    /// The lock to write under; the one saved in `.taco/` without it
+    #[arg(long, value_name = "LOCK")]
+    pub lock_id: Option<LockId>,
+    /// Also if it is of another lineage
+    #[arg(long)]
+    pub force: bool,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// `taco unit diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// A version, in full or as `versions` shows it, or `current`, or `previous` [default: previous]
+    pub from: Option<String>,
+    /// What to compare it with [default: current]
+    pub to: Option<String>,
+    /// Compare with this file instead; without FROM, the current version
+    #[arg(short, long, value_hint = ValueHint::FilePath, conflicts_with = "to")]
+    pub file: Option<PathBuf>,
+    /// Exit with 2 if there is a difference, and with 0 if there is none
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Verbs on refused writes.
+#[derive(Debug, Subcommand)]
+pub enum Rejected {
+    /// List them
+    #[command(alias = "list")]
+    Ls(One),
+    /// Download one
+    Pull(RejectedPull),
+    /// Make one the current state after all
+    Promote(Promote),
+}
+
+/// `taco unit rejected pull`
+#[derive(Debug, Args)]
+pub struct RejectedPull {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The refused write, as `rejected ls` shows it
+    pub rejected: String,
+    /// The file to write; standard output without it
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// `taco unit rejected promote`
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// The refused write, as `rejected ls` shows it
+    pub rejected: String,
+    /// The lock to write under; the one saved in `.taco/` without it
+    #[arg(long, value_name = "LOCK")]
+    pub lock_id: Option<LockId>,
+    /// Also if it is of another lineage
+    #[arg(long)]
+    pub force: bool,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// `taco unit outputs`
+#[derive(Debug, Args)]
+pub struct Outputs {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// One output: its value alone, a string without quotes
+    pub name: Option<String>,
+}
+
+/// `taco unit label`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["labels", "description", "protected"]))]
+pub struct Label {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// `NAME=VALUE` sets a label, `NAME-` takes it away
+    #[arg(value_name = "LABEL", value_parser = label_change)]
+    pub labels: Vec<LabelChange>,
+    /// What to say of the unit
+    #[arg(short, long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Whether deleting the unit is refused
+    #[arg(long, value_name = "BOOL")]
+    pub protected: Option<bool>,
+}
+
+/// What to do to a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelChange {
+    /// It gets this value.
+    Set(String, String),
+    /// It goes.
+    Remove(String),
+}
+
+/// `taco unit backend`
+#[derive(Debug, Args)]
+pub struct Backend {
+    /// Which unit.
+    #[command(flatten)]
+    pub one: One,
+    /// Which backend of Terraform
+    #[arg(short = 't', long = "type", value_enum, default_value_t = BackendType::Http)]
+    pub kind: BackendType,
+}
+
+/// A backend of Terraform's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendType {
+    /// The http backend
+    Http,
+    /// The s3 backend
+    S3,
+}
+
+/// `taco adopt`
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// How the ids begin
+    #[arg(default_value = "", hide_default_value = true, add = ArgValueCompleter::new(complete::units))]
+    pub prefix: String,
+}
+
+/// `taco completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh"])]
+    pub shell: String,
+}
+
+/// `taco man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The directory to write all pages into
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `taco version`
+#[derive(Debug, Args)]
+pub struct Version {
+    /// Ask the service for its version, too
+    #[arg(long)]
+    pub remote: bool,
+}
+
+/// The whole tree, for help, completions and pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Taco::command()
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n    0  It is done\n");
+    for kind in Kind::ALL {
+        text.push_str(&format!("  {:>3}  {}\n", kind.code(), kind.meaning()));
+    }
+    text
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a label is written `name=value`".to_owned()),
+    }
+}
+
+fn label_change(text: &str) -> Result<LabelChange, String> {
+    if let Ok((name, value)) = label(text) {
+        return Ok(LabelChange::Set(name, value));
+    }
+    match text.strip_suffix('-') {
+        Some(name) if !name.is_empty() => Ok(LabelChange::Remove(name.to_owned())),
+        _ => Err("`name=value` sets a label, `name-` takes it away".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn labels_are_set_with_an_equals_sign_and_removed_with_a_dash() {
+        let set = |name: &str, value: &str| LabelChange::Set(name.to_owned(), value.to_owned());
+        assert_eq!(label_change("a=b=c"), Ok(set("a", "b=c")));
+        assert_eq!(label_change("a="), Ok(set("a", "")));
+        assert_eq!(label_change("a=-"), Ok(set("a", "-")));
+        assert_eq!(label_change("a-"), Ok(LabelChange::Remove("a".to_owned())));
+        for text in ["", "-", "=", "a", "=b"] {
+            assert!(label_change(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_of_failure_share_a_code() {
+        let codes: std::collections::BTreeSet<u8> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        assert_eq!(codes.len(), Kind::ALL.len());
+        assert!(!codes.contains(&0));
+    }
+}

@@ -1,0 +1,69 @@
+//! `taco unit rejected`
+
+use opentaco_domain::UnitId;
+use opentaco_sdk::state::Source;
+use opentaco_sdk::versions::Reinstate;
+use serde_json::json;
+
+use super::pull::keep;
+use super::support::{self, about, lock_at_hand, short};
+use crate::args;
+use crate::confirm::{Unasked, confirm};
+use crate::context::Context;
+use crate::error::Failure;
+use crate::files::Pending;
+use crate::output::{Cell, Table};
+
+pub(super) async fn list(context: &Context, unit: &UnitId) -> Result<(), Failure> {
+    let client = context.client()?;
+    let writes = about(context, unit, client.rejected(unit)).await?;
+    if context.output.is_json() {
+        return context
+            .output
+            .json(&json!({"rejected": writes, "count": writes.len()}));
+    }
+    if writes.is_empty() {
+        context.output.note("nothing was rejected");
+        return Ok(());
+    }
+    let mut table = Table::new(&["CREATED", "BY", "WHY", "HOLDER", "SIZE", "REJECTED"]);
+    for write in &writes {
+        table.row(vec![
+            context.output.time(Some(write.created)),
+            Cell::text(write.by.as_str()),
+            Cell::text(&write.why),
+            Cell::maybe(write.holder.as_ref()),
+            context.output.size(write.size),
+            Cell::text(&write.id),
+        ]);
+    }
+    context.output.table(&table)
+}
+
+pub(super) async fn pull(context: &Context, args: args::RejectedPull) -> Result<(), Failure> {
+    let unit = args.one.unit;
+    let mut pending = Pending::open(args.file.as_deref())?;
+    let source = Source::Rejected(args.rejected);
+    let downloaded = support::download(context, &unit, &source, &mut pending).await?;
+    keep(context, &unit, pending, &downloaded, args.file.as_deref())
+}
+
+pub(super) async fn promote(context: &Context, args: args::Promote) -> Result<(), Failure> {
+    let unit = args.one.unit;
+    let question = format!("make the rejected write current in `{unit}`?");
+    confirm(&question, args.yes.yes, Unasked::Proceed).await?;
+    let how = Reinstate {
+        holding: lock_at_hand(context, &unit, args.lock_id)?,
+        force: args.force,
+    };
+    let client = context.client()?;
+    let receipt = about(context, &unit, client.promote(&unit, &args.rejected, &how)).await?;
+    if context.output.is_json() {
+        return context.output.json(&receipt);
+    }
+    context.output.said(&format!(
+        "promoted: version {} of `{unit}`",
+        short(&receipt.version)
+    ));
+    Ok(())
+}

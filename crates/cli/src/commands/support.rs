@@ -1,0 +1,229 @@
+//! What several commands do: fail about a unit, move a state, find a version by the name that people use.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use opentaco_domain::{LockId, UnitId, VersionId};
+use opentaco_sdk::api::ErrorCode;
+use opentaco_sdk::state::{Downloaded, Source};
+use opentaco_sdk::units::ListUnits;
+use opentaco_sdk::{Outgoing, SdkError};
+
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::files::{self, Pending};
+use crate::progress;
+
+/// How long a search for a similar name may take: it is a courtesy.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waits for an answer about a unit; a refusal is told with what helps.
+pub(super) async fn about<T>(
+    context: &Context,
+    unit: &UnitId,
+    asked: impl Future<Output = Result<T, SdkError>>,
+) -> Result<T, Failure> {
+    match asked.await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(explain(context, unit, error).await),
+    }
+}
+
+/// A refusal about a unit, with what to try.
+pub(super) async fn explain(context: &Context, unit: &UnitId, error: SdkError) -> Failure {
+    let hint = match &error {
+        SdkError::Locked { .. } => Some(locked(unit, &error)),
+        SdkError::Conflict { refusal } => conflict(unit, refusal.code, error.rejected()),
+        SdkError::NoState { .. } => Some(format!("push one with `taco unit push {unit} FILE`")),
+        SdkError::NotFound { .. } => similar(context, unit)
+            .await
+            .map(|name| format!("did you mean `{name}`?")),
+        SdkError::Unanswered { .. } | SdkError::TimedOut { .. } | SdkError::CutOff { .. } => Some(format!(
+            "look with `taco unit info {unit}`, and repeat the command if need be"
+        )),
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn locked(unit: &UnitId, error: &SdkError) -> String {
+    let mut lines = Vec::new();
+    if error.holder().is_some() {
+        lines.push(format!(
+            "wait for the holder; if nobody is at work there, break the lock with `taco unit unlock {unit} --force`"
+        ));
+    } else {
+        lines.push(format!("take the lock with `taco unit acquire {unit} FILE`"));
+    }
+    if let Some(rejected) = error.rejected() {
+        lines.push(kept(unit, rejected));
+    }
+    lines.join("\n")
+}
+
+fn conflict(unit: &UnitId, code: Option<ErrorCode>, rejected: Option<&str>) -> Option<String> {
+    if let Some(rejected) = rejected {
+        return Some(kept(unit, rejected));
+    }
+    Some(match code? {
+        ErrorCode::OtherLineage | ErrorCode::OlderSerial => {
+            format!("compare first: `taco unit diff {unit} --file FILE`; --force writes it all the same")
+        }
+        ErrorCode::VersionConflict => format!("see what happened meanwhile with `taco unit versions {unit}`"),
+        ErrorCode::Protected => {
+            format!("if it is meant: `taco unit label {unit} --protected false`, and again")
+        }
+        _ => return None,
+    })
+}
+
+fn kept(unit: &UnitId, rejected: &str) -> String {
+    format!("what was sent is kept: `taco unit rejected promote {unit} {rejected}` makes it current")
+}
+
+/// The id that is most like this one, if one is.
+async fn similar(context: &Context, unit: &UnitId) -> Option<String> {
+    let client = context.client().ok()?;
+    let everything = ListUnits::default();
+    let listed = tokio::time::timeout(PATIENCE, client.list_units(&everything)).await;
+    let names = listed
+        .ok()?
+        .ok()?
+        .units
+        .into_iter()
+        .map(|unit| unit.id.to_string());
+    most_similar(unit.as_str(), names)
+}
+
+fn most_similar(id: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let near = names
+        .filter(|name| name != id)
+        .map(|name| (strsim::normalized_damerau_levenshtein(id, &name), name))
+        .filter(|(likeness, _)| *likeness >= 0.7);
+    near.max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name)
+}
+
+/// Downloads a state into a place, with progress.
+pub(super) async fn download(
+    context: &Context,
+    unit: &UnitId,
+    source: &Source,
+    into: &mut Pending,
+) -> Result<Downloaded, Failure> {
+    download_to(context, unit, source, into.file()).await
+}
+
+/// Downloads a state into a file, with progress.
+pub(super) async fn download_to(
+    context: &Context,
+    unit: &UnitId,
+    source: &Source,
+    into: &mut std::fs::File,
+) -> Result<Downloaded, Failure> {
+    let client = context.client()?;
+    let (moved, total) = (AtomicU64::new(0), AtomicU64::new(0));
+    let transfer = client.download(unit, source, into, &moved, &total);
+    about(
+        context,
+        unit,
+        progress::watched(&format!("pulling {unit}"), &moved, &total, transfer),
+    )
+    .await
+}
+
+/// Reads a file that is to be sent.
+pub(super) async fn outgoing(path: &Path) -> Result<Outgoing, Failure> {
+    let path = path.to_owned();
+    // On a thread of its own: a pipe may let us wait, and Ctrl-C should be heard meanwhile.
+    let read = tokio::task::spawn_blocking(move || {
+        let file = files::open_to_send(&path)?;
+        Outgoing::file(file).map_err(|error| Failure::file("read", &path, &error))
+    });
+    match read.await {
+        Ok(outgoing) => outgoing,
+        Err(error) => Err(Failure::new(Kind::Failure, "the file cannot be read").because(&error)),
+    }
+}
+
+/// Shows progress while a state is sent.
+pub(super) async fn sending<T>(
+    unit: &UnitId,
+    state: &Outgoing,
+    sent: &Arc<AtomicU64>,
+    transfer: impl Future<Output = T>,
+) -> T {
+    let total = AtomicU64::new(state.length());
+    progress::watched(&format!("pushing {unit}"), sent, &total, transfer).await
+}
+
+/// The lock that was named, or the one that is saved here.
+pub(super) fn lock_at_hand(
+    context: &Context,
+    unit: &UnitId,
+    named: Option<LockId>,
+) -> Result<Option<LockId>, Failure> {
+    match named {
+        Some(id) => Ok(Some(id)),
+        None => Ok(context.locks.held(&context.server, unit)?.map(|saved| saved.lock)),
+    }
+}
+
+/// A version as people call it: `current`, `previous`, the short name that `versions` shows, or the name in full.
+pub(super) async fn version(context: &Context, unit: &UnitId, called: &str) -> Result<VersionId, Failure> {
+    if let Ok(version) = called.parse() {
+        return Ok(version);
+    }
+    let client = context.client()?;
+    let history = about(context, unit, client.versions(unit, None)).await?;
+    let mut ids = history.iter().map(|version| version.version);
+    let found = match called {
+        "current" => ids.next(),
+        "previous" => ids.nth(1),
+        short => ids.find(|id| self::short(id) == short),
+    };
+    found.ok_or_else(|| {
+        let missing = match called {
+            "current" => format!("`{unit}` has no version"),
+            "previous" => format!("`{unit}` has no version before the current one"),
+            other => format!("`{unit}` has no version `{other}`"),
+        };
+        Failure::new(Kind::NotFound, missing).hint(format!("`taco unit versions {unit}` shows them"))
+    })
+}
+
+/// What people call a version: its epoch and its serial, which no two versions of a unit share.
+pub(super) fn short(version: &VersionId) -> String {
+    format!("{:x}-{}", version.epoch, version.serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_the_name_that_was_meant_and_nothing_else() {
+        let names = || {
+            ["myapp/prod", "myapp/staging", "network"]
+                .map(str::to_owned)
+                .into_iter()
+        };
+        for (typed, meant) in [
+            ("myapp/prd", Some("myapp/prod")),
+            ("mypap/prod", Some("myapp/prod")),
+            ("myapp/stagin", Some("myapp/staging")),
+            ("entwork", Some("network")),
+            ("database", None),
+            ("myapp/prod", None),
+        ] {
+            assert_eq!(most_similar(typed, names()).as_deref(), meant, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What every command has at hand: the service, credentials and output, resolved once. Only here and in [`crate::complete`]
+//! is the environment read.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+use opentaco_domain::{Clock, SystemClock};
+use opentaco_sdk::{Client, Server, StaticToken, Token};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Color, Global};
+use crate::error::{Failure, Kind};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::saved_locks::SavedLocks;
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub struct Context {
+    /// The service.
+    pub server: Server,
+    /// How to answer.
+    pub output: Output,
+    /// The locks of this directory.
+    pub locks: SavedLocks,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+    /// What time it is.
+    pub clock: SystemClock,
+    token: Option<Token>,
+    ca_file: Option<PathBuf>,
+    client: OnceCell<Client>,
+}
+
+impl Context {
+    /// Understands what holds for every command.
+    ///
+    /// # Errors
+    /// If the address or the token cannot be one; with how to report it.
+    pub fn resolve(global: &Global) -> Result<Self, Box<(Output, Failure)>> {
+        colours(global.color);
+        log(global.verbose);
+        let clock = SystemClock;
+        let output = Output::new(global.json, clock.now());
+        let server = Server::parse(&global.server).map_err(|error| {
+            let failure = Failure::new(Kind::Usage, "--server is no address of a service").because(&error);
+            let failure = failure.hint("write it as http://localhost:8080; OPENTACO_SERVER sets it, too");
+            Box::new((output, failure))
+        })?;
+        let given = global.token.as_deref().filter(|token| !token.trim().is_empty());
+        let token = given.map(Token::parse).transpose().map_err(|error| {
+            let failure = Failure::new(Kind::Usage, "--token is no token").because(&error);
+            Box::new((output, failure))
+        })?;
+        Ok(Self {
+            server,
+            output,
+            locks: SavedLocks::below(std::path::Path::new("")),
+            interrupt: Interrupt::default(),
+            clock,
+            token,
+            ca_file: global.ca_file.clone(),
+            client: OnceCell::new(),
+        })
+    }
+
+    /// The client, made when it is first asked for: certificates take their time.
+    ///
+    /// # Errors
+    /// If the certificates to trust cannot be read.
+    pub fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let mut builder =
+            Client::builder(self.server.clone()).agent(concat!("taco/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = &self.token {
+            builder = builder.tokens(StaticToken::new(&self.server, token.clone()));
+        }
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path)
+                .map_err(|error| Failure::file("read the certificates in", path, &error))?;
+            builder = builder.trust(pem);
+        }
+        let client = builder.build().map_err(Failure::from)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Who is at work here, for those who have to wait: `alice@laptop`.
+    #[must_use]
+    pub fn who(&self) -> String {
+        let named = |variables: &[&str]| {
+            variables
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+                .filter(|name| !name.is_empty())
+        };
+        let user = named(&["USER", "LOGNAME", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .map(|host| host.trim().to_owned())
+            .or_else(|| named(&["HOSTNAME", "COMPUTERNAME"]))
+            .unwrap_or_else(|| "somewhere".to_owned());
+        format!("{user}@{host}")
+    }
+}
+
+fn colours(when: Color) {
+    let choice = match when {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// What is asked of the service, on standard error.
+fn log(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "opentaco_sdk=info,opentaco_cli=info",
+        _ => "opentaco_sdk=debug,opentaco_cli=debug",
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time();
+    // Only a second call fails, and there is none.
+    let _ = subscriber.try_init();
+}
