@@ -44,21 +44,27 @@ pub struct Lock {
     pub id: LockId,
     /// Who holds it, as the holder says.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub who: String,
     /// What for.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub operation: String,
     /// Anything else the holder had to say.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub info: String,
     /// The version of the holder's client.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub version: String,
     /// Since when, by the holder's clock and in its spelling; may be empty.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub created: String,
     /// What is locked, as the holder's client calls it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub path: String,
     /// Who asked for it, as they have proved.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]

@@ -19,6 +19,7 @@ pub struct Output {
     pub kind: Option<Box<RawValue>>,
     /// Whether it was marked as one that is not to be shown.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub sensitive: bool,
 }
 

@@ -60,12 +60,15 @@ pub struct Unit {
     pub lock: Option<Lock>,
     /// What people sort units by.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub labels: BTreeMap<String, String>,
     /// What people say of it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub description: String,
     /// Whether it refuses to be deleted.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub deletion_protection: bool,
     /// The version that is current, where there is a state and it was written through the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]

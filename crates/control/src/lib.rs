@@ -33,7 +33,7 @@ pub use opentaco_storage::rejected::Rejected;
 pub use outputs::Output;
 pub use state::{Receipt, StateRead, StateWrite, WritePermit};
 pub use units::{Annotation, CreateUnit, ListUnits, UnitView, UnitsPage};
-pub use versions::Reinstate;
+pub use versions::{History, Reinstate};
 
 /// The door a request came through, as history and logs tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,15 @@ use crate::{ControlError, Door, StateControl, audit};
 /// How many versions a page shows without a limit: the retention keeps fewer by default.
 const HISTORY_PAGE: usize = 1000;
 
+/// What was committed to a unit and is still kept, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The versions.
+    pub versions: Vec<Committed>,
+    /// Which one is current; none of a unit that is deleted or has no state.
+    pub current: Option<VersionId>,
+}
+
 impl StateControl {
     /// What was committed and is still kept, newest first.
     ///
@@ -26,6 +35,21 @@ impl StateControl {
         after: Option<&VersionId>,
         limit: Option<usize>,
     ) -> Result<Vec<Committed>, ControlError> {
+        let history = self.history(caller, unit, after, limit.unwrap_or(HISTORY_PAGE));
+        history.await.map(|history| history.versions)
+    }
+
+    /// As [`StateControl::versions`], and which of them is current.
+    ///
+    /// # Errors
+    /// As [`StateControl::versions`].
+    pub async fn history(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        after: Option<&VersionId>,
+        limit: usize,
+    ) -> Result<History, ControlError> {
         self.permit(caller, Action::Read, unit)?;
         let known = self
             .vault()
@@ -37,16 +61,17 @@ impl StateControl {
             let described = self.vault().describe(unit).await;
             return match described.map_err(ControlError::from_storage)? {
                 Described::NoUnit => Err(no_unit(unit)),
-                Described::Known(_) | Described::Untouched(..) => Ok(Vec::new()),
+                Described::Known(_) | Described::Untouched(..) => Ok(History::default()),
             };
         };
         if !known.head.exists() && known.head.deleted.is_none() {
             return Err(no_unit(unit));
         }
-        self.vault()
-            .history(unit, &known, after, limit.unwrap_or(HISTORY_PAGE))
-            .await
-            .map_err(ControlError::from_storage)
+        let versions = self.vault().history(unit, &known, after, limit).await;
+        Ok(History {
+            versions: versions.map_err(ControlError::from_storage)?,
+            current: known.head.current_version(),
+        })
     }
 
     /// One version of the history, with its bytes.

@@ -99,7 +99,7 @@ impl Scene {
 type Perform = for<'a> fn(&'a Scene, &'a Caller, &'a UnitId) -> BoxFuture<'a, Result<(), ControlError>>;
 
 /// Every operation on a unit, and what it asks first.
-const OPERATIONS: [(&str, Action, Perform); 19] = [
+const OPERATIONS: [(&str, Action, Perform); 20] = [
     ("lock", Action::Lock, |scene, caller, unit| {
         async {
             scene
@@ -187,6 +187,9 @@ const OPERATIONS: [(&str, Action, Perform); 19] = [
     }),
     ("versions", Action::Read, |scene, caller, unit| {
         async { scene.control.versions(caller, unit, None, None).await.map(drop) }.boxed()
+    }),
+    ("history", Action::Read, |scene, caller, unit| {
+        async { scene.control.history(caller, unit, None, 1).await.map(drop) }.boxed()
     }),
     ("read_version", Action::Read, |scene, caller, unit| {
         async {
@@ -350,6 +353,7 @@ async fn a_reader_reads_and_changes_nothing_and_a_writer_neither_creates_nor_del
         ("delete_unit", (false, false)),
         ("undelete_unit", (false, false)),
         ("versions", (true, true)),
+        ("history", (true, true)),
         ("read_version", (true, true)),
         ("restore", (false, true)),
         ("rejected", (true, true)),

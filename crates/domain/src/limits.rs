@@ -9,6 +9,10 @@ pub const UNIT_SEGMENT_BYTES_MAX: usize = 255;
 /// The largest body of a LOCK. A real one has some 300 bytes, and all of it is kept in the head.
 pub const LOCK_BODY_BYTES_MAX: usize = 16 * 1024;
 
+/// The largest body of a request about a unit, besides its state: as many labels as there may be, escaped, and a
+/// description.
+pub const MANAGEMENT_BODY_BYTES_MAX: usize = 256 * 1024;
+
 /// The longest lock id. A UUID has 36 bytes; people choose their own, and 64 of them stand in a head.
 pub const LOCK_ID_BYTES_MAX: usize = 255;
 

@@ -74,6 +74,12 @@ pub struct Arrived {
     _share: Option<OwnedSemaphorePermit>,
 }
 
+/// A part of the budget. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _share: OwnedSemaphorePermit,
+}
+
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -151,12 +157,34 @@ impl Bodies {
     /// # Errors
     /// As [`read_state`](Self::read_state).
     pub async fn read_note(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, BodyError> {
-        let limit = limits::LOCK_BODY_BYTES_MAX as u64;
+        self.read_small(headers, body, limits::LOCK_BODY_BYTES_MAX as u64)
+            .await
+    }
+
+    /// Reads a body of so few bytes that it is nobody's concern.
+    ///
+    /// # Errors
+    /// As [`read_state`](Self::read_state).
+    pub async fn read_small(&self, headers: &HeaderMap, body: Body, limit: u64) -> Result<Bytes, BodyError> {
         let announced = announced_length(&body);
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
         Ok(self.read(headers, body, announced, limit).await?.0)
+    }
+
+    /// Memory for what is read from a state of this size, until the room is dropped.
+    ///
+    /// # Errors
+    /// [`BodyError::Crowded`].
+    pub async fn room_for(&self, bytes: u64) -> Result<Room, BodyError> {
+        self.admit(bytes).await.map(|share| Room { _share: share })
+    }
+
+    /// What the operator allows.
+    #[must_use]
+    pub fn limits(&self) -> BodyLimits {
+        self.limits
     }
 
     async fn admit(&self, length: u64) -> Result<OwnedSemaphorePermit, BodyError> {

@@ -6,6 +6,7 @@
 //!     doorkeeper   who is asking; 401 before anything else is said
 //!       routes       every address, in one table
 //!         terraform    the HTTP backend of `terraform` and `tofu`
+//!         management   units by their names, for people, the SDK and curl
 //!         operator     health
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod doorkeeper;
 pub mod extract;
 pub mod layers;
 pub mod logging;
+pub mod management;
 pub mod operator;
 pub mod problem;
 pub mod root_token;

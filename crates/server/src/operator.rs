@@ -3,23 +3,43 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use serde_json::{Value, json};
+use opentaco_api::ErrorBody;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::problem::Problem;
 
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `alive` or `ready`.
+    pub status: &'static str,
+}
+
 /// The process runs and answers. Says nothing of the bucket: a restart would not mend it.
-pub async fn alive() -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "alive", tag = "service", security(()),
+    responses((status = 200, description = "It runs.", body = Health)),
+)]
+pub async fn alive() -> Json<Health> {
+    Json(Health { status: "alive" })
 }
 
 /// The bucket answers, too. Asked anew every time.
 ///
 /// # Errors
 /// 503, with what is wrong; the cause stands in the log, since this address is open to everybody.
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "ready", tag = "service", security(()),
+    responses(
+        (status = 200, description = "The bucket answers.", body = Health),
+        (status = 503, description = "`not_ready`: the bucket does not answer.", body = ErrorBody),
+    ),
+)]
+pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
     match app.control.ready().await {
-        Ok(()) => Ok(Json(json!({ "status": "ready" }))),
+        Ok(()) => Ok(Json(Health { status: "ready" })),
         Err(error) => {
             let message = format!("{error}; the log has the cause");
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message).caused_by(&error))

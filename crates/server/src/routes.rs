@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::app::App;
 use crate::extract::Notes;
+use crate::management::{info, locks, openapi, outputs, rejected, state, units, versions};
 use crate::problem::Problem;
 use crate::{layers, operator, terraform};
 
@@ -28,7 +29,7 @@ pub enum Guard {
 pub struct Route {
     /// The method; Terraform brings some of its own.
     pub method: &'static str,
-    /// The path; `{*unit}` stands for the rest of it.
+    /// The path; `{unit}` stands for one segment of it, `{*unit}` for the rest.
     pub path: &'static str,
     /// Who may ask.
     pub guard: Guard,
@@ -62,6 +63,29 @@ pub static ROUTES: &[Route] = routes! {
     "HEAD"   "/healthz"                 Open   "health"      => operator::alive;
     "GET"    "/readyz"                  Open   "ready"       => operator::ready;
     "HEAD"   "/readyz"                  Open   "ready"       => operator::ready;
+
+    "GET"    "/openapi.json"            Open   "openapi"     => openapi::document;
+
+    "GET"    "/v1/info"                             Caller "info"        => info::info;
+    "POST"   "/v1/units"                            Caller "unit.create" => units::create;
+    "GET"    "/v1/units"                            Caller "unit.read"   => units::list;
+    "GET"    "/v1/units/{unit}"                     Caller "unit.read"   => units::describe;
+    "PATCH"  "/v1/units/{unit}"                     Caller "unit.write"  => units::change;
+    "DELETE" "/v1/units/{unit}"                     Caller "unit.delete" => units::delete;
+    "POST"   "/v1/units/{unit}/undelete"            Caller "unit.create" => units::undelete;
+    "GET"    "/v1/units/{unit}/download"            Caller "unit.read"   => state::download;
+    "HEAD"   "/v1/units/{unit}/download"            Caller "unit.read"   => state::head;
+    "POST"   "/v1/units/{unit}/upload"              Caller "unit.write"  => state::upload;
+    "POST"   "/v1/units/{unit}/lock"                Caller "unit.lock"   => locks::take;
+    "DELETE" "/v1/units/{unit}/unlock"              Caller "unit.lock"   => locks::release;
+    "GET"    "/v1/units/{unit}/versions"            Caller "unit.read"   => versions::list;
+    "GET"    "/v1/units/{unit}/versions/{version}"  Caller "unit.read"   => versions::download;
+    "POST"   "/v1/units/{unit}/restore"             Caller "unit.write"  => versions::restore;
+    "GET"    "/v1/units/{unit}/rejected"            Caller "unit.read"   => rejected::list;
+    "GET"    "/v1/units/{unit}/rejected/{rejected}" Caller "unit.read"   => rejected::download;
+    "POST"   "/v1/units/{unit}/rejected/{rejected}/promote" Caller "unit.write" => rejected::promote;
+    "GET"    "/v1/units/{unit}/outputs"             Caller "unit.read"   => outputs::list;
+    "GET"    "/v1/units/{unit}/outputs/{output}"    Caller "unit.read"   => outputs::one;
 
     "GET"    "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::read;
     "HEAD"   "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::head;
@@ -144,6 +168,6 @@ async fn no_such_address() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "no_such_address",
-        "there is nothing at this address; states are at /v1/backend/<unit>",
+        "there is nothing at this address; states are at /v1/backend/<unit>, and units at /v1/units/<unit>, where a unit is one segment with `__` for each `/`",
     )
 }

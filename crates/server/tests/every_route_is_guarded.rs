@@ -14,6 +14,27 @@ const AS_ROOT: &[(&str, &str, u16)] = &[
     ("HEAD", "/healthz", 200),
     ("GET", "/readyz", 200),
     ("HEAD", "/readyz", 200),
+    ("GET", "/openapi.json", 200),
+    ("GET", "/v1/info", 200),
+    ("POST", "/v1/units", 201),
+    ("GET", "/v1/units", 200),
+    ("GET", "/v1/units/{unit}", 200),
+    ("PATCH", "/v1/units/{unit}", 200),
+    ("DELETE", "/v1/units/{unit}", 204),
+    ("POST", "/v1/units/{unit}/undelete", 200),
+    ("GET", "/v1/units/{unit}/download", 404),
+    ("HEAD", "/v1/units/{unit}/download", 404),
+    ("POST", "/v1/units/{unit}/upload", 200),
+    ("POST", "/v1/units/{unit}/lock", 200),
+    ("DELETE", "/v1/units/{unit}/unlock", 200),
+    ("GET", "/v1/units/{unit}/versions", 200),
+    ("GET", "/v1/units/{unit}/versions/{version}", 404),
+    ("POST", "/v1/units/{unit}/restore", 404),
+    ("GET", "/v1/units/{unit}/rejected", 200),
+    ("GET", "/v1/units/{unit}/rejected/{rejected}", 404),
+    ("POST", "/v1/units/{unit}/rejected/{rejected}/promote", 404),
+    ("GET", "/v1/units/{unit}/outputs", 200),
+    ("GET", "/v1/units/{unit}/outputs/{output}", 404),
     ("GET", "/v1/backend/{*unit}", 404),
     ("HEAD", "/v1/backend/{*unit}", 404),
     ("POST", "/v1/backend/{*unit}", 200),
@@ -28,7 +49,29 @@ const AS_ROOT: &[(&str, &str, u16)] = &[
     ("UNLOCK", "/v1/backend-lock/{*unit}", 200),
 ];
 
+/// A version that no unit has.
+fn version() -> String {
+    format!("0000000000000001-1-00000000-{}-00000000", "0".repeat(64))
+}
+
+fn target(path: &str) -> String {
+    path.replace("{*unit}", "guarded/unit")
+        .replace("{unit}", "guarded__unit__by__name")
+        .replace("{version}", &version())
+        .replace("{rejected}", "none")
+        .replace("{output}", "none")
+}
+
 fn body(method: &str, path: &str) -> String {
+    match path.rsplit('/').next() {
+        Some("units") if method == "POST" => return r#"{"id":"guarded/unit/by/name"}"#.to_owned(),
+        Some("{unit}") if method == "PATCH" => return r#"{"description":"new"}"#.to_owned(),
+        Some("upload") => return state(1),
+        Some("restore") => return format!(r#"{{"version":"{}"}}"#, version()),
+        Some("lock" | "unlock") => return r#"{"id":"made by hand"}"#.to_owned(),
+        Some("undelete" | "promote") => return String::new(),
+        _ => {}
+    }
     match (method, path.contains("lock")) {
         ("POST" | "PUT", false) => state(1),
         ("LOCK", _) | ("POST" | "PUT", true) => lock("made by hand", "alice"),
@@ -44,7 +87,7 @@ fn every_route_is_in_the_table_of_this_test() {
 }
 
 #[test]
-fn nobody_and_strangers_get_401_everywhere_but_for_health() {
+fn nobody_and_strangers_get_401_everywhere_but_for_health_and_the_description() {
     let service = Service::start();
     let strangers = [
         None,
@@ -55,14 +98,16 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health() {
     ];
     for route in ROUTES {
         for stranger in strangers {
-            let target = route.path.replace("{*unit}", "guarded/unit");
+            let target = target(route.path);
             let answer = service
                 .ask_as(stranger, route.method, &target)
                 .body(body(route.method, route.path))
                 .send();
             let expected = match (route.guard, route.path) {
-                (Guard::Open, "/healthz" | "/readyz") => 200,
-                (Guard::Open, path) => panic!("{path} is open, and nothing but health may be"),
+                (Guard::Open, "/healthz" | "/readyz" | "/openapi.json") => 200,
+                (Guard::Open, path) => {
+                    panic!("{path} is open, and nothing but health and the description may be")
+                }
                 (Guard::Caller, _) => 401,
             };
             assert_eq!(answer.status, expected, "{route:?} as {stranger:?}");
@@ -92,7 +137,7 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health() {
 fn root_gets_past_the_guard_of_every_route() {
     let service = Service::start();
     for (method, path, expected) in AS_ROOT {
-        let target = path.replace("{*unit}", "guarded/unit");
+        let target = target(path);
         let answer = service.ask(method, &target).body(body(method, path)).send();
         assert_eq!(answer.status, *expected, "{method} {path}: {answer:?}");
     }
@@ -109,6 +154,10 @@ fn an_address_that_does_not_exist_looks_to_a_stranger_like_one_that_does() {
         "//healthz",
         "/healthz/x",
         "/%68ealthz",
+        "/openapi.json/",
+        "/v1/units",
+        "/v1/units/",
+        "/v1/units/a/nowhere",
         "/v1/backend",
         "/v1/backend/",
         "/v1/backend/a",

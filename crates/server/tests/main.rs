@@ -6,6 +6,8 @@ mod bodies;
 mod config;
 mod every_route_is_guarded;
 mod limits;
+mod management;
+mod openapi;
 mod process;
 mod secrets;
 mod support;

@@ -1,0 +1,215 @@
+//! What a request of the management API says: which unit, under which key, with what in its body.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, OriginalUri, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use opentaco_api::{ErrorCode, header};
+use opentaco_domain::limits::MANAGEMENT_BODY_BYTES_MAX;
+use opentaco_domain::{UnitId, VersionId};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::extract::Notes;
+use crate::management::Refused;
+use crate::management::error::{invalid, refusal};
+use crate::problem::Problem;
+use crate::routes::Route;
+
+/// The unit that a segment of the path names.
+///
+/// Taken from the raw path, because its encoding is finer than a decoded path could tell; and compared with the
+/// `OpenTaco-Unit` header, because some proxies decode paths on their own.
+#[derive(Debug, Clone)]
+pub struct Named(pub UnitId);
+
+impl<S: Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let raw = raw_segment(parts, "{unit}");
+        let bad = |why: String| refusal(StatusCode::BAD_REQUEST, ErrorCode::BadUnitId, why);
+        let unit = UnitId::from_segment(raw).map_err(|error| {
+            bad(format!(
+                "the address names no unit: {error}. A unit is one segment here, with `__` for each `/`: myapp__prod is myapp/prod"
+            ))
+        })?;
+        if let Some(named) = parts.headers.get(header::UNIT) {
+            let named = named.to_str().ok().and_then(header::to_unit);
+            if named.as_ref() != Some(&unit) {
+                return Err(refusal(
+                    StatusCode::BAD_REQUEST,
+                    ErrorCode::UnitDiffers,
+                    format!(
+                        "the address names `{unit}` and the OpenTaco-Unit header another unit, or none; nothing was done. Perhaps a proxy in between decodes paths: have it pass them on as they are"
+                    ),
+                ));
+            }
+        }
+        if let Some(notes) = parts.extensions.get::<Notes>() {
+            notes.unit(&unit);
+        }
+        Ok(Self(unit))
+    }
+}
+
+/// The version that a segment of the path names.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedVersion(pub VersionId);
+
+impl<S: Sync> FromRequestParts<S> for NamedVersion {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let version = segment(parts, "{version}")?.parse();
+        version.map(Self).map_err(|error| {
+            refusal(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::BadVersion,
+                format!("the address names no version: {error}"),
+            )
+        })
+    }
+}
+
+/// The refused write that a segment of the path names.
+#[derive(Debug, Clone)]
+pub struct NamedRejected(pub String);
+
+impl<S: Sync> FromRequestParts<S> for NamedRejected {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        segment(parts, "{rejected}").map(Self)
+    }
+}
+
+/// The output that a segment of the path names.
+#[derive(Debug, Clone)]
+pub struct NamedOutput(pub String);
+
+impl<S: Sync> FromRequestParts<S> for NamedOutput {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        segment(parts, "{output}").map(Self)
+    }
+}
+
+fn segment(parts: &Parts, name: &str) -> Result<String, Problem> {
+    match percent_decode_str(raw_segment(parts, name)).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(invalid("the address is not UTF-8")),
+    }
+}
+
+/// The segment of the path that stands where the route has `name`.
+fn raw_segment<'a>(parts: &'a Parts, name: &str) -> &'a str {
+    let path = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or_else(|| parts.uri.path(), |uri| uri.path());
+    let route = parts.extensions.get::<&'static Route>();
+    let at = route.and_then(|route| route.path.split('/').position(|segment| segment == name));
+    at.and_then(|at| path.split('/').nth(at)).unwrap_or("")
+}
+
+/// The request's own key, if it has one.
+#[derive(Debug, Clone)]
+pub struct Key(pub Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut keys = parts.headers.get_all(header::IDEMPOTENCY_KEY).iter();
+        let Some(key) = keys.next() else {
+            return Ok(Self(None));
+        };
+        let usable = (1..=header::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && keys.next().is_none();
+        match key.to_str() {
+            Ok(key) if usable => Ok(Self(Some(key.to_owned()))),
+            _ => Err(refusal(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::BadIdempotencyKey,
+                format!(
+                    "an Idempotency-Key is one value of 1 to {} visible ASCII characters",
+                    header::IDEMPOTENCY_KEY_BYTES_MAX
+                ),
+            )),
+        }
+    }
+}
+
+/// The body, which is a small document.
+///
+/// # Errors
+/// 400 if it is not the one that is asked for.
+pub(crate) async fn document<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Refused> {
+    Ok(read_document(&small_body(app, request).await?)?)
+}
+
+/// A body as a document.
+///
+/// # Errors
+/// 400 if it is not the one that is asked for.
+pub(crate) fn read_document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // Without a word serde takes a list for an object, member by member.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid(
+            "the body is not what is asked for here: it is no JSON object",
+        ));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| invalid(format!("the body is not what is asked for here: {error}")))
+}
+
+/// The body, which is small.
+///
+/// # Errors
+/// 413 if it is not; 400, 408 if it does not arrive.
+pub(crate) async fn small_body(app: &App, request: Request) -> Result<Bytes, Refused> {
+    let (parts, body) = request.into_parts();
+    let limit = MANAGEMENT_BODY_BYTES_MAX as u64;
+    Ok(app.bodies.read_small(&parts.headers, body, limit).await?)
+}
+
+/// A version as an ETag.
+pub(crate) fn etag(version: &VersionId) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\"")).expect("a version id is visible ASCII")
+}
+
+/// 304, if the client says that it has this version already.
+pub(crate) fn not_modified(headers: &HeaderMap, version: Option<&VersionId>) -> Option<Response> {
+    let version = version?;
+    let known = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'));
+    let version_text = version.to_string();
+    let mut known = known.filter(|tag| *tag == "*" || *tag == version_text);
+    known.next()?;
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    response.headers_mut().insert(ETAG, etag(version));
+    Some(response)
+}
+
+/// The headers of bytes that are sent.
+pub(crate) fn describe_bytes(
+    response: &mut Response,
+    content_type: &'static str,
+    size: u64,
+    version: Option<&VersionId>,
+) {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    if let Some(version) = version {
+        headers.insert(ETAG, etag(version));
+    }
+}

@@ -1,0 +1,161 @@
+//! States: downloaded and uploaded.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use futures::TryStreamExt as _;
+use http::HeaderMap;
+use http::header::ETAG;
+use opentaco_api::{ErrorBody, Receipt, paths};
+use opentaco_control::{ControlError, Door, StateRead, StateWrite};
+use opentaco_domain::UnitId;
+
+use crate::app::App;
+use crate::extract::{Asking, OnlyIf};
+use crate::management::Refused;
+use crate::management::query::{Asked, WriteQuery};
+use crate::management::request::{Key, Named, describe_bytes, etag, not_modified};
+use crate::problem::chain;
+
+/// The current state, byte for byte as it was written.
+///
+/// # Errors
+/// 404 `not_found` if there is no such unit, `no_state` if it has no state.
+#[utoipa::path(
+    get, path = paths::DOWNLOAD, operation_id = "download_state", tag = "state",
+    params(
+        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier download."),
+    ),
+    responses(
+        (status = 200, description = "The state.", content_type = "application/json", body = serde_json::Map<String, serde_json::Value>, headers(("ETag" = String, description = "The version, in quotes."))),
+        (status = 304, description = "It is still the version that you have."),
+        (status = 404, description = "`not_found`: there is no such unit; `no_state`: it has no state.", body = ErrorBody),
+    ),
+)]
+pub async fn download(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(unit): Named,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let state = app.control.read_existing(&caller, &unit).await?;
+    if let Some(response) = not_modified(&headers, state.version.as_ref()) {
+        return Ok(response);
+    }
+    Ok(sent(unit, state, "application/json"))
+}
+
+/// What a download would say, without the state.
+///
+/// # Errors
+/// As [`download`].
+#[utoipa::path(
+    head, path = paths::DOWNLOAD, operation_id = "head_state", tag = "state",
+    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    responses(
+        (status = 200, description = "There is a state.", headers(("ETag" = String, description = "The version, in quotes."))),
+        (status = 404, description = "There is no such unit, or it has no state."),
+    ),
+)]
+pub async fn head(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(unit): Named,
+) -> Result<Response, Refused> {
+    let state = app.control.read_existing(&caller, &unit).await?;
+    let mut response = Response::new(Body::empty());
+    describe_bytes(
+        &mut response,
+        "application/json",
+        state.size,
+        state.version.as_ref(),
+    );
+    Ok(response)
+}
+
+/// Makes the body the current state. A unit that there is not is created by it.
+///
+/// Rights are looked at before a byte of the body is read. What is refused for its lock is kept among the unit's rejected
+/// writes.
+///
+/// # Errors
+/// 400 if the body is no JSON object; 409 with the holder, or if the state is of another lineage or no newer; 412 if another
+/// version is current than `If-Match` says.
+#[utoipa::path(
+    post, path = paths::UPLOAD, operation_id = "upload_state", tag = "state",
+    params(
+        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
+        WriteQuery,
+        ("If-Match" = Option<String>, Header, description = "The version that has to be current, as the ETag of a download."),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key: repeated with it, the answer is the first one's.", min_length = 1, max_length = 128),
+        ("Content-MD5" = Option<String>, Header, description = "What the body has to match, in base64."),
+    ),
+    request_body(content = serde_json::Map<String, serde_json::Value>, content_type = "application/json", description = "The state, whole."),
+    responses(
+        (status = 200, description = "It is current.", body = Receipt, headers(("ETag" = String, description = "The version, in quotes."))),
+        (status = 409, description = "`not_holder`, with the holder; `other_lineage`; `older_serial`; `late`; `deleted`.", body = ErrorBody),
+        (status = 412, description = "`version_conflict`: another version is current.", body = ErrorBody),
+    ),
+)]
+pub async fn upload(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named,
+    Asked(query): Asked<WriteQuery>,
+    OnlyIf(if_match): OnlyIf,
+    Key(key): Key,
+    request: Request,
+) -> Result<Response, Refused> {
+    let _permit = app
+        .control
+        .prepare_write(&caller, &id, &query.if_locked_by)
+        .await?;
+    let (parts, body) = request.into_parts();
+    let arrived = app.bodies.read_state(&parts.headers, body).await?;
+    if arrived.bytes.is_empty() {
+        let what =
+            format!("there is no state in this request for `{id}`: its body is empty. Nothing was written");
+        return Err(ControlError::Invalid { what }.into());
+    }
+    let mut write = StateWrite::new(arrived.bytes.clone(), query.if_locked_by, Door::Management);
+    write.md5.clone_from(&arrived.md5);
+    write.if_match = if_match;
+    write.force = query.force;
+    write.idempotency_key = key;
+    let control = app.control.clone();
+    let unit = id.clone();
+    let receipt = app
+        .carry_through(async move {
+            let receipt = control.write_state(&caller, &unit, write).await;
+            drop(arrived);
+            receipt
+        })
+        .await?;
+    Ok(receipt_of(id, &receipt))
+}
+
+/// What a write became.
+pub(crate) fn receipt_of(id: UnitId, receipt: &opentaco_control::Receipt) -> Response {
+    let etag = etag(&receipt.version);
+    let receipt = Receipt {
+        id,
+        version: receipt.version,
+        serial: receipt.serial,
+        size: receipt.size,
+    };
+    ([(ETAG, etag)], Json(receipt)).into_response()
+}
+
+/// Bytes, as they come.
+pub(crate) fn sent(unit: UnitId, state: StateRead, content_type: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    describe_bytes(&mut response, content_type, state.size, state.version.as_ref());
+    let body = state.body.inspect_err(move |error| {
+        // The status is long sent; all that is left is to break off, which the client notices by the length.
+        tracing::error!(%unit, cause = chain(error), "bytes could not be sent to their end");
+    });
+    *response.body_mut() = Body::from_stream(body);
+    response
+}
