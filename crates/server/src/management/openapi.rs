@@ -6,6 +6,9 @@ use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use opentaco_domain::limits::{
+    DESCRIPTION_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, LOCK_ID_BYTES_MAX, UNIT_ID_BYTES_MAX,
+};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -70,6 +73,10 @@ pub fn text() -> String {
     }
     let mut document = serde_json::to_value(&document).expect("a description is JSON");
     close(&mut document["components"]["schemas"]);
+    for (place, rules) in rules_of_members() {
+        let schema = document["components"]["schemas"].pointer_mut(place);
+        rule(schema.expect("a test reads every member that has rules"), rules);
+    }
     let operations = document["paths"]
         .as_object_mut()
         .into_iter()
@@ -111,12 +118,88 @@ fn plain(operation: &mut Value) {
         *schema = optional;
         operation["requestBody"]["required"] = Value::Bool(false);
     }
+    let is_history = operation["operationId"] == "list_versions";
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
-        let kind = &mut parameter["schema"]["type"];
+        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+        let schema = &mut parameter["schema"];
+        let kind = &mut schema["type"];
         if let Some(first) = kind.get(0).cloned() {
             *kind = first;
         }
+        match name.as_str() {
+            "label" => rule(&mut schema["items"], json!({"pattern": "="})),
+            "page_token" if is_history => rule(schema, version()),
+            name => rule(schema, rules_of_parameter(name)),
+        }
+    }
+}
+
+/// What a type cannot say of a parameter.
+fn rules_of_parameter(name: &str) -> Value {
+    match name {
+        "unit" => visible(1, UNIT_ID_BYTES_MAX * 3),
+        "version" => version(),
+        "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
+        "prefix" => visible(0, UNIT_ID_BYTES_MAX),
+        "page_token" => json!({"pattern": "^([0-9a-f]{2})*$"}),
+        "If-Match" => json!({"pattern": format!("^\"{VERSION}\"$")}),
+        "Content-MD5" => json!({"pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"}),
+        "Idempotency-Key" => json!({"pattern": "^[!-~]+$"}),
+        _ => json!({}),
+    }
+}
+
+/// What a type cannot say of a member, by its place among the schemas.
+fn rules_of_members() -> Vec<(&'static str, Value)> {
+    let labels = |values: Value, most: Option<usize>| {
+        let mut rules = json!({"propertyNames": visible(1, LABEL_BYTES_MAX), "additionalProperties": values});
+        if let Some(most) = most {
+            rules["maxProperties"] = most.into();
+        }
+        rules
+    };
+    let mut value = visible(0, LABEL_BYTES_MAX);
+    value["type"] = "string".into();
+    let mut value_or_null = visible(0, LABEL_BYTES_MAX);
+    value_or_null["type"] = json!(["string", "null"]);
+    vec![
+        ("/CreateUnit/properties/id", visible(1, UNIT_ID_BYTES_MAX)),
+        ("/CreateUnit/properties/labels", labels(value, Some(LABELS_MAX))),
+        (
+            "/CreateUnit/properties/description",
+            json!({"maxLength": DESCRIPTION_BYTES_MAX}),
+        ),
+        ("/ChangeUnit/properties/labels", labels(value_or_null, None)),
+        (
+            "/ChangeUnit/properties/description",
+            json!({"maxLength": DESCRIPTION_BYTES_MAX}),
+        ),
+        ("/LockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
+        ("/UnlockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
+        ("/Restore/properties/version", version()),
+        ("/Receipt/properties/version", version()),
+        ("/Version/properties/version", version()),
+        ("/Unit/properties/version", version()),
+    ]
+}
+
+/// How a version is spelled; a serial has at most 19 digits here, and one more in a state that nobody wrote.
+const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
+
+fn version() -> Value {
+    json!({"pattern": format!("^{VERSION}$")})
+}
+
+/// Text without control characters. Limits are in bytes, and a description counts characters: the last of them may be too
+/// many where they are not ASCII.
+fn visible(least: usize, most: usize) -> Value {
+    json!({"minLength": least, "maxLength": most, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
+}
+
+fn rule(schema: &mut Value, rules: Value) {
+    if let (Value::Object(schema), Value::Object(rules)) = (schema, rules) {
+        schema.extend(rules);
     }
 }
 

@@ -131,7 +131,9 @@ impl<S: Sync> FromRequestParts<S> for Key {
         };
         let usable = (1..=header::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && keys.next().is_none();
         match key.to_str() {
-            Ok(key) if usable => Ok(Self(Some(key.to_owned()))),
+            Ok(key) if usable && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(Self(Some(key.to_owned())))
+            }
             _ => Err(refusal(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadIdempotencyKey,
