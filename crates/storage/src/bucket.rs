@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +21,7 @@ use object_store::{
 use serde::{Deserialize, Serialize};
 
 use crate::StorageError;
+use crate::counts::{Counts, End};
 use crate::error::TimedOut;
 use crate::layout::Layout;
 use crate::planted::{Bug, planted};
@@ -69,46 +69,32 @@ pub enum Kind {
     Units,
 }
 
-const VERBS: [Verb; 5] = [Verb::Get, Verb::Head, Verb::Put, Verb::Delete, Verb::List];
-const KINDS: [Kind; 6] = [
-    Kind::Head,
-    Kind::Copy,
-    Kind::LockCopy,
-    Kind::Version,
-    Kind::Rejected,
-    Kind::Units,
-];
-
-/// How many requests of each sort have been sent, repeats included.
-#[derive(Debug, Default)]
-pub struct Counts {
-    cells: [[AtomicU64; KINDS.len()]; VERBS.len()],
+impl Verb {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::List => "list",
+        }
+    }
 }
 
-impl Counts {
-    fn add(&self, verb: Verb, kind: Kind) {
-        self.cells[verb as usize][kind as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// All that were sent so far; sorts that never were are left out.
+impl Kind {
+    /// In a word or two.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<(Verb, Kind), u64> {
-        let mut all = BTreeMap::new();
-        for verb in VERBS {
-            for kind in KINDS {
-                let n = self.cells[verb as usize][kind as usize].load(Ordering::Relaxed);
-                if n > 0 {
-                    all.insert((verb, kind), n);
-                }
-            }
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Copy => "copy",
+            Self::LockCopy => "lock_copy",
+            Self::Version => "version",
+            Self::Rejected => "rejected",
+            Self::Units => "units",
         }
-        all
-    }
-
-    /// The number of all requests so far.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.snapshot().values().sum()
     }
 }
 
@@ -323,8 +309,7 @@ impl Bucket {
         let path = Self::path("reading", key)?;
         let answer = self
             .again("reading", key, || {
-                self.counts.add(Verb::Get, kind);
-                self.store.get_opts(&path, GetOptions::default())
+                self.ask(Verb::Get, kind, self.store.get_opts(&path, GetOptions::default()))
             })
             .await?;
         Ok(answer.map(|got| {
@@ -381,8 +366,7 @@ impl Bucket {
         let path = Self::path("looking at", key)?;
         let answer = self
             .again("looking at", key, || {
-                self.counts.add(Verb::Head, kind);
-                self.store.head(&path)
+                self.ask(Verb::Head, kind, self.store.head(&path))
             })
             .await?;
         Ok(answer.map(|meta| Meta::of(&meta)))
@@ -400,14 +384,11 @@ impl Bucket {
         let path = Self::path("looking at", key)?;
         let answer = self
             .again("looking at", key, || {
-                self.counts.add(Verb::Head, kind);
-                self.store.get_opts(
-                    &path,
-                    GetOptions {
-                        head: true,
-                        ..GetOptions::default()
-                    },
-                )
+                let options = GetOptions {
+                    head: true,
+                    ..GetOptions::default()
+                };
+                self.ask(Verb::Head, kind, self.store.get_opts(&path, options))
             })
             .await?;
         Ok(answer.map(|got| (Meta::of(&got.meta), metadata(&got.attributes))))
@@ -439,14 +420,8 @@ impl Bucket {
         };
         let path = Self::path("writing", key)?;
         let within = patience(bytes.len() as u64);
-        self.counts.add(Verb::Put, kind);
-        match self
-            .within(
-                within,
-                self.store.put_opts(&path, PutPayload::from(bytes), options),
-            )
-            .await
-        {
+        let request = self.store.put_opts(&path, PutPayload::from(bytes), options);
+        match self.within(within, self.ask(Verb::Put, kind, request)).await {
             Ok(Ok(done)) => Ok(Put::Done(Tag {
                 etag: done.e_tag,
                 generation: done.version,
@@ -482,19 +457,13 @@ impl Bucket {
             .collect();
         let mut tries = 1;
         loop {
-            self.counts.add(Verb::Put, kind);
             let options = PutOptions {
                 attributes: attributes.clone(),
                 ..PutOptions::default()
             };
-            let failure = match self
-                .within(
-                    within,
-                    self.store
-                        .put_opts(&path, PutPayload::from(bytes.clone()), options),
-                )
-                .await
-            {
+            let payload = PutPayload::from(bytes.clone());
+            let request = self.store.put_opts(&path, payload, options);
+            let failure = match self.within(within, self.ask(Verb::Put, kind, request)).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(source)) => failed("writing", key, source),
                 Err(late) => StorageError::Unavailable {
@@ -518,8 +487,7 @@ impl Bucket {
     pub async fn delete(&self, kind: Kind, key: &str) -> Result<(), StorageError> {
         let path = Self::path("deleting", key)?;
         self.again("deleting", key, || {
-            self.counts.add(Verb::Delete, kind);
-            self.store.delete(&path)
+            self.ask(Verb::Delete, kind, self.store.delete(&path))
         })
         .await
         .map(|_| ())
@@ -533,17 +501,14 @@ impl Bucket {
         let prefix = (!listing.prefix.is_empty()).then_some(listing.prefix);
         let answer = self
             .again("listing", listing.prefix, || {
-                self.counts.add(Verb::List, kind);
-                self.store.list_paginated(
-                    prefix,
-                    PaginatedListOptions {
-                        offset: listing.after.clone(),
-                        delimiter: listing.fold.map(Into::into),
-                        max_keys: Some(opentaco_domain::limits::LIST_PAGE),
-                        page_token: listing.page.clone(),
-                        ..PaginatedListOptions::default()
-                    },
-                )
+                let options = PaginatedListOptions {
+                    offset: listing.after.clone(),
+                    delimiter: listing.fold.map(Into::into),
+                    max_keys: Some(opentaco_domain::limits::LIST_PAGE),
+                    page_token: listing.page.clone(),
+                    ..PaginatedListOptions::default()
+                };
+                self.ask(Verb::List, kind, self.store.list_paginated(prefix, options))
             })
             .await?;
         let Some(answer) = answer else {
@@ -600,6 +565,22 @@ impl Bucket {
 
     fn path(doing: &'static str, key: &str) -> Result<object_store::path::Path, StorageError> {
         Layout::path(key).map_err(|source| failed(doing, key, source.into()))
+    }
+
+    /// Counts and times one request.
+    async fn ask<T>(
+        &self,
+        verb: Verb,
+        kind: Kind,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let under_way = self.counts.begin(verb, kind);
+        let answer = request.await;
+        under_way.end(match &answer {
+            Err(error) if !is_an_answer(error) => End::Failed,
+            Ok(_) | Err(_) => End::Answered,
+        });
+        answer
     }
 
     /// Makes a request that may be repeated, up to three times. "Not found" is `None`.
@@ -676,6 +657,15 @@ fn failed(doing: &'static str, key: &str, source: Error) -> StorageError {
             key: key.to_owned(),
             source: Arc::new(source),
         },
+    }
+}
+
+/// Whether an error is the answer to what was asked: is it there, is it still the same.
+fn is_an_answer(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } => !is_about_the_bucket(error),
+        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => true,
+        _ => false,
     }
 }
 

@@ -13,7 +13,7 @@
 //! everything else, and [`settle`] is the one way to mend it.
 //!
 //! In reading order: what we ask of a store ([`store`], `contract`, [`proof`]) and which there are ([`open`],
-//! [`local`], [`memory`]); names ([`layout`]) and requests ([`bucket`]); the documents ([`head`]); then the protocol:
+//! [`local`], [`memory`]); names ([`layout`]) and requests ([`bucket`], counted in [`counts`]); the documents ([`head`]); then the protocol:
 //! [`heads`], [`touch`], [`locks`], [`commit`], [`settle`], [`read`], [`lifecycle`], [`versions`], [`rejected`],
 //! [`collect`], [`listing`]. All of it is reached through [`Vault`].
 //!
@@ -25,6 +25,7 @@ pub mod collect;
 pub mod commit;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod counts;
 pub mod error;
 pub mod head;
 pub mod heads;
@@ -52,8 +53,9 @@ pub mod versions;
 #[cfg(feature = "cloud")]
 mod aws;
 
-pub use bucket::{Bucket, Counts, Kind, Tag, Verb};
+pub use bucket::{Bucket, Kind, Tag, Verb};
 pub use commit::{CommitRequest, Committing};
+pub use counts::Counts;
 pub use error::StorageError;
 pub use head::{Committed, CopyRecord, Deleted, Head, Lock, Origin};
 pub use store::Store;
