@@ -339,6 +339,11 @@ impl Vault {
         // the head faster than anybody can copy it.
         let turn = self.turn(unit);
         let _my_turn = self.bucket().within(TURN_AWAITED, turn.lock()).await.ok();
+        // Whoever waits for this answers for the copy; a reader does not.
+        let insist = match insist {
+            Insist::No if !planted(Bug::EmptyStays) => Insist::EmptyAgain,
+            insist => insist,
+        };
         match self.settle(unit, COPY_ROUNDS, insist).await? {
             Settled::Done(_) => Ok(()),
             Settled::Unsettled {

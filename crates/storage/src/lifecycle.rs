@@ -183,11 +183,7 @@ impl Vault {
     ///
     /// # Errors
     /// If the bucket gives no answer.
-    pub async fn annotate(
-        &self,
-        unit: &UnitId,
-        annotation: &Annotation,
-    ) -> Result<Annotating, StorageError> {
+    pub async fn annotate(&self, unit: &UnitId, annotation: &Annotation) -> Result<Annotating, StorageError> {
         let mut known = self.touch_fresh(unit).await?;
         loop {
             if !known.head.exists() {
@@ -219,8 +215,11 @@ impl Vault {
         }
         loop {
             // Pursue only what was first seen: a unit that was created since is another one.
-            if known.head.living_since != incarnation || !known.head.exists() {
+            if known.head.living_since != incarnation {
                 return Ok(Deleting::Deleted);
+            }
+            if !known.head.exists() {
+                break;
             }
             if let Some(lock) = &known.head.lock {
                 return Ok(Deleting::Held(lock.clone()));

@@ -100,7 +100,11 @@ impl Vault {
 
     /// A unit without a head is read as it is, if it has none indeed. Some stores say "not found" of a whole bucket that
     /// they cannot find; it may go in the middle of a read, or come back, and there was a head all the time.
-    async fn read_untouched(&self, unit: &UnitId, copy: Option<Got>) -> Result<Option<Reading>, StorageError> {
+    async fn read_untouched(
+        &self,
+        unit: &UnitId,
+        copy: Option<Got>,
+    ) -> Result<Option<Reading>, StorageError> {
         let key = self.bucket().layout().copy(unit);
         self.bucket().ping().await?;
         let appears = copy.is_none() && self.bucket().head(Kind::Copy, &key).await?.is_some();

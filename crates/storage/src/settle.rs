@@ -38,6 +38,9 @@ pub enum Settled {
 pub enum Insist {
     /// Leave it.
     No,
+    /// Put it once more if it is empty: it may be so from before a write that is deleted by now, and whose own put of the
+    /// copy is still on its way. (Whoever answers that a unit has no state.)
+    EmptyAgain,
     /// Put it once more: a late write that was made for the old one must not find it. (Undelete.)
     PutAgain,
 }
@@ -238,14 +241,15 @@ impl Vault {
             // A unit without a state is seen in listings by its empty copy: one that was created has one. A deleted one
             // has it too, since a first copy that is still on its way must find something there.
             let unseen = scene.copy.is_none() && head.created.is_some() && !planted(Bug::AbsentIsEmpty);
-            return Ok(if head.current.is_none() && !unseen {
+            let again = insist != Insist::No && scene.copy.is_some();
+            return Ok(if head.current.is_none() && !unseen && !again {
                 Judgement::Holds
             } else {
                 Judgement::Overwrite
             });
         };
         let right = || match insist {
-            Insist::No => Judgement::Holds,
+            Insist::No | Insist::EmptyAgain => Judgement::Holds,
             Insist::PutAgain => Judgement::Overwrite,
         };
         if head.copy_is_current(meta) {

@@ -330,3 +330,32 @@ async fn trace_35_an_undelete_whose_put_was_refused_puts_the_copy_all_the_same()
     );
     stands(&world, &v1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn trace_42_the_put_of_a_write_that_was_deleted_does_not_find_the_empty_copy_it_was_made_for() {
+    // Where a tag is a digest of the content, every empty copy has the same one: the next read mends it then.
+    let world = World::new();
+    let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
+    let v1 = state(1, "a");
+    let created = create(&r0).await.unwrap();
+    assert!(matches!(created, Creating::Created(_)), "{created:?}");
+    r0.settle_down().await;
+    // The delete has mended the copy and is about to swap the head when the write comes in between.
+    let gate = Gate::new();
+    f1.say(head_put(), Fate::HeldBefore(gate.clone()));
+    let under_way = deleting(&r1);
+    gate.reached().await;
+    let late = Late::new();
+    f0.say(copy_put(), Fate::LandsLater(late.clone()));
+    let crashing = writing_unlocked(&r0, &v1);
+    late.sent().await;
+    dies(crashing).await;
+    gate.open();
+
+    let answer = under_way.await.unwrap().unwrap();
+    assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+    assert!(late.land().await.is_err(), "the empty copy was put once more");
+    assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
+    assert_eq!(read(&r1).await.unwrap(), None);
+    assert_eq!(history(&world).await, [v1]);
+}
