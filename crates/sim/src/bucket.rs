@@ -100,6 +100,8 @@ enum Fury {
     Anything,
     /// Whatever goes wrong with a write lands late: something on the way holds requests back.
     HoldsBack,
+    /// Every write lands late.
+    HoldsAllBack,
     /// Every write is refused with a 503, and every read is answered.
     RefusesWrites,
 }
@@ -246,6 +248,18 @@ impl SimBucket {
             _ => Fury::RefusesWrites,
         };
         self.hold().storm = Some(Storm { over, until, kind });
+    }
+
+    /// Until the weather clears, every write of such an object lands late.
+    pub fn hold_back(&self, over: Sort) {
+        let kind = Fury::HoldsAllBack;
+        let until = Instant::MAX;
+        self.hold().storm = Some(Storm { over, until, kind });
+    }
+
+    /// Whatever storm there is ends; what is under way stays so.
+    pub fn clear_up(&self) {
+        self.hold().storm = None;
     }
 
     /// For so long the bucket is gone, for the service.
@@ -438,6 +452,9 @@ impl SimBucket {
         let writes = !matches!(request, Request::Get { .. });
         if storm.is_some_and(|storm| storm.kind == Fury::RefusesWrites) {
             return if writes { Fate::FailsBefore } else { Fate::Fine };
+        }
+        if writes && storm.is_some_and(|storm| storm.kind == Fury::HoldsAllBack) {
+            return Fate::LandsLate;
         }
         if faults == 0 || !self.executor.chance(faults) {
             return Fate::Fine;

@@ -440,10 +440,13 @@ impl Story<'_> {
                 head.current.is_none() && head.recent.iter().any(|version| version.sha256 == sha256)
             })
         };
-        // What we have put is known to the head, and so is what was adopted before it was deleted.
+        let none_is_named = heads.iter().flatten().any(|head| head.current.is_none());
+        let refused = |bytes: &Bytes| none_is_named && self.rejected.values().any(|(_, kept)| kept == bytes);
+        // What we have put is known to the head, and so is what was adopted before it was deleted, or refused.
+        let is_known = |bytes: &Bytes| bytes.is_empty() || deleted(bytes) || refused(bytes);
         copies
             .iter()
-            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(|bytes| bytes.is_empty() || deleted(bytes)))
+            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(is_known))
     }
 
     /// Whether some lock ended during a request.
@@ -642,6 +645,18 @@ impl Story<'_> {
         versions.len() > 1
     }
 
+    /// The epoch of the newest write of these bytes: that somebody brought them back later is another matter.
+    fn written(&self, bytes: &Bytes, until: Instant) -> Option<u64> {
+        let sha256 = Sha256::of(bytes);
+        self.heads
+            .iter()
+            .take_while(|(at, _)| *at <= until)
+            .filter_map(|(_, head)| head.current.as_ref())
+            .filter(|current| current.sent_sha256 == sha256 && current.origin == Origin::Write)
+            .map(|current| current.version.epoch)
+            .max()
+    }
+
     fn copy(&mut self) {
         // What the service puts is never older than what the service put, adopted or acknowledged before.
         let known_at = self.copy_known_at();
@@ -688,7 +703,7 @@ impl Story<'_> {
             let Ask::Write { bytes, .. } = &record.ask else {
                 continue;
             };
-            let Some(written) = self.epoch_of(Some(bytes), record.until) else {
+            let Some(written) = self.written(bytes, record.until) else {
                 continue;
             };
             let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else {

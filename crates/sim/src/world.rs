@@ -12,6 +12,7 @@ use opentaco_control::versions::Reinstate;
 use opentaco_control::{ControlError, CreateUnit, Door, LockRequest, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
+use opentaco_storage::head::Head;
 use opentaco_storage::{Bucket, Retention, Vault};
 
 use crate::bucket::{Outage, SimBucket, Sort, Weather};
@@ -234,12 +235,17 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         seed,
         bucket: world.bucket.clone(),
         records,
-        units: world.units.clone(),
+        units: world.units.iter().cloned().chain([late_unit()]).collect(),
         by_hand,
         retention,
         ended,
         now: executor.now(),
     }
+}
+
+/// A unit that nobody touches until all is quiet.
+fn late_unit() -> UnitId {
+    UnitId::parse("late").expect("a plain id is an id")
 }
 
 /// Mostly as it is; at times so short that versions are pruned, and what no head names collected, after every write.
@@ -356,12 +362,60 @@ impl World {
                 0..2 => self.new_or_refused_by_hand(unit.clone()).boxed(),
                 2..4 => self.old_by_hand(unit.clone()).boxed(),
                 4..6 => self.refused_then_free(unit.clone()).boxed(),
+                6 => self.refused_by_another(unit.clone()).boxed(),
                 _ => continue,
             };
             if put.await {
                 self.epilogue(&unit).await;
             }
         }
+        if self.executor.chance(150) {
+            self.deleted_while_it_travels().await;
+        }
+    }
+
+    /// A unit is written while it is being deleted, and the writer dies with the first copy of its state, or the first
+    /// after an empty one, on its way.
+    async fn deleted_while_it_travels(&self) {
+        let (unit, who) = (late_unit(), "last");
+        if hold(&self.replicas).len() < 2 {
+            return;
+        }
+        // Where tags are digests all empty copies have the same one, and that is not promised.
+        if self.executor.chance(500) && !self.bucket.tags_by_digest() {
+            self.ask_of(Some(0), who, &unit, Ask::Create).await;
+            self.pause(Duration::from_secs(60)).await;
+        }
+        self.bucket.hold_back(Sort::Copy);
+        let write = Ask::Write {
+            bytes: self.state(1, who),
+            lock: None,
+        };
+        let apart = Duration::from_millis(self.executor.below(200));
+        let first = self.executor.chance(500);
+        for (ask, replica, hesitates) in [(write, 0, !first), (Ask::Delete, 1, first)] {
+            let (world, about) = (self.clone(), unit.clone());
+            self.executor.spawn(Group::Outside, async move {
+                if hesitates {
+                    world.pause(apart).await;
+                }
+                world.ask_of(Some(replica), who, &about, ask).await;
+            });
+        }
+        let head = format!("__opentaco_units/{unit}/@head.json");
+        for _ in 0..100 {
+            self.pause(Duration::from_millis(10)).await;
+            let bytes = self.bucket.person_gets(&head).unwrap_or_default();
+            if serde_json::from_slice::<Head>(&bytes).is_ok_and(|head| head.current.is_some()) {
+                break;
+            }
+        }
+        self.pause(Duration::from_millis(45)).await;
+        self.restart(0);
+        self.bucket.clear_up();
+        self.pause(Duration::from_secs(900)).await;
+        self.ask("end", &unit, Ask::Read).await;
+        self.pause(Duration::from_secs(60)).await;
     }
 
     /// With nothing under way any more, a person puts a state: at times the very bytes that were put and refused before.
@@ -397,7 +451,7 @@ impl World {
             return false;
         }
         let (id, who) = (self.lock_id(), "last");
-        self.insist(who, &unit, Ask::ForceUnlock).await;
+        self.ask(who, &unit, Ask::ForceUnlock).await;
         let write = Ask::Write {
             bytes: self.state(9, who),
             lock: Some(id.clone()),
@@ -418,6 +472,48 @@ impl World {
             self.restart(0);
         }
         true
+    }
+
+    /// Or a replica throws out what a person has put and falls silent before it has mended the copy, and the holder's
+    /// own replica gives the lock back. False: what was thrown out stays so, and nobody reads it.
+    async fn refused_by_another(&self, unit: UnitId) -> bool {
+        if hold(&self.replicas).len() < 2 {
+            return false;
+        }
+        let (id, who) = (self.lock_id(), "last");
+        self.ask(who, &unit, Ask::ForceUnlock).await;
+        let write = Ask::Write {
+            bytes: self.state(9, who),
+            lock: Some(id.clone()),
+        };
+        for ask in [Ask::Lock(id.clone()), write] {
+            if self.ask_of(Some(0), who, &unit, ask).await != Told::Done {
+                return false;
+            }
+        }
+        self.by_hand(&unit, self.state(10, "hand"), true);
+        let (world, about) = (self.clone(), unit.clone());
+        self.executor.spawn(Group::Outside, async move {
+            world.ask_of(Some(1), "reader", &about, Ask::Read).await;
+        });
+        // The bytes are kept, then the head says so.
+        for _ in 0..2 {
+            let patience = Box::pin(self.executor.sleep(Duration::from_secs(60)));
+            select(self.bucket.next_change(), patience).await;
+        }
+        let life = hold(&self.replicas)[1].life;
+        match self.executor.chance(500) {
+            true => self.restart(1),
+            false => self
+                .executor
+                .pause(Group::Replica(1, life), Duration::from_secs(60)),
+        }
+        self.ask_of(Some(0), who, &unit, Ask::Unlock(id)).await;
+        self.ask_of(Some(0), "end", &unit, Ask::Read).await;
+        self.pause(Duration::from_secs(120)).await;
+        self.ask("end", &unit, Ask::Read).await;
+        self.pause(Duration::from_secs(60)).await;
+        false
     }
 
     /// Whoever reads must see it.
@@ -574,14 +670,20 @@ impl World {
         self.pause(Duration::from_millis(self.executor.below(150))).await;
     }
 
-    /// One request to one replica.
+    /// One request to some replica.
     async fn ask(&self, client: &str, unit: &UnitId, ask: Ask) -> Told {
+        self.ask_of(None, client, unit, ask).await
+    }
+
+    /// One request to this replica, or to any.
+    async fn ask_of(&self, replica: Option<usize>, client: &str, unit: &UnitId, ask: Ask) -> Told {
         let from = self.executor.now();
         let patience = match self.executor.chance(60) {
             true => Duration::from_millis(self.executor.below(2000)),
             false => CLIENT_PATIENCE,
         };
-        let index = usize::try_from(self.executor.below(hold(&self.replicas).len() as u64)).unwrap_or(0);
+        let any = || usize::try_from(self.executor.below(hold(&self.replicas).len() as u64)).unwrap_or(0);
+        let index = replica.unwrap_or_else(any);
         let (group, control) = {
             let replicas = hold(&self.replicas);
             let replica = &replicas[index];

@@ -1,7 +1,7 @@
 //! What the simulator has found, kept: the seeds as they were found, and as a table what one of them was an example of.
 //!
 //! A seed means another history whenever the world learns something new. So each history that broke a promise stands as
-//! a directed test too, where nothing is drawn: traces 39 and 40 in `crates/storage/tests/traces`, and below the bucket
+//! a directed test too, where nothing is drawn: traces 39, 40 and 42 in `crates/storage/tests/traces`, and below the bucket
 //! that goes, or comes back, in the middle of a read (41). The seeds are played all the same: they cost nothing, and
 //! while the world stays as it is they are the very histories that were found.
 
@@ -62,6 +62,33 @@ const FOUND: &[(u64, &str, &str)] = &[
         "the checker: a unit that was created anew may look empty while its old copy cannot be emptied",
     ),
     (2910, "", "trace 41: there is a copy, and the head is not found"),
+    (
+        10_012_630,
+        "until=387",
+        "the checker: what was refused may lie beside a deletion that cannot be copied",
+    ),
+    (
+        10_032_897,
+        "until=393",
+        "trace 42: a copy that is empty already is found by the put of a write that is deleted",
+    ),
+    (10_044_751, "until=251", "trace 42: the same"),
+    (
+        10_077_903,
+        "",
+        "trace 42: beside a deletion that was never answered",
+    ),
+    (13_514, "", "trace 42: the same"),
+    (
+        10_085_815,
+        "",
+        "the checker: bytes that somebody brings back are not the write of them",
+    ),
+    (
+        10_136_029,
+        "",
+        "the world: a request that is sent twice upsets an epilogue",
+    ),
 ];
 
 #[test]
