@@ -26,7 +26,7 @@ pub async fn confirm(question: &str, yes: bool, unasked: Unasked) -> Result<(), 
             Unasked::Proceed => Ok(()),
             Unasked::Refuse => Err(
                 Failure::new(Kind::Usage, format!("not without being asked: {question}"))
-                    .hint("this is no terminal; pass --yes if it is meant"),
+                    .hint("pass --yes if it is meant"),
             ),
         };
     }
@@ -41,13 +41,18 @@ pub async fn confirm(question: &str, yes: bool, unasked: Unasked) -> Result<(), 
 }
 
 fn ask(question: &str) -> String {
-    let mut err = anstream::stderr().lock();
-    let _ = write!(err, "{question} [y/N] ");
-    let _ = err.flush();
+    say(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if matches!(read, Ok(0) | Err(_)) {
-        let _ = writeln!(err);
+        say("\n");
     }
     answer
+}
+
+/// Standard error is not kept locked while an answer is awaited: who interrupts is told so there.
+fn say(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{text}");
+    let _ = err.flush();
 }

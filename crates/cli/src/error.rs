@@ -147,7 +147,12 @@ impl Failure {
     /// Something could not be done with a file.
     #[must_use]
     pub fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(Kind::Failure, format!("cannot {doing} `{}`", path.display())).because(error)
+        let failure = Self::new(Kind::Failure, format!("cannot {doing} `{}`", path.display()));
+        // An error of the system says why; one that a library has wrapped names a path that people do not know.
+        match error.raw_os_error() {
+            Some(_) => failure.because(error),
+            None => failure.because(&std::io::Error::from(error.kind())),
+        }
     }
 
     /// Standard output could not be written.

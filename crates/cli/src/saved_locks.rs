@@ -79,7 +79,7 @@ impl SavedLocks {
         let path = self.path(server, unit);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(Failure::file("read the saved lock", &path, &error)),
         };
         let saved: SavedLock = serde_json::from_slice(&bytes).map_err(|error| {
@@ -119,9 +119,7 @@ impl SavedLocks {
     pub fn forget(&self, server: &Server, unit: &UnitId) -> Result<(), Failure> {
         let path = self.path(server, unit);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Failure::file("remove the saved lock", &path, &error))
-            }
+            Err(error) if !is_absence(&error) => Err(Failure::file("remove the saved lock", &path, &error)),
             _ => Ok(()),
         }
     }
@@ -149,6 +147,14 @@ impl SavedLocks {
             .join("locks")
             .join(format!("{readable}-{}.json", &key[..16]))
     }
+}
+
+/// Nothing is saved here; that nothing can be is told when it is tried.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 #[cfg(test)]

@@ -320,23 +320,23 @@ impl Client {
         let started = Instant::now();
         let (request, sent) = self.request(call, token);
         let answer = until_idle(self.inner.http.execute(request), sent.as_deref()).await;
-        let took = started.elapsed().as_millis();
+        let milliseconds = started.elapsed().as_millis();
         let (method, path) = (&call.method, &call.path);
         let response = match answer {
             Some(Ok(response)) => response,
             Some(Err(source)) => {
-                tracing::info!(%method, path, took, "no answer");
+                tracing::info!(%method, path, milliseconds, "no answer");
                 return Err(self.no_answer(source));
             }
             None => {
-                tracing::info!(%method, path, took, "no answer");
+                tracing::info!(%method, path, milliseconds, "no answer");
                 return Err(SdkError::TimedOut {
                     seconds: IDLE_PATIENCE.as_secs(),
                 });
             }
         };
         let status = response.status();
-        tracing::info!(%method, path, status = status.as_u16(), took, "asked");
+        tracing::info!(%method, path, status = status.as_u16(), milliseconds, "asked");
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }

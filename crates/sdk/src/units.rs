@@ -10,6 +10,9 @@ use crate::client::{Call, Client};
 use crate::error::SdkError;
 use crate::retry::Repeatable;
 
+/// The largest page that the service gives.
+pub(crate) const PAGE_MAX: usize = 10_000;
+
 /// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListUnits {
@@ -52,15 +55,41 @@ impl Client {
         }
     }
 
-    /// One page of units; all of them if no limit is given.
+    /// Units, in the byte order of their names: at most as many as the limit says, or all.
     ///
     /// # Errors
     /// If the service refuses or does not answer.
     pub async fn list_units(&self, wanted: &ListUnits) -> Result<Units, SdkError> {
+        let mut found = Units {
+            units: Vec::new(),
+            count: 0,
+            next_page_token: wanted.page_token.clone(),
+        };
+        loop {
+            let missing = wanted.limit.map(|limit| limit - found.units.len());
+            let page = self
+                .page_of_units(wanted, missing, found.next_page_token.as_deref())
+                .await?;
+            found.units.extend(page.units);
+            found.count = found.units.len();
+            found.next_page_token = page.next_page_token;
+            let enough = wanted.limit.is_some_and(|limit| found.count >= limit);
+            if enough || found.next_page_token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn page_of_units(
+        &self,
+        wanted: &ListUnits,
+        limit: Option<usize>,
+        page_token: Option<&str>,
+    ) -> Result<Units, SdkError> {
         let mut call = Call::get(paths::UNITS.to_owned())
             .maybe("prefix", Some(&wanted.prefix).filter(|prefix| !prefix.is_empty()))
-            .maybe("limit", wanted.limit)
-            .maybe("page_token", wanted.page_token.as_ref());
+            .maybe("limit", limit.map(|limit| limit.clamp(1, PAGE_MAX)))
+            .maybe("page_token", page_token);
         for (name, value) in &wanted.labels {
             call = call.query("label", format!("{name}={value}"));
         }

@@ -7,6 +7,7 @@ use opentaco_domain::{LockId, UnitId, VersionId};
 use crate::client::{Call, Client};
 use crate::error::SdkError;
 use crate::retry::Repeatable;
+use crate::units::PAGE_MAX;
 
 /// How to make something current again.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +45,7 @@ impl Client {
             let missing = limit.map(|limit| limit - all.len());
             let call = Call::get(paths::versions(unit))
                 .about(unit)
-                .maybe("limit", missing)
+                .maybe("limit", missing.map(|missing| missing.clamp(1, PAGE_MAX)))
                 .maybe("page_token", page_token.as_ref());
             let page: Versions = self.ask_json(call).await?;
             all.extend(page.versions);

@@ -26,6 +26,9 @@ pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Fa
         }
         Err(failure) => return Err(failure),
     };
+    if !taken.anew && args.file.as_deref().is_some_and(std::path::Path::is_file) {
+        return Err(held_with_work(&unit, args.file.as_deref()));
+    }
     let fetched = context.interrupt.or(fetch(context, &unit, pending)).await;
     let downloaded = match fetched {
         Ok(downloaded) => downloaded,
@@ -45,6 +48,18 @@ pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Fa
     };
     context.interrupt.release();
     report(context, &unit, &args.file, downloaded.as_ref(), &taken.lock.id)
+}
+
+/// Acquired before, and perhaps edited since: nobody's work is written over.
+fn held_with_work(unit: &UnitId, file: Option<&std::path::Path>) -> Failure {
+    let file = file.unwrap_or(std::path::Path::new("-")).display();
+    Failure::new(
+        Kind::Conflict,
+        format!(
+            "`{unit}` is locked already, from here, and `{file}` may hold your work: it was left as it is"
+        ),
+    )
+    .hint(format!("`taco unit pull {unit} {file}` fetches the state anew"))
 }
 
 /// The state, in its place; none if the unit has none yet.

@@ -6,7 +6,7 @@ use opentaco_sdk::versions::Reinstate;
 use serde_json::json;
 
 use super::pull::keep;
-use super::support::{self, about, lock_at_hand, short};
+use super::support::{self, about, lock_at_hand, short, short_rejected};
 use crate::args;
 use crate::confirm::{Unasked, confirm};
 use crate::context::Context;
@@ -34,7 +34,7 @@ pub(super) async fn list(context: &Context, unit: &UnitId) -> Result<(), Failure
             Cell::text(&write.why),
             Cell::maybe(write.holder.as_ref()),
             context.output.size(write.size),
-            Cell::text(&write.id),
+            Cell::two(short_rejected(&write.id), &write.id),
         ]);
     }
     context.output.table(&table)
@@ -43,13 +43,14 @@ pub(super) async fn list(context: &Context, unit: &UnitId) -> Result<(), Failure
 pub(super) async fn pull(context: &Context, args: args::RejectedPull) -> Result<(), Failure> {
     let unit = args.one.unit;
     let mut pending = Pending::open(args.file.as_deref())?;
-    let source = Source::Rejected(args.rejected);
+    let source = Source::Rejected(support::rejected(context, &unit, &args.rejected).await?);
     let downloaded = support::download(context, &unit, &source, &mut pending).await?;
     keep(context, &unit, pending, &downloaded, args.file.as_deref())
 }
 
 pub(super) async fn promote(context: &Context, args: args::Promote) -> Result<(), Failure> {
     let unit = args.one.unit;
+    let rejected = support::rejected(context, &unit, &args.rejected).await?;
     let question = format!("make the rejected write current in `{unit}`?");
     confirm(&question, args.yes.yes, Unasked::Proceed).await?;
     let how = Reinstate {
@@ -57,7 +58,7 @@ pub(super) async fn promote(context: &Context, args: args::Promote) -> Result<()
         force: args.force,
     };
     let client = context.client()?;
-    let receipt = about(context, &unit, client.promote(&unit, &args.rejected, &how)).await?;
+    let receipt = about(context, &unit, client.promote(&unit, &rejected, &how)).await?;
     if context.output.is_json() {
         return context.output.json(&receipt);
     }

@@ -20,6 +20,9 @@ use crate::progress;
 /// How long a search for a similar name may take: it is a courtesy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How alike two names are of which one may be meant by the other.
+const LIKENESS_MIN: f64 = 0.7;
+
 /// Waits for an answer about a unit; a refusal is told with what helps.
 pub(super) async fn about<T>(
     context: &Context,
@@ -60,7 +63,9 @@ fn locked(unit: &UnitId, error: &SdkError) -> String {
             "wait for the holder; if nobody is at work there, break the lock with `taco unit unlock {unit} --force`"
         ));
     } else {
-        lines.push(format!("take the lock with `taco unit acquire {unit} FILE`"));
+        lines.push(format!(
+            "that lock is over; `taco unit unlock {unit}` forgets it, and `taco unit acquire {unit} FILE` takes a new one"
+        ));
     }
     if let Some(rejected) = error.rejected() {
         lines.push(kept(unit, rejected));
@@ -85,7 +90,32 @@ fn conflict(unit: &UnitId, code: Option<ErrorCode>, rejected: Option<&str>) -> O
 }
 
 fn kept(unit: &UnitId, rejected: &str) -> String {
-    format!("what was sent is kept: `taco unit rejected promote {unit} {rejected}` makes it current")
+    let short = short_rejected(rejected);
+    format!("what was sent is kept: `taco unit rejected promote {unit} {short}` makes it current")
+}
+
+/// What people call a refused write: the beginning of its id, which is when it was refused.
+pub(super) fn short_rejected(id: &str) -> &str {
+    id.split('-').next().unwrap_or(id)
+}
+
+/// A refused write as people call it: its id in full, or how it begins.
+pub(super) async fn rejected(context: &Context, unit: &UnitId, called: &str) -> Result<String, Failure> {
+    let client = context.client()?;
+    let kept = about(context, unit, client.rejected(unit)).await?;
+    let mut found = kept.into_iter().filter(|write| write.id.starts_with(called));
+    let hint = format!("`taco unit rejected ls {unit}` shows them");
+    match (found.next(), found.next()) {
+        (Some(write), None) => Ok(write.id),
+        (None, _) => {
+            let missing = format!("`{unit}` has no rejected write `{called}`");
+            Err(Failure::new(Kind::NotFound, missing).hint(hint))
+        }
+        (Some(_), Some(_)) => {
+            let more = format!("`{called}` is how more than one rejected write of `{unit}` begins");
+            Err(Failure::new(Kind::Usage, more).hint(hint))
+        }
+    }
 }
 
 /// The id that is most like this one, if one is.
@@ -102,13 +132,19 @@ async fn similar(context: &Context, unit: &UnitId) -> Option<String> {
     most_similar(unit.as_str(), names)
 }
 
+/// None if there is a unit of that very name: then something else of it is missing.
 fn most_similar(id: &str, names: impl Iterator<Item = String>) -> Option<String> {
-    let near = names
-        .filter(|name| name != id)
-        .map(|name| (strsim::normalized_damerau_levenshtein(id, &name), name))
-        .filter(|(likeness, _)| *likeness >= 0.7);
-    near.max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, name)| name)
+    let mut nearest: Option<(f64, String)> = None;
+    for name in names {
+        if name == id {
+            return None;
+        }
+        let likeness = strsim::normalized_damerau_levenshtein(id, &name);
+        if likeness >= LIKENESS_MIN && nearest.as_ref().is_none_or(|(known, _)| *known < likeness) {
+            nearest = Some((likeness, name));
+        }
+    }
+    nearest.map(|(_, name)| name)
 }
 
 /// Downloads a state into a place, with progress.
