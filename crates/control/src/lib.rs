@@ -25,6 +25,7 @@ pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Verdict};
 pub use opentaco_storage::Retention;
+pub use opentaco_storage::counts::BOUNDS_MILLISECONDS as BUCKET_BOUNDS_MILLISECONDS;
 pub use opentaco_storage::head::{Committed, Origin};
 pub use opentaco_storage::open::{
     AzureConfig, AzureCredentials, GcsConfig, GcsCredentials, S3Config, S3Key, Secret, StoreConfig,

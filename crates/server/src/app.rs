@@ -7,6 +7,7 @@ use tokio::sync::RwLock;
 
 use crate::bodies::Bodies;
 use crate::doorkeeper::Doorkeeper;
+use crate::metrics::Metrics;
 
 /// The service, without its listener. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct App {
     pub doorkeeper: Arc<Doorkeeper>,
     /// How bodies are read.
     pub bodies: Bodies,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Held for reading by every operation under way.
     under_way: Arc<RwLock<()>>,
 }
@@ -26,6 +29,7 @@ impl App {
     #[must_use]
     pub fn new(control: StateControl, doorkeeper: Doorkeeper, bodies: Bodies) -> Self {
         Self {
+            metrics: Arc::new(Metrics::new(&control, &bodies)),
             control,
             doorkeeper: Arc::new(doorkeeper),
             bodies,

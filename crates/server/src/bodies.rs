@@ -4,6 +4,7 @@
 //! flight may take together is a budget in bytes; one that is larger than the budget waits until it has all of it for
 //! itself. A slow body may take as long as it likes while it makes progress; one that stands still is given up.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, mem};
@@ -62,6 +63,18 @@ pub struct Bodies {
     limits: BodyLimits,
     budget: Arc<Semaphore>,
     budget_units: u32,
+    waiting: Arc<AtomicU64>,
+}
+
+/// How full it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// What bodies have taken of the budget.
+    pub bytes: u64,
+    /// The budget.
+    pub bytes_max: u64,
+    /// Bodies for which there is no room yet.
+    pub waiting: u64,
 }
 
 /// A body that has arrived whole. Its part of the budget is given back when this is dropped.
@@ -128,6 +141,18 @@ impl Bodies {
             limits,
             budget: Arc::new(Semaphore::new(budget_units as usize)),
             budget_units,
+            waiting: Arc::default(),
+        }
+    }
+
+    /// How full it is right now.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        let taken = u64::from(self.budget_units).saturating_sub(self.budget.available_permits() as u64);
+        InFlight {
+            bytes: taken * BUDGET_UNIT_BYTES,
+            bytes_max: u64::from(self.budget_units) * BUDGET_UNIT_BYTES,
+            waiting: self.waiting.load(Ordering::Relaxed),
         }
     }
 
@@ -192,6 +217,10 @@ impl Bodies {
             .div_ceil(BUDGET_UNIT_BYTES)
             .min(u64::from(self.budget_units));
         let units = u32::try_from(units).expect("no more than the budget, which has 32 bits");
+        if let Ok(share) = Arc::clone(&self.budget).try_acquire_many_owned(units) {
+            return Ok(share);
+        }
+        let _waiting = Waiting::one_of(&self.waiting);
         let admission = Arc::clone(&self.budget).acquire_many_owned(units);
         match timeout(self.limits.admission, admission).await {
             Ok(share) => Ok(share.expect("the budget is never closed")),
@@ -229,6 +258,22 @@ impl Bodies {
             Ok(None) => Ok(None),
             Err(_) => Err(BodyError::Stalled { after: idle }),
         }
+    }
+}
+
+/// Counts somebody who waits, until dropped.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn one_of(all: &'a AtomicU64) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

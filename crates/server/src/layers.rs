@@ -2,6 +2,7 @@
 //! nobody read, credentials.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::bodies::Rest;
 use crate::extract::{Asking, Notes};
+use crate::metrics::{Ended, Metrics};
 use crate::problem::{Problem, Told};
 use crate::routes;
 
@@ -28,17 +30,23 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Puts all layers around `router`; what is added last is outermost.
 pub fn around(router: Router<App>, app: App) -> Router<App> {
+    let metrics = Arc::clone(&app.metrics);
     router
         .layer(from_fn_with_state(app, admit))
         .layer(from_fn(give_back_the_rest))
         .layer(CatchPanicLayer::custom(
             panicked as fn(Box<dyn Any + Send>) -> Response,
         ))
-        .layer(from_fn(number_and_log))
+        .layer(from_fn_with_state(metrics, number_log_and_count))
 }
 
-/// Gives the request its number, and the log one line about it; also when the client hangs up before the answer.
-async fn number_and_log(mut request: Request, next: Next) -> Response {
+/// Gives the request its number, and the log one line about it; also when the client hangs up before the answer. What the
+/// line says is counted.
+async fn number_log_and_count(
+    State(metrics): State<Arc<Metrics>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let request_id = request_id(request.headers());
     let notes = Notes::default();
     request.extensions_mut().insert(notes.clone());
@@ -49,6 +57,7 @@ async fn number_and_log(mut request: Request, next: Next) -> Response {
         notes,
         began: Instant::now(),
         answer: None,
+        metrics,
     };
     let span = tracing::info_span!("request", request_id);
     let mut response = next.run(request).instrument(span).await;
@@ -79,6 +88,7 @@ struct Line {
     notes: Notes,
     began: Instant,
     answer: Option<(StatusCode, Option<Told>)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Line {
@@ -104,7 +114,15 @@ impl Drop for Line {
         let status = status.map(|status| status.as_u16());
         let code = told.as_ref().map(|told| told.code);
         let cause = told.and_then(|told| told.cause);
-        let duration_ms = self.began.elapsed().as_micros() as f64 / 1000.0;
+        let took = self.began.elapsed();
+        let duration_ms = took.as_micros() as f64 / 1000.0;
+        self.metrics.count(&Ended {
+            path: &self.path,
+            action: noted.action,
+            outcome: decision,
+            code,
+            took,
+        });
         // The query is left out: it is where lock ids stand, and whatever else a client was told to put there.
         macro_rules! line {
             ($level:ident) => {

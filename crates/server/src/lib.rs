@@ -7,7 +7,7 @@
 //!       routes       every address, in one table
 //!         terraform    the HTTP backend of `terraform` and `tofu`
 //!         management   units by their names, for people, the SDK and curl
-//!         operator     health
+//!         operator     health, metrics
 //! ```
 //!
 //! Below the doors is `opentaco-control`, and this crate has no other way down: it does not know the storage crate.
@@ -26,6 +26,7 @@ pub mod extract;
 pub mod layers;
 pub mod logging;
 pub mod management;
+pub mod metrics;
 pub mod operator;
 pub mod problem;
 pub mod root_token;

@@ -1,13 +1,16 @@
-//! What an operator's machinery asks: is it alive, is it ready.
+//! What an operator's machinery asks: is it alive, is it ready, how is it doing.
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use opentaco_api::ErrorBody;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::metrics;
 use crate::problem::Problem;
 
 /// How the service is.
@@ -45,4 +48,24 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message).caused_by(&error))
         }
     }
+}
+
+/// Numbers for Prometheus, in the text of OpenMetrics. No label names a unit or a caller.
+///
+/// On its own port (`-metrics-port`) it is open; here it asks who is there, as everything does.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "service",
+    responses((
+        status = 200,
+        description = "What was counted since the service started.",
+        content_type = "application/openmetrics-text",
+        body = String,
+    )),
+)]
+pub async fn numbers(State(app): State<App>) -> Response {
+    let mut response = app.metrics.text().into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    response
 }

@@ -64,6 +64,8 @@ pub static ROUTES: &[Route] = routes! {
     "GET"    "/readyz"                  Open   "ready"       => operator::ready;
     "HEAD"   "/readyz"                  Open   "ready"       => operator::ready;
 
+    "GET"    "/metrics"                 Caller "metrics"     => operator::numbers;
+
     "GET"    "/openapi.json"            Open   "openapi"     => openapi::document;
 
     "GET"    "/v1/info"                             Caller "info"        => info::info;

@@ -14,6 +14,7 @@ const AS_ROOT: &[(&str, &str, u16)] = &[
     ("HEAD", "/healthz", 200),
     ("GET", "/readyz", 200),
     ("HEAD", "/readyz", 200),
+    ("GET", "/metrics", 200),
     ("GET", "/openapi.json", 200),
     ("GET", "/v1/info", 200),
     ("POST", "/v1/units", 201),

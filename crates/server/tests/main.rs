@@ -7,6 +7,7 @@ mod config;
 mod every_route_is_guarded;
 mod limits;
 mod management;
+mod metrics;
 mod openapi;
 mod process;
 mod secrets;

@@ -24,7 +24,7 @@ use crate::operator;
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        operator::alive, operator::ready, document, info::info,
+        operator::alive, operator::ready, operator::numbers, document, info::info,
         units::create, units::list, units::describe, units::change, units::delete, units::undelete,
         state::download, state::head, state::upload,
         locks::take, locks::release,
@@ -143,8 +143,8 @@ fn rules_of_parameter(name: &str) -> Value {
         "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
         "prefix" => visible(0, UNIT_ID_BYTES_MAX),
         "page_token" => json!({"pattern": "^([0-9a-f]{2})*$"}),
-        "If-Match" => json!({"pattern": format!("^\"{VERSION}\"$")}),
-        "Content-MD5" => json!({"pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"}),
+        "If-Match" => json!({"minLength": 1, "pattern": format!("^\"{VERSION}\"$")}),
+        "Content-MD5" => json!({"minLength": 24, "maxLength": 24, "pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"}),
         "Idempotency-Key" => json!({"pattern": "^[!-~]+$"}),
         _ => json!({}),
     }
@@ -188,7 +188,7 @@ fn rules_of_members() -> Vec<(&'static str, Value)> {
 const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
 
 fn version() -> Value {
-    json!({"pattern": format!("^{VERSION}$")})
+    json!({"minLength": 1, "pattern": format!("^{VERSION}$")})
 }
 
 /// Text without control characters. Limits are in bytes, and a description counts characters: the last of them may be too
