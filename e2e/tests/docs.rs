@@ -37,6 +37,8 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/overview.mdx", 0),
     ("docs/getting-started.mdx", 1),
     ("docs/backend-service.mdx", 0),
+    ("docs/cli.mdx", 1),
+    ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
     ("docs/troubleshooting.mdx", 0),
     ("docs/reference.mdx", 0),
@@ -65,6 +67,11 @@ fn the_page_about_the_backend_does_what_it_says() {
 }
 
 #[test]
+fn the_page_about_the_cli_does_what_it_says() {
+    Session::run("docs/cli.mdx");
+}
+
+#[test]
 fn the_page_about_storage_does_what_it_says() {
     Session::run("docs/storage.mdx");
 }
@@ -76,7 +83,12 @@ fn troubleshooting_does_what_it_says() {
 
 #[test]
 fn pages_that_no_other_test_runs_have_nothing_to_run() {
-    for page in ["docs/overview.mdx", "docs/reference.mdx", "docs/scope.mdx"] {
+    for page in [
+        "docs/overview.mdx",
+        "docs/reference.mdx",
+        "docs/cli-reference.mdx",
+        "docs/scope.mdx",
+    ] {
         let runs = blocks(page)
             .into_iter()
             .find(|block| !matches!(block.part, Part::Shown));
@@ -386,6 +398,7 @@ impl Session {
         fs::create_dir(&bin).unwrap();
         for (name, program) in [
             ("opentacosvc", tools::built("opentacosvc")),
+            ("taco", tools::built("taco")),
             ("terraform", tools::client()),
         ] {
             std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
