@@ -679,8 +679,8 @@ async fn row(
     (row, wrong)
 }
 
-/// Plays the whole table, prints it, and holds it against [`TABLE`].
-async fn the_table_holds(fresh: fn() -> World) {
+/// Plays the whole table, prints it, and holds it against [`TABLE`] with these rows of it replaced.
+async fn the_table_holds(fresh: fn() -> World, but: &[(&str, &str)]) {
     let (mut table, mut wrong) = (String::new(), Vec::new());
     for (name, operation) in OPERATIONS {
         for object in OBJECTS {
@@ -706,23 +706,35 @@ async fn the_table_holds(fresh: fn() -> World) {
     let other: Vec<_> = table
         .lines()
         .zip(TABLE.lines())
+        .map(|(is, row)| {
+            let other = but.iter().find(|(before, _)| *before == row);
+            (is, other.map_or(row, |(_, instead)| *instead))
+        })
         .filter(|(is, expected)| is != expected)
         .collect();
     assert!(
         wrong.is_empty() && other.is_empty(),
         "did not hold: {wrong:#?}\nother than expected: {other:#?}"
     );
-    assert_eq!(table, TABLE);
+    assert_eq!(table.lines().count(), TABLE.lines().count());
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_fault_in_every_operation_is_answered_as_in_the_table_and_changes_nothing_else() {
-    the_table_holds(World::new).await;
+    the_table_holds(World::new, &[]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_fault_is_answered_so_where_tags_are_digests_of_the_content_too() {
-    the_table_holds(World::with_content_tags).await;
+    // All empty copies have one tag: that one was put once more is known only if the put is answered.
+    the_table_holds(
+        World::with_content_tags,
+        &[(
+            "create                 copy write      UDDDDDDDDD UDDDDDDDDD UUUUDUUUDD",
+            "create                 copy write      UDDDDDDDDD UDDDDDDDDD UUUUUUUUDD",
+        )],
+    )
+    .await;
 }
 
 const LEGEND: &str = "\

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use opentaco_domain::{Sha256, UnitId, VersionId};
 
 use crate::StorageError;
-use crate::bucket::{If, Kind, Meta};
+use crate::bucket::{If, Kind, Meta, Tag};
 use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::read::{BUFFERED_BYTES_MAX, digest};
-use crate::vault::Vault;
+use crate::vault::{TURN_AWAITED, Vault};
 
 /// How often a write without a usable answer is followed by another round.
 const WRITE_FAILURES_MAX: usize = 2;
@@ -86,6 +86,12 @@ impl Vault {
     ) -> Result<Settled, StorageError> {
         let mut last = None;
         let mut failures = 0;
+        let mut insist = insist;
+        let mut at_first: Option<Option<Tag>> = None;
+        let mut tried_to_record = false;
+        let turns = self.turns(unit);
+        let mut my_turn = None;
+        let mut waited = false;
         for round in 0..rounds {
             if round > 0 {
                 self.bucket().pause(round.min(2)).await;
@@ -93,8 +99,37 @@ impl Vault {
             let Some(scene) = self.look(unit).await? else {
                 continue;
             };
-            let judgement = self.judge_copy(unit, &scene, insist).await?;
+            // It is another copy than at first: what was made for that one does not find it, whoever put this one.
+            let first = at_first.get_or_insert_with(|| scene.copy.as_ref().map(|meta| meta.tag.clone()));
+            if insist == Insist::EmptyAgain
+                && let Some(now) = &scene.copy
+                && !first.as_ref().is_some_and(|first| first.same(&now.tag))
+            {
+                insist = Insist::No;
+            }
+            let mut judgement = self.judge_copy(unit, &scene, insist).await?;
+            if matches!(judgement, Judgement::Unrecorded(_)) && std::mem::replace(&mut tried_to_record, true)
+            {
+                // The head moves faster than it can be recorded beside; the copy was right all the same.
+                judgement = Judgement::Holds;
+            }
             let foreign = matches!(judgement, Judgement::Foreign);
+            if foreign && my_turn.is_none() && !waited {
+                // One of a crowd is enough to adopt it: each would hold the whole state, and put it once more.
+                match turns.adopting.try_lock() {
+                    Ok(turn) => my_turn = Some(turn),
+                    Err(_) => {
+                        drop(scene);
+                        waited = true;
+                        my_turn = self
+                            .bucket()
+                            .within(TURN_AWAITED, turns.adopting.lock())
+                            .await
+                            .ok();
+                        continue;
+                    }
+                }
+            }
             let failure = match self.act_on(unit, &scene, judgement).await {
                 Ok(Some(known)) => return Ok(Settled::Done(known)),
                 Ok(None) => None,
