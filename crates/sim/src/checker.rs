@@ -645,16 +645,21 @@ impl Story<'_> {
         versions.len() > 1
     }
 
-    /// The epoch of the newest write of these bytes: that somebody brought them back later is another matter.
-    fn written(&self, bytes: &Bytes, until: Instant) -> Option<u64> {
+    /// The epoch of the write that a request is answered for: the newest of these bytes before it, else the first while
+    /// it was under way. The same bytes may be written by others too, and that somebody brought them back is another
+    /// matter.
+    fn written(&self, bytes: &Bytes, from: Instant, until: Instant) -> Option<u64> {
         let sha256 = Sha256::of(bytes);
-        self.heads
-            .iter()
+        let writes = self.heads.iter().filter_map(|(at, head)| {
+            let current = head.current.as_ref()?;
+            let is_it = current.sent_sha256 == sha256 && current.origin == Origin::Write;
+            is_it.then_some((*at, current.version.epoch))
+        });
+        let (before, during): (Vec<_>, Vec<_>) = writes
             .take_while(|(at, _)| *at <= until)
-            .filter_map(|(_, head)| head.current.as_ref())
-            .filter(|current| current.sent_sha256 == sha256 && current.origin == Origin::Write)
-            .map(|current| current.version.epoch)
-            .max()
+            .partition(|(at, _)| *at < from);
+        let before = before.iter().map(|(_, epoch)| *epoch).max();
+        before.or_else(|| during.iter().map(|(_, epoch)| *epoch).min())
     }
 
     fn copy(&mut self) {
@@ -703,7 +708,7 @@ impl Story<'_> {
             let Ask::Write { bytes, .. } = &record.ask else {
                 continue;
             };
-            let Some(written) = self.written(bytes, record.until) else {
+            let Some(written) = self.written(bytes, record.from, record.until) else {
                 continue;
             };
             let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else {

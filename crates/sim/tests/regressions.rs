@@ -85,6 +85,12 @@ const FOUND: &[(u64, &str, &str)] = &[
         "the checker: bytes that somebody brings back are not the write of them",
     ),
     (
+        10_143_201,
+        "",
+        "the checker: two requests with the same bytes are answered each for its own",
+    ),
+    (10_303_960, "", "the checker: the same"),
+    (
         10_136_029,
         "",
         "the world: a request that is sent twice upsets an epilogue",
