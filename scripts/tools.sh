@@ -75,11 +75,16 @@ install_npm_servers() {
     npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 >&2
 }
 
-# moto, a second S3 server: it takes keys that no file system could hold. And the AWS CLI, where there is none.
+# moto, a second S3 server: it takes keys that no file system could hold. schemathesis, which fuzzes the management API.
+# And the AWS CLI, where there is none.
 install_python_tools() {
     [ -x "$tools/moto/bin/moto_server" ] || {
         say "installing moto, a second S3 server"
         python_home "$tools/moto" && "$tools/moto/bin/pip" install --quiet "moto[server]==5.2.*" || return 1
+    }
+    [ -x "$tools/schemathesis/bin/schemathesis" ] || {
+        say "installing schemathesis, which tries the management API against its description"
+        python_home "$tools/schemathesis" && "$tools/schemathesis/bin/pip" install --quiet schemathesis==4.32.5 || return 1
     }
     command -v aws >/dev/null || [ -x "$tools/aws/bin/aws" ] || {
         say "installing the AWS CLI"

@@ -37,6 +37,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/overview.mdx", 0),
     ("docs/getting-started.mdx", 1),
     ("docs/backend-service.mdx", 0),
+    ("docs/management-api.mdx", 0),
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
@@ -69,6 +70,11 @@ fn the_page_about_the_backend_does_what_it_says() {
 #[test]
 fn the_page_about_the_cli_does_what_it_says() {
     Session::run("docs/cli.mdx");
+}
+
+#[test]
+fn the_page_about_the_management_api_does_what_it_says() {
+    Session::run("docs/management-api.mdx");
 }
 
 #[test]
@@ -229,12 +235,13 @@ fn the_reference_names_every_refusal_of_the_service_and_no_other() {
         let Some((status, rest)) = rest.split_once(',') else {
             continue;
         };
-        let word = rest
-            .trim_start()
-            .strip_prefix('"')
-            .and_then(|rest| rest.split_once('"'));
-        if let (Some((word, _)), Some(code)) = (word, code_of(status)) {
-            said.insert((code, word.to_owned()));
+        let rest = rest.trim_start();
+        let word = match rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+            Some((word, _)) => Some(word.to_owned()),
+            None => rest.strip_prefix("ErrorCode::").map(word_of),
+        };
+        if let (Some(word), Some(code)) = (word, code_of(status)) {
+            said.insert((code, word));
         }
     }
     let page = read("docs/reference.mdx");
@@ -767,6 +774,18 @@ fn with_capital(text: &str) -> String {
 /// What MDX would take for something else, escaped.
 fn for_a_table(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "\\<").replace('{', "\\{")
+}
+
+/// The word of a code of the management API, by the name of its variant.
+fn word_of(code: &str) -> String {
+    let mut word = String::new();
+    for letter in code.chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_lowercase());
+    }
+    word
 }
 
 fn code_of(status: &str) -> Option<u16> {

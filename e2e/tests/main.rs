@@ -6,5 +6,6 @@ mod adoption;
 mod docs;
 mod http;
 mod journeys;
+mod management_api;
 mod replicas;
 mod stores;

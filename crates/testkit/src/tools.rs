@@ -49,7 +49,7 @@ pub fn client() -> PathBuf {
 pub fn installed(name: &str) -> PathBuf {
     let tools =
         std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
-    ["bin", "npm/node_modules/.bin", "aws/bin", "moto/bin"]
+    ["bin", "npm/node_modules/.bin", "aws/bin", "moto/bin", "schemathesis/bin"]
         .iter()
         .map(|directory| tools.join(directory).join(name))
         .find(|file| file.is_file())

@@ -51,7 +51,6 @@ pub(crate) fn refusal(status: StatusCode, code: ErrorCode, message: impl Into<St
 /// Every way to be refused, and what becomes of it.
 fn problem(error: &ControlError) -> Problem {
     let text = error.to_string();
-    let conflict = |code, text: String| refusal(StatusCode::CONFLICT, code, text);
     let unavailable = |source: &(dyn std::error::Error + 'static)| {
         refusal(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -63,7 +62,7 @@ fn problem(error: &ControlError) -> Problem {
     match error {
         ControlError::Forbidden { .. } => refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, text),
         ControlError::Locked { unit, holder } => with_holder(
-            conflict(ErrorCode::Locked, held(unit, holder)),
+            refusal(StatusCode::CONFLICT, ErrorCode::Locked, held(unit, holder)),
             Some(holder.as_ref()),
         ),
         ControlError::NotHolder { unit, holder, kept } => {
@@ -75,11 +74,18 @@ fn problem(error: &ControlError) -> Problem {
             let kept_as = kept.as_ref().map_or_else(String::new, |id| {
                 format!(". What was sent is kept as rejected write {id}")
             });
-            let problem = conflict(ErrorCode::NotHolder, format!("{who}{kept_as}"));
+            let problem = refusal(
+                StatusCode::CONFLICT,
+                ErrorCode::NotHolder,
+                format!("{who}{kept_as}"),
+            );
             with_kept(with_holder(problem, holder), kept.as_deref())
         }
         ControlError::LockOver { .. } => refusal(StatusCode::GONE, ErrorCode::LockOver, text),
-        ControlError::Late { kept, .. } => with_kept(conflict(ErrorCode::Late, text), kept.as_deref()),
+        ControlError::Late { kept, .. } => with_kept(
+            refusal(StatusCode::CONFLICT, ErrorCode::Late, text),
+            kept.as_deref(),
+        ),
         ControlError::Conflict { current, .. } => {
             let problem = refusal(
                 StatusCode::PRECONDITION_FAILED,
@@ -91,16 +97,17 @@ fn problem(error: &ControlError) -> Problem {
                 None => problem,
             }
         }
-        ControlError::OtherLineage { .. } => conflict(ErrorCode::OtherLineage, text),
-        ControlError::OlderSerial { .. } => conflict(ErrorCode::OlderSerial, text),
-        ControlError::Protected { .. } => conflict(ErrorCode::Protected, text),
-        ControlError::Encrypted { .. } => conflict(ErrorCode::Encrypted, text),
-        ControlError::DeletedMeanwhile { kept, .. } => {
-            with_kept(conflict(ErrorCode::Deleted, text), kept.as_deref())
-        }
+        ControlError::OtherLineage { .. } => refusal(StatusCode::CONFLICT, ErrorCode::OtherLineage, text),
+        ControlError::OlderSerial { .. } => refusal(StatusCode::CONFLICT, ErrorCode::OlderSerial, text),
+        ControlError::Protected { .. } => refusal(StatusCode::CONFLICT, ErrorCode::Protected, text),
+        ControlError::Encrypted { .. } => refusal(StatusCode::CONFLICT, ErrorCode::Encrypted, text),
+        ControlError::DeletedMeanwhile { kept, .. } => with_kept(
+            refusal(StatusCode::CONFLICT, ErrorCode::Deleted, text),
+            kept.as_deref(),
+        ),
         ControlError::NoState { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NoState, text),
         ControlError::NotFound { .. } => refusal(StatusCode::NOT_FOUND, ErrorCode::NotFound, text),
-        ControlError::AlreadyExists { .. } => conflict(ErrorCode::AlreadyExists, text),
+        ControlError::AlreadyExists { .. } => refusal(StatusCode::CONFLICT, ErrorCode::AlreadyExists, text),
         ControlError::Invalid { .. } => invalid(text),
         ControlError::Saved { version, source, .. } => {
             let problem = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Saved, text.clone());

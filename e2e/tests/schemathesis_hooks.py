@@ -1,0 +1,40 @@
+"""What our fuzzing of the management API adds to schemathesis: a note of every answer, and what may be refused."""
+
+import os
+
+import schemathesis
+
+NOTES = os.environ["OPENTACO_FUZZ_NOTES"]
+
+# What a JSON Schema cannot say: which names are units, and limits in bytes.
+UNSAYABLE = {"bad_unit_id"}
+UNSAYABLE_OF = {
+    # A unit's id, and labels whose bytes are more than their characters.
+    "create_unit": {"invalid"},
+    # The labels that a unit has already count, too.
+    "change_unit": {"invalid"},
+    # A page token holds a name.
+    "list_units": {"invalid"},
+    # Without an id it has to be forced.
+    "unlock_unit": {"invalid"},
+}
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    with open(NOTES, "a", encoding="utf-8") as notes:
+        notes.write(f"{response.status_code} {case.operation.label}\n")
+
+
+@schemathesis.check
+def understood(ctx, response, case):
+    """A request that the description allows is refused only for what the description cannot say."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if response.status_code != 400 or case.method == "HEAD":
+        return
+    if not all((case.headers or {}).values()):
+        return  # an empty header, which no pattern of ours allows, and which is called allowed all the same
+    code = response.json()["error"]
+    operation = case.operation.definition.raw["operationId"]
+    assert code in UNSAYABLE | UNSAYABLE_OF.get(operation, set()), f"{code}: {response.text}"
