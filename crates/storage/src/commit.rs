@@ -3,8 +3,6 @@
 //! The swap is the commit. Before it, nothing has happened but an object that no head names; after it, the version is
 //! in the history for good, whatever becomes of this replica, and whoever repeats the request is told so.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
@@ -15,13 +13,10 @@ use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
-use crate::vault::Vault;
+use crate::vault::{TURN_AWAITED, Vault};
 
 /// How often a write without a lock tries to get its turn among others.
 const TURNS_MAX: usize = 100;
-/// How long a turn is waited for. It saves requests and decides nothing, so nobody waits behind a copy that takes
-/// forever.
-const TURN_AWAITED: Duration = Duration::from_secs(5);
 /// How often the copy is mended before the answer is "safe, but not copied yet". Rounds are lost to other writers only.
 pub(crate) const COPY_ROUNDS: usize = 32;
 
@@ -142,7 +137,7 @@ impl Vault {
         let mut known = self.touch(unit).await?;
         let was_deleted = known.head.deleted.is_some();
         let mut orphans: Vec<VersionId> = Vec::new();
-        let turn = self.turn(unit);
+        let turns = self.turns(unit);
         let mut my_turn = None;
 
         for _ in 0..TURNS_MAX {
@@ -190,7 +185,11 @@ impl Vault {
                 }
             }
             if my_turn.is_none() {
-                my_turn = self.bucket().within(TURN_AWAITED, turn.lock()).await.ok();
+                my_turn = self
+                    .bucket()
+                    .within(TURN_AWAITED, turns.writing.lock())
+                    .await
+                    .ok();
                 // Whoever had the turn before has moved the head again, and this replica remembers how.
                 known = self.touch(unit).await?;
             }
@@ -337,8 +336,12 @@ impl Vault {
     pub(crate) async fn mend(&self, unit: &UnitId, insist: Insist) -> Result<(), StorageError> {
         // One at a time on this replica, and in one queue with writers that lost a race: else fifty of them would move
         // the head faster than anybody can copy it.
-        let turn = self.turn(unit);
-        let _my_turn = self.bucket().within(TURN_AWAITED, turn.lock()).await.ok();
+        let turns = self.turns(unit);
+        let _my_turn = self
+            .bucket()
+            .within(TURN_AWAITED, turns.writing.lock())
+            .await
+            .ok();
         // Whoever waits for this answers for the copy; a reader does not.
         let insist = match insist {
             Insist::No if !planted(Bug::EmptyStays) => Insist::EmptyAgain,

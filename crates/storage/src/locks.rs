@@ -150,7 +150,7 @@ impl Vault {
             Swap::Done(now) => {
                 self.hide_lock(unit, lock.adopted);
                 // Whoever committed under this lock may have been another replica.
-                self.record_found_behind(unit, &now.head);
+                self.record_found_behind(unit, &now.head, None);
                 Ok(Ok(lock))
             }
             Swap::Moved(now) => Ok(Err(self.moved(unit, now).await?)),

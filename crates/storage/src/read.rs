@@ -175,7 +175,7 @@ impl Vault {
             if digest(got.body).await? != current.sha256 {
                 return Ok(Look::Other);
             }
-            self.record_found_behind(unit, head);
+            self.record_found_behind(unit, head, Some(&meta));
             return Ok(match self.serve(unit, head).await? {
                 Some(reading) => Look::Current(reading),
                 None => Look::Other,
@@ -185,7 +185,7 @@ impl Vault {
         if Sha256::of(&bytes) != current.sha256 {
             return Ok(Look::Other);
         }
-        self.record_found_behind(unit, head);
+        self.record_found_behind(unit, head, Some(&meta));
         Ok(Look::Current(Reading {
             size: meta.size,
             committed: Some(current.clone()),
@@ -228,11 +228,15 @@ impl Vault {
 
     /// Has the head of a free unit say what its copy holds, where nobody who knows will: until it does, an old version
     /// that a person puts back is taken for a copy that lags, and every read of the copy hashes it.
-    pub(crate) fn record_found_behind(&self, unit: &UnitId, head: &Head) {
-        let recorded = head.copy.as_ref().map(|copy| copy.version);
+    ///
+    /// `seen` is the copy, where it was looked at: the same bytes may have another tag than was recorded, as in a bucket
+    /// that was brought back from a backup.
+    pub(crate) fn record_found_behind(&self, unit: &UnitId, head: &Head, seen: Option<&Meta>) {
+        let recorded = head.copy.as_ref().is_some_and(|copy| {
+            copy.version == head.current_version() && seen.is_none_or(|seen| copy.is(seen))
+        });
         let known = self.sight(unit).is_some_and(|sight| applies(&sight, head));
-        if head.lock.is_none() && head.current.is_some() && recorded != Some(head.current_version()) && !known
-        {
+        if head.lock.is_none() && head.current.is_some() && !recorded && !known {
             self.settle_behind(unit);
         }
     }

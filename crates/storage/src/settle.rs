@@ -117,7 +117,13 @@ impl Vault {
             if foreign && my_turn.is_none() && !waited {
                 // One of a crowd is enough to adopt it: each would hold the whole state, and put it once more.
                 match turns.adopting.try_lock() {
-                    Ok(turn) => my_turn = Some(turn),
+                    Ok(turn) => {
+                        my_turn = Some(turn);
+                        let moved = |known: Known| known.head.epoch > scene.known.head.epoch;
+                        if self.remembered(unit).is_some_and(moved) {
+                            continue;
+                        }
+                    }
                     Err(_) => {
                         drop(scene);
                         waited = true;

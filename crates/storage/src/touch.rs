@@ -11,7 +11,7 @@ use crate::bucket::{Kind, Meta};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
-use crate::vault::Vault;
+use crate::vault::{TURN_AWAITED, Vault};
 
 /// Who wrote what was there before us.
 pub(crate) const BEFORE_US: &str = "unknown (found in the bucket)";
@@ -34,6 +34,18 @@ impl Vault {
     }
 
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
+        let turns = self.turns(unit);
+        let (_turn, waited) = match turns.adopting.try_lock() {
+            Ok(turn) => (Some(turn), false),
+            Err(_) => {
+                let turn = self.bucket().within(TURN_AWAITED, turns.adopting.lock()).await;
+                (turn.ok(), true)
+            }
+        };
+        // Whoever had the turn before has made the head.
+        if waited && let Some(known) = self.load(unit).await? {
+            return Ok(known);
+        }
         // A listing before all of it: where the bucket itself is not found, it fails, and what is asked for afterwards is
         // not there indeed.
         let mut head = Head::blank();

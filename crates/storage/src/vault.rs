@@ -43,6 +43,20 @@ impl Default for Retention {
     }
 }
 
+/// How long a turn is waited for. It saves requests and decides nothing, so nobody waits behind a copy that takes
+/// forever.
+pub(crate) const TURN_AWAITED: Duration = Duration::from_secs(5);
+
+/// Where those who would get into each other's way queue, in one replica. A queue decides nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// Writers that have lost a race, for the next try, and whoever mends the copy: fifty of them make fifty swaps and
+    /// not a thousand.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Whoever makes a version of what was found in the bucket.
+    pub(crate) adopting: tokio::sync::Mutex<()>,
+}
+
 /// One bucket with its protocol. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
@@ -54,7 +68,7 @@ struct Inner {
     retention: Retention,
     memory: Mutex<LruCache<UnitId, Known>>,
     sights: Mutex<LruCache<UnitId, Sight>>,
-    turns: Mutex<LruCache<UnitId, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<LruCache<UnitId, Arc<Turns>>>,
     lock_copies: LockCopies,
     behind: AtomicUsize,
     done: Notify,
@@ -133,9 +147,8 @@ impl Vault {
         u32::try_from(self.draw() >> 32).unwrap_or_default()
     }
 
-    /// Writers of one unit that have lost a race queue here for the next try, so that fifty of them on one replica
-    /// make fifty swaps and not a thousand. It decides nothing.
-    pub(crate) fn turn(&self, unit: &UnitId) -> Arc<tokio::sync::Mutex<()>> {
+    /// The queues of a unit on this replica.
+    pub(crate) fn turns(&self, unit: &UnitId) -> Arc<Turns> {
         let mut turns = hold(&self.inner.turns);
         turns.get_or_insert(unit.clone(), Arc::default).clone()
     }
