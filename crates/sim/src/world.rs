@@ -371,6 +371,11 @@ impl World {
         }
         if self.executor.chance(150) {
             self.deleted_while_it_travels().await;
+            // It has killed a replica that may have had something to finish: whoever looks next finishes it.
+            for unit in self.units.clone() {
+                while self.ask("end", &unit, Ask::Read).await == Told::Nothing {}
+            }
+            self.pause(Duration::from_secs(60)).await;
         }
     }
 

@@ -91,6 +91,11 @@ const FOUND: &[(u64, &str, &str)] = &[
     ),
     (10_303_960, "", "the checker: the same"),
     (
+        10_529_312,
+        "",
+        "the world: nobody looks at what a replica that is killed at the very end leaves behind",
+    ),
+    (
         10_136_029,
         "",
         "the world: a request that is sent twice upsets an epilogue",
