@@ -131,12 +131,15 @@ impl StateControl {
         &self,
         caller: &Caller,
         unit: &UnitId,
-        bytes: Bytes,
+        mut bytes: Bytes,
         origin: Origin,
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
         for _ in 0..REINSTATE_TRIES {
-            if let Some(committing) = self.reinstate_beside(caller, unit, &bytes, &origin, &how).await? {
+            if let Some(committing) = self
+                .reinstate_beside(caller, unit, &mut bytes, &origin, &how)
+                .await?
+            {
                 return concluded(caller, unit, committing).map(Receipt::from);
             }
         }
@@ -151,7 +154,7 @@ impl StateControl {
         &self,
         caller: &Caller,
         unit: &UnitId,
-        bytes: &Bytes,
+        bytes: &mut Bytes,
         origin: &Origin,
         how: &Reinstate,
     ) -> Result<Option<Committing>, ControlError> {
@@ -175,14 +178,11 @@ impl StateControl {
                 holder,
             });
         }
-        let bytes = with_serial_above(
-            unit,
-            bytes,
-            head.current.as_ref().and_then(|current| current.serial),
-        )?;
+        let current_serial = head.current.as_ref().and_then(|current| current.serial);
+        *bytes = with_serial_above(unit, std::mem::take(bytes), current_serial)?;
         let request = CommitRequest {
-            summary: summarize(unit, &bytes)?,
-            bytes,
+            summary: summarize(unit, bytes)?,
+            bytes: bytes.clone(),
             md5: None,
             holding: how.holding.clone(),
             principal: caller.principal().clone(),
@@ -213,18 +213,21 @@ impl StateControl {
 const REINSTATE_TRIES: usize = 16;
 
 /// The state with a serial that no client takes for an old one. A sealed serial stays as it is.
-fn with_serial_above(unit: &UnitId, bytes: &Bytes, current: Option<u64>) -> Result<Bytes, ControlError> {
-    let summary = summarize(unit, bytes)?;
+///
+/// It is changed where it lies: of a state of 1 GiB there is never a second one in memory.
+fn with_serial_above(unit: &UnitId, bytes: Bytes, current: Option<u64>) -> Result<Bytes, ControlError> {
+    let summary = summarize(unit, &bytes)?;
     let Some(floor) = current
         .map(|serial| serial.saturating_add(1))
         .filter(|_| !summary.encrypted)
     else {
-        return Ok(bytes.clone());
+        return Ok(bytes);
     };
     if summary.serial.is_some_and(|serial| serial >= floor) {
-        return Ok(bytes.clone());
+        return Ok(bytes);
     }
-    let raised = state::with_serial(bytes, floor).map_err(|error| ControlError::Invalid {
+    let mut raised = Vec::from(bytes);
+    state::set_serial(&mut raised, floor).map_err(|error| ControlError::Invalid {
         what: format!("the serial of that content cannot be raised: {error}"),
     })?;
     Ok(raised.into())

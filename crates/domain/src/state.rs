@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -84,41 +85,50 @@ impl StateSummary {
     }
 }
 
-/// The same state with another serial: the digits are replaced, every other byte stays as it is.
+/// The same state with another serial, beside the one that is given. See [`set_serial`].
+///
+/// # Errors
+/// As [`set_serial`].
+pub fn with_serial(bytes: &[u8], serial: u64) -> Result<Vec<u8>, StateError> {
+    let mut changed = bytes.to_vec();
+    set_serial(&mut changed, serial)?;
+    Ok(changed)
+}
+
+/// Gives a state another serial where it lies: the digits are replaced, every other byte stays as it is.
 ///
 /// A state without a `serial` gets one, first thing. One that has several gets the new one under each: whichever a
 /// reader takes, it is the same.
 ///
 /// # Errors
-/// If the bytes are not one JSON object, or are an encrypted state.
-pub fn with_serial(bytes: &[u8], serial: u64) -> Result<Vec<u8>, StateError> {
-    let serial = serial.to_string();
-    let mut changed = Vec::with_capacity(bytes.len() + serial.len() + "\"serial\":,".len());
-    let mut copied = 0;
+/// If the bytes are not one JSON object, or are an encrypted state; they are as they were then.
+pub fn set_serial(bytes: &mut Vec<u8>, serial: u64) -> Result<(), StateError> {
+    let mut digits = serial.to_string();
+    let mut places: Vec<Range<usize>> = Vec::new();
     let mut encrypted = false;
     for_each_field(bytes, |name, value| match name {
         ENCRYPTED_DATA => encrypted = true,
         SERIAL => {
             let at = value.as_ptr().addr() - bytes.as_ptr().addr();
-            changed.extend_from_slice(&bytes[copied..at]);
-            changed.extend_from_slice(serial.as_bytes());
-            copied = at + value.len();
+            places.push(at..at + value.len());
         }
         _ => {}
     })?;
     if encrypted {
         return Err(StateError::Encrypted);
     }
-    if copied == 0 {
+    if places.is_empty() {
         let inside = start_of(bytes) + 1;
-        changed.extend_from_slice(&bytes[..inside]);
-        changed.extend_from_slice(format!("\"{SERIAL}\":{serial}").as_bytes());
         let is_empty = bytes[inside..].trim_ascii_start().starts_with(b"}");
-        changed.extend_from_slice(if is_empty { b"" } else { b"," });
-        copied = inside;
+        digits = format!("\"{SERIAL}\":{digits}{}", if is_empty { "" } else { "," });
+        places.push(inside..inside);
     }
-    changed.extend_from_slice(&bytes[copied..]);
-    Ok(changed)
+    // A large state that grows by a digit is not to be moved to a place of twice its size.
+    bytes.reserve_exact(digits.len() * places.len());
+    for place in places.into_iter().rev() {
+        bytes.splice(place, digits.bytes());
+    }
+    Ok(())
 }
 
 /// Calls `see` with the name and the raw value of each top-level field we know, in the order they come.
