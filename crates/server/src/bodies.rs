@@ -1,8 +1,9 @@
 //! Reading the bodies of requests: whole, once, checked on the way in, and never more of them than memory was promised.
 //!
 //! A body is copied once, from the pieces it arrives in to one buffer of its announced length. What all bodies in
-//! flight may take together is a budget in bytes; one that is larger than the budget waits until it has all of it for
-//! itself. A slow body may take as long as it likes while it makes progress; one that stands still is given up.
+//! flight may take together is a budget in bytes. A large body, more than half of the budget, takes no part of it: large
+//! ones take one seat, one after another, so that however slow they are no other body waits for them. A slow body may
+//! take as long as it likes while it makes progress; one that stands still is given up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,9 @@ use crate::problem::Problem;
 
 /// The unit of the budget: permits of a semaphore are counted in 32 bits, and budgets are larger than 4 GiB.
 const BUDGET_UNIT_BYTES: u64 = 1024;
+
+/// A body that does not tell its length is taken for one of this size, and for a large one when it turns out longer.
+const UNTOLD_BYTES: u64 = 1024 * 1024;
 
 /// How much of a body that nobody wanted is read and thrown away, so that the client reads our answer instead of
 /// finding its connection reset: what usually is on its way already.
@@ -63,13 +67,15 @@ pub struct Bodies {
     limits: BodyLimits,
     budget: Arc<Semaphore>,
     budget_units: u32,
+    large: Arc<Semaphore>,
+    large_bytes: Arc<AtomicU64>,
     waiting: Arc<AtomicU64>,
 }
 
 /// How full it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InFlight {
-    /// What bodies have taken of the budget.
+    /// What bodies have taken, of the budget and beside it.
     pub bytes: u64,
     /// The budget.
     pub bytes_max: u64,
@@ -84,13 +90,23 @@ pub struct Arrived {
     pub bytes: Bytes,
     /// Its MD5 in base64, if the client sent one and it was found right.
     pub md5: Option<String>,
-    _share: Option<OwnedSemaphorePermit>,
+    _room: Room,
 }
 
-/// A part of the budget. It is given back when this is dropped.
+/// Memory for one body. It is given back when this is dropped.
 #[derive(Debug)]
 pub struct Room {
-    _share: OwnedSemaphorePermit,
+    _permits: OwnedSemaphorePermit,
+    /// What the one large body is counted with.
+    large: Option<(Arc<AtomicU64>, u64)>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some((all, bytes)) = &self.large {
+            all.fetch_sub(*bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Why a body was not taken.
@@ -141,6 +157,8 @@ impl Bodies {
             limits,
             budget: Arc::new(Semaphore::new(budget_units as usize)),
             budget_units,
+            large: Arc::new(Semaphore::new(1)),
+            large_bytes: Arc::default(),
             waiting: Arc::default(),
         }
     }
@@ -150,7 +168,7 @@ impl Bodies {
     pub fn in_flight(&self) -> InFlight {
         let taken = u64::from(self.budget_units).saturating_sub(self.budget.available_permits() as u64);
         InFlight {
-            bytes: taken * BUDGET_UNIT_BYTES,
+            bytes: taken * BUDGET_UNIT_BYTES + self.large_bytes.load(Ordering::Relaxed),
             bytes_max: u64::from(self.budget_units) * BUDGET_UNIT_BYTES,
             waiting: self.waiting.load(Ordering::Relaxed),
         }
@@ -166,14 +184,14 @@ impl Bodies {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        // A body of unknown length has to be taken for the largest one: to ask for more room midway is how two bodies
-        // that each hold half of the budget wait for each other.
-        let share = self.admit(announced.unwrap_or(limit)).await?;
-        let (bytes, md5) = self.read(headers, body, announced, limit).await?;
+        let room = self
+            .room_for(announced.unwrap_or(UNTOLD_BYTES.min(limit)))
+            .await?;
+        let (bytes, md5, room) = self.read(headers, body, announced, limit, Some(room)).await?;
         Ok(Arrived {
             bytes,
             md5,
-            _share: Some(share),
+            _room: room.expect("it was given one"),
         })
     }
 
@@ -195,7 +213,7 @@ impl Bodies {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        Ok(self.read(headers, body, announced, limit).await?.0)
+        Ok(self.read(headers, body, announced, limit, None).await?.0)
     }
 
     /// Memory for what is read from a state of this size, until the room is dropped.
@@ -203,7 +221,26 @@ impl Bodies {
     /// # Errors
     /// [`BodyError::Crowded`].
     pub async fn room_for(&self, bytes: u64) -> Result<Room, BodyError> {
-        self.admit(bytes).await.map(|share| Room { _share: share })
+        let units = bytes.div_ceil(BUDGET_UNIT_BYTES);
+        if units > u64::from(self.budget_units / 2).max(1) {
+            return self.seat(bytes).await;
+        }
+        let units = u32::try_from(units).expect("less than the budget, which has 32 bits");
+        let permits = self.admit(&self.budget, units).await?;
+        Ok(Room {
+            _permits: permits,
+            large: None,
+        })
+    }
+
+    /// The one seat for large bodies.
+    async fn seat(&self, bytes: u64) -> Result<Room, BodyError> {
+        let permits = self.admit(&self.large, 1).await?;
+        self.large_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Room {
+            _permits: permits,
+            large: Some((Arc::clone(&self.large_bytes), bytes)),
+        })
     }
 
     /// What the operator allows.
@@ -212,18 +249,14 @@ impl Bodies {
         self.limits
     }
 
-    async fn admit(&self, length: u64) -> Result<OwnedSemaphorePermit, BodyError> {
-        let units = length
-            .div_ceil(BUDGET_UNIT_BYTES)
-            .min(u64::from(self.budget_units));
-        let units = u32::try_from(units).expect("no more than the budget, which has 32 bits");
-        if let Ok(share) = Arc::clone(&self.budget).try_acquire_many_owned(units) {
-            return Ok(share);
+    async fn admit(&self, to: &Arc<Semaphore>, units: u32) -> Result<OwnedSemaphorePermit, BodyError> {
+        if let Ok(permits) = Arc::clone(to).try_acquire_many_owned(units) {
+            return Ok(permits);
         }
         let _waiting = Waiting::one_of(&self.waiting);
-        let admission = Arc::clone(&self.budget).acquire_many_owned(units);
+        let admission = Arc::clone(to).acquire_many_owned(units);
         match timeout(self.limits.admission, admission).await {
-            Ok(share) => Ok(share.expect("the budget is never closed")),
+            Ok(permits) => Ok(permits.expect("it is never closed")),
             Err(_) => Err(BodyError::Crowded),
         }
     }
@@ -234,7 +267,8 @@ impl Bodies {
         body: Body,
         announced: Option<u64>,
         limit: u64,
-    ) -> Result<(Bytes, Option<String>), BodyError> {
+        mut room: Option<Room>,
+    ) -> Result<(Bytes, Option<String>, Option<Room>), BodyError> {
         let mut digest = ContentMd5::of(headers)?;
         let capacity = usize::try_from(announced.unwrap_or(0)).map_err(|_| BodyError::TooLarge { limit })?;
         let mut whole = BytesMut::with_capacity(capacity);
@@ -243,11 +277,16 @@ impl Bodies {
             if (whole.len() + piece.len()) as u64 > limit {
                 return Err(BodyError::TooLarge { limit });
             }
+            let outgrown = announced.is_none() && (whole.len() + piece.len()) as u64 > UNTOLD_BYTES;
+            if outgrown && room.as_ref().is_some_and(|room| room.large.is_none()) {
+                // Whoever sits there waits for nobody, so this comes to an end.
+                room = Some(self.seat(limit).await?);
+            }
             digest.update(&piece);
             whole.extend_from_slice(&piece);
         }
         let digest = digest.verify()?;
-        Ok((whole.freeze(), digest))
+        Ok((whole.freeze(), digest, room))
     }
 
     async fn next_piece(&self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, BodyError> {

@@ -36,6 +36,33 @@ fn body() -> (mpsc::UnboundedSender<Bytes>, Body, Arc<AtomicUsize>) {
     (send, Body::from_stream(pieces), taken)
 }
 
+/// The same of a length that it tells.
+fn sized_body(bytes: u64) -> (mpsc::UnboundedSender<Bytes>, Body, Arc<AtomicUsize>) {
+    let (send, body, taken) = body();
+    (send, Body::new(Told { body, bytes }), taken)
+}
+
+struct Told {
+    body: Body,
+    bytes: u64,
+}
+
+impl http_body::Body for Told {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.bytes)
+    }
+}
+
 async fn read(bodies: &Bodies, body: Body) -> Result<Arrived, BodyError> {
     bodies.read_state(&HeaderMap::new(), body).await
 }
@@ -70,9 +97,12 @@ async fn a_body_that_stands_still_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_body_for_which_there_is_no_room_is_not_read_until_there_is() {
     let bodies = Bodies::new(limits());
-    let first = read(&bodies, Body::from(vec![b'1'; 3072])).await.unwrap();
-    let (send, second, taken) = body();
-    send.unbounded_send(Bytes::from_static(b"2")).unwrap();
+    let first = [
+        read(&bodies, Body::from(vec![b'1'; 2048])).await.unwrap(),
+        read(&bodies, Body::from(vec![b'1'; 1024])).await.unwrap(),
+    ];
+    let (send, second, taken) = sized_body(2048);
+    send.unbounded_send(Bytes::from(vec![b'2'; 2048])).unwrap();
     drop(send);
     let mut second = pin!(read(&bodies, second));
     assert!(poll!(&mut second).is_pending());
@@ -84,7 +114,7 @@ async fn a_body_for_which_there_is_no_room_is_not_read_until_there_is() {
         "whoever came first is first, or a large body would wait for ever"
     );
     drop(first);
-    assert_eq!(second.await.unwrap().bytes, "2");
+    assert_eq!(second.await.unwrap().bytes, "2".repeat(2048));
     assert_eq!(small.await.unwrap().bytes, "3");
     assert_eq!(taken.load(Ordering::SeqCst), 1);
 }
@@ -99,24 +129,75 @@ async fn bodies_that_fit_together_are_read_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_larger_than_all_the_room_there_is_is_taken_alone() {
+async fn large_bodies_are_taken_one_after_another_and_keep_no_other_waiting() {
     let bodies = Bodies::new(BodyLimits {
         one_bytes_max: 1 << 20,
         ..limits()
     });
     let large = read(&bodies, Body::from(vec![b'x'; 1 << 20])).await.unwrap();
-    let mut other = pin!(read(&bodies, Body::from("y")));
+    assert_eq!(bodies.in_flight().bytes, 1 << 20);
+    let mut other = pin!(read(&bodies, Body::from(vec![b'y'; 3072])));
     assert!(poll!(&mut other).is_pending());
+    assert_eq!(bodies.in_flight().waiting, 1);
+    assert_eq!(read(&bodies, Body::from("z")).await.unwrap().bytes, "z");
     drop(large);
-    assert_eq!(other.await.unwrap().bytes, "y");
+    assert_eq!(other.await.unwrap().bytes, "y".repeat(3072));
+    assert_eq!(bodies.in_flight().bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_of_unknown_length_keeps_no_other_waiting_however_long_it_gets() {
+    let bodies = Bodies::new(BodyLimits {
+        one_bytes_max: 16 << 20,
+        in_flight_bytes_max: 4 << 20,
+        ..limits()
+    });
+    let (send, slow, _) = body();
+    let mut slow = pin!(read(&bodies, slow));
+    for sent in 1..=8 {
+        send.unbounded_send(Bytes::from(vec![b's'; 1 << 20])).unwrap();
+        assert!(poll!(&mut slow).is_pending());
+        let other = read(&bodies, Body::from(vec![b'o'; 2 << 20])).await;
+        assert_eq!(other.unwrap().bytes.len(), 2 << 20, "beside {sent} MiB");
+    }
+    drop(send);
+    assert_eq!(slow.await.unwrap().bytes.len(), 8 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_long_bodies_of_unknown_length_the_second_waits_for_the_first() {
+    let bodies = Bodies::new(BodyLimits {
+        one_bytes_max: 16 << 20,
+        in_flight_bytes_max: 4 << 20,
+        ..limits()
+    });
+    let (first_send, first, _) = body();
+    let (second_send, second, taken) = body();
+    let (mut first, mut second) = (pin!(read(&bodies, first)), pin!(read(&bodies, second)));
+    for _ in 0..3 {
+        for send in [&first_send, &second_send] {
+            send.unbounded_send(Bytes::from(vec![b'x'; 1 << 20])).unwrap();
+        }
+        assert!(poll!(&mut first).is_pending());
+        assert!(poll!(&mut second).is_pending());
+    }
+    assert_eq!(
+        taken.load(Ordering::SeqCst),
+        2,
+        "no more than it has room for, and the piece at hand"
+    );
+    drop((first_send, second_send));
+    assert_eq!(first.await.unwrap().bytes.len(), 3 << 20);
+    assert_eq!(second.await.unwrap().bytes.len(), 3 << 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_waits_for_room_no_longer_than_it_may() {
     let bodies = Bodies::new(limits());
-    let _first = read(&bodies, Body::from(vec![b'1'; 4096])).await.unwrap();
+    let _first = read(&bodies, Body::from(vec![b'1'; 2048])).await.unwrap();
+    let _second = read(&bodies, Body::from(vec![b'2'; 2048])).await.unwrap();
     assert!(matches!(
-        read(&bodies, Body::from("2")).await,
+        read(&bodies, Body::from("3")).await,
         Err(BodyError::Crowded)
     ));
 }

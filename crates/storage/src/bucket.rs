@@ -19,6 +19,7 @@ use object_store::{
     UpdateVersion,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::StorageError;
 use crate::counts::{Counts, End};
@@ -30,6 +31,13 @@ use crate::surroundings::Surroundings;
 
 /// How long a request may take before its size is considered.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What objects that are fetched whole may take of memory together: to judge what a person put, to mend a copy, to bring a
+/// version back. A larger one takes all of it.
+const FETCHED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Up to this size an object is nobody's concern.
+const ROOMLESS_BYTES_MAX: u64 = 1024 * 1024;
 /// The slowest transfer that is still waited for.
 const BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
 /// How often a request that may be repeated is made at most.
@@ -263,6 +271,7 @@ pub struct Bucket {
     layout: Layout,
     counts: Arc<Counts>,
     surroundings: Surroundings,
+    room: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Bucket {
@@ -280,6 +289,7 @@ impl Bucket {
             layout: Layout::new(prefix),
             counts: Arc::default(),
             surroundings,
+            room: Arc::new(Semaphore::new((FETCHED_BYTES_MAX / 1024) as usize)),
         }
     }
 
@@ -341,8 +351,9 @@ impl Bucket {
             };
             let meta = got.meta.clone();
             let within = patience(meta.size);
+            let room = self.room(meta.size).await;
             let failure = match self.within(within, got.bytes()).await {
-                Ok(Ok(bytes)) => return Ok(Some((meta, bytes))),
+                Ok(Ok(bytes)) => return Ok(Some((meta, with_room(bytes, room)))),
                 Ok(Err(error)) => error,
                 Err(late) => StorageError::Unavailable {
                     doing: "reading",
@@ -613,6 +624,17 @@ impl Bucket {
         }
     }
 
+    /// Memory for an object that is fetched whole. Nobody waits for it longer than a large transfer takes: whoever holds
+    /// one object may need another before it lets go.
+    async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes <= ROOMLESS_BYTES_MAX {
+            return None;
+        }
+        let kib = u32::try_from(bytes.min(FETCHED_BYTES_MAX) / 1024).ok()?;
+        let room = Arc::clone(&self.room).acquire_many_owned(kib);
+        self.within(PATIENCE, room).await.ok()?.ok()
+    }
+
     pub(crate) async fn within<T>(
         &self,
         time: Duration,
@@ -626,6 +648,23 @@ impl Bucket {
                 seconds: time.as_secs(),
             }),
         }
+    }
+}
+
+/// The bytes, and with the last of them the room they take goes.
+fn with_room(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
+    struct Roomed {
+        bytes: Bytes,
+        _room: OwnedSemaphorePermit,
+    }
+    impl AsRef<[u8]> for Roomed {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    match room {
+        Some(room) => Bytes::from_owner(Roomed { bytes, _room: room }),
+        None => bytes,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Histories that a hostile reader of the code found, each with the rule that stops it now.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentaco_domain::{Clock, StoppedClock};
+use opentaco_storage::bucket::Kind;
 use opentaco_storage::lifecycle::{Annotation, Undeleting};
 use opentaco_storage::listing::ListUnits;
 use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
@@ -350,4 +352,34 @@ async fn a_crowd_that_touches_an_old_unit_adopts_it_once() {
         .await;
         assert_eq!(puts, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_whole_at_the_same_time_is_bounded_and_never_stuck() {
+    let world = World::new();
+    world
+        .person_puts(COPY, state(1, &"a".repeat(40 * 1024 * 1024)))
+        .await;
+    let bucket = world.replica().bucket().clone();
+    let fetch = || async { bucket.fetch(Kind::Copy, COPY).await.unwrap().unwrap().1 };
+    let start = tokio::time::Instant::now();
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(fetch().await);
+    }
+    assert!(start.elapsed().is_zero(), "256 MiB have room for six of 40 MiB");
+
+    let seventh = pin!(fetch());
+    let (seventh, held) = futures::future::join(seventh, async {
+        let never = std::future::pending::<()>();
+        assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
+        held.pop();
+        held
+    })
+    .await;
+    assert_eq!(start.elapsed(), Duration::from_secs(1), "it waited for room");
+
+    // Whoever holds one may need another before it lets go.
+    let eighth = fetch().await;
+    assert_eq!([&seventh, &held[0]], [&eighth, &eighth]);
 }
