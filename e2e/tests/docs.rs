@@ -43,6 +43,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/storage.mdx", 0),
     ("docs/troubleshooting.mdx", 0),
     ("docs/reference.mdx", 0),
+    ("docs/reliability.md", 0),
     ("docs/scope.mdx", 0),
 ];
 
@@ -83,6 +84,11 @@ fn the_page_about_storage_does_what_it_says() {
 }
 
 #[test]
+fn the_page_about_reliability_does_what_it_says() {
+    Session::run("docs/reliability.md");
+}
+
+#[test]
 fn troubleshooting_does_what_it_says() {
     Session::run("docs/troubleshooting.mdx");
 }
@@ -110,7 +116,7 @@ fn every_page_is_known_here_and_stands_in_the_navigation_once() {
     let mut on_disk: BTreeSet<String> = fs::read_dir(tools::repository().join("docs"))
         .unwrap()
         .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
-        .filter(|name| name.ends_with(".mdx"))
+        .filter(|name| name.ends_with(".mdx") || name.ends_with(".md"))
         .collect();
     on_disk.insert("README.md".to_owned());
     let known: BTreeSet<String> = PAGES.iter().map(|(page, _)| (*page).to_owned()).collect();
@@ -121,10 +127,13 @@ fn every_page_is_known_here_and_stands_in_the_navigation_once() {
     let mut named: Vec<String> = groups
         .iter()
         .flat_map(|group| group["pages"].as_array().unwrap())
-        .map(|page| format!("docs/{}.mdx", page.as_str().unwrap()))
+        .map(|page| page_file(page.as_str().unwrap()))
         .collect();
     named.sort();
-    let pages: Vec<String> = known.into_iter().filter(|page| page.ends_with(".mdx")).collect();
+    let pages: Vec<String> = known
+        .into_iter()
+        .filter(|page| page.starts_with("docs/"))
+        .collect();
     assert_eq!(named, pages);
 }
 
@@ -154,7 +163,7 @@ fn every_link_leads_somewhere() {
             }
             let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
             let file = match path.strip_prefix('/') {
-                Some(name) => format!("docs/{name}.mdx"),
+                Some(name) => page_file(name),
                 None if path.is_empty() => page.to_owned(),
                 None => path.to_owned(),
             };
@@ -406,6 +415,7 @@ impl Session {
         for (name, program) in [
             ("opentacosvc", tools::built("opentacosvc")),
             ("taco", tools::built("taco")),
+            ("opentaco-sim", tools::built("opentaco-sim")),
             ("terraform", tools::client()),
         ] {
             std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
@@ -658,6 +668,15 @@ fn inline_code(prose: &str) -> Vec<String> {
 }
 
 /// The anchors of a page's headings, as Mintlify and GitHub make them.
+/// The file of a page in the navigation: one that needs no components may be plain Markdown.
+fn page_file(name: &str) -> String {
+    let plain = format!("docs/{name}.md");
+    match tools::repository().join(&plain).is_file() {
+        true => plain,
+        false => format!("docs/{name}.mdx"),
+    }
+}
+
 fn anchors(page: &str) -> BTreeSet<String> {
     let prose = prose(page);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
