@@ -90,6 +90,7 @@ const FOUND: &[(u64, &str, &str)] = &[
         "the checker: two requests with the same bytes are answered each for its own",
     ),
     (10_303_960, "", "the checker: the same"),
+    (10_736_076, "", "the checker: the same"),
     (
         10_529_312,
         "",
