@@ -207,7 +207,8 @@ impl From<SdkError> for Failure {
                 Kind::NotAllowed
             }
             SdkError::Setup { .. } => Kind::Usage,
-            SdkError::Invalid { .. }
+            SdkError::Untrusted { .. }
+            | SdkError::Invalid { .. }
             | SdkError::Failed { .. }
             | SdkError::Redirected { .. }
             | SdkError::Unreadable { .. }
@@ -222,6 +223,10 @@ impl From<SdkError> for Failure {
             SdkError::Unreachable { .. } => {
                 Some("is the service running there? --server or OPENTACO_SERVER name another".to_owned())
             }
+            SdkError::Untrusted { .. } => Some(
+                "if an authority of your own has signed it, name its certificates with --ca-file or OPENTACO_CA_FILE"
+                    .to_owned(),
+            ),
             SdkError::NotAuthenticated { .. } => {
                 Some("pass a token that the service knows with --token or OPENTACO_TOKEN".to_owned())
             }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be had is a failed test")]
 
 mod careful;
+mod encrypted;
 mod generated;
 mod large;
 mod pipes;

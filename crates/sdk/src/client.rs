@@ -103,10 +103,20 @@ impl Builder {
             .referer(false)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_PATIENCE);
-        let setup = |source| SdkError::Setup { source };
+        let setup = |source| SdkError::Setup {
+            what: "certificates cannot be read",
+            source: Some(source),
+        };
         let mut trusted = Vec::new();
         for pem in &self.trusted {
-            trusted.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?);
+            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?;
+            if certificates.is_empty() {
+                return Err(SdkError::Setup {
+                    what: "there are no certificates among those to trust",
+                    source: None,
+                });
+            }
+            trusted.extend(certificates);
         }
         if self.server.is_encrypted() {
             http = http.tls_certs_merge(trusted);
@@ -384,6 +394,7 @@ impl Client {
         let server = self.inner.server.clone();
         let source = source.without_url();
         match source.is_connect() {
+            true if blames_a_certificate(&source) => SdkError::Untrusted { server, source },
             true => SdkError::Unreachable { server, source },
             false => SdkError::Unanswered { server, source },
         }
@@ -416,6 +427,11 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether TLS gave up because of whom it met. Its error type is three libraries below; its words are what we have.
+fn blames_a_certificate(error: &reqwest::Error) -> bool {
+    Chain(error).to_string().contains("invalid peer certificate")
 }
 
 /// Waits for an answer as long as something moves.

@@ -22,6 +22,15 @@ pub enum SdkError {
         #[source]
         source: reqwest::Error,
     },
+    /// Somebody listens there whose certificate is not to be trusted: nothing was sent.
+    #[error("the certificate of the service at {server} is not trusted")]
+    Untrusted {
+        /// Where.
+        server: Server,
+        /// What is wrong with it.
+        #[source]
+        source: reqwest::Error,
+    },
     /// The request was sent, and no whole answer came: it may have been done.
     #[error("the service at {server} gave no whole answer; whether it has done what was asked is not known")]
     Unanswered {
@@ -152,11 +161,13 @@ pub enum SdkError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The client cannot be made from what it was given.
-    #[error("certificates cannot be read")]
+    #[error("{what}")]
     Setup {
+        /// What is wrong with it.
+        what: &'static str,
         /// Why.
         #[source]
-        source: reqwest::Error,
+        source: Option<reqwest::Error>,
     },
 }
 
@@ -255,6 +266,7 @@ impl SdkError {
             | Self::Invalid { refusal }
             | Self::Failed { refusal } => Some(refusal),
             Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Unanswered { .. }
             | Self::CutOff { .. }
             | Self::TimedOut { .. }
@@ -307,6 +319,9 @@ impl SdkError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unreachable { .. } => "is the service running, and is that its address?".to_owned(),
+            Self::Untrusted { .. } => {
+                "if an authority of your own has signed it, trust that authority".to_owned()
+            }
             Self::Redirected { to } => format!("if `{to}` is the service, ask it there"),
             Self::NotAuthenticated { .. } => "give a token that the service knows".to_owned(),
             Self::Token(error) => return error.hint.clone(),
