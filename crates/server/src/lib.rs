@@ -1,7 +1,7 @@
 //! The doors of OpenTaco: they translate dialects and decide nothing.
 //!
 //! ```text
-//! serve      listener, time-outs, SIGTERM: from an address to an orderly end
+//! serve      listeners, TLS, time-outs, SIGTERM: from an address to an orderly end
 //!   layers     request id, one log line, panics, bodies nobody read
 //!     doorkeeper   who is asking; 401 before anything else is said
 //!       routes       every address, in one table
@@ -14,7 +14,7 @@
 //! What is written in here is about HTTP, flags and files of the operator's; a rule about locks or versions would be in
 //! the wrong place.
 //!
-//! In reading order: [`config`], [`root_token`] and [`logging`] before anything runs; then [`serve`] and [`app`];
+//! In reading order: [`config`], [`root_token`] and [`logging`] before anything runs; then [`serve`], [`tls`] and [`app`];
 //! [`layers`], [`doorkeeper`], [`routes`], [`extract`] and [`bodies`] on the way in; the doors; [`problem`] on the way
 //! out.
 
@@ -34,6 +34,7 @@ pub mod routes;
 pub mod run;
 pub mod serve;
 pub mod terraform;
+pub mod tls;
 
 pub use app::App;
 pub use routes::router;

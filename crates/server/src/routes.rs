@@ -121,6 +121,13 @@ pub fn router(app: App) -> Router {
     layers::around(router.fallback(no_such_address), app.clone()).with_state(app)
 }
 
+/// `/metrics` and nothing else, for whoever reaches the port that the operator gave to it.
+pub fn metrics_alone(app: App) -> Router {
+    Router::new()
+        .route("/metrics", axum::routing::get(operator::numbers))
+        .with_state(app)
+}
+
 /// Whether a path may be asked for without credentials.
 #[must_use]
 pub fn is_open(path: &str) -> bool {

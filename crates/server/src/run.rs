@@ -12,7 +12,8 @@ use crate::config::{Auth, Config, exit};
 use crate::doorkeeper::Doorkeeper;
 use crate::problem::chain;
 use crate::root_token::{self, RootToken, RootTokenError};
-use crate::serve::{Patience, asked_to_stop, serve};
+use crate::serve::{Listening, Patience, asked_to_stop, serve};
+use crate::tls::{Tls, TlsError};
 
 /// Why the service could not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum RunError {
     /// No root token.
     #[error(transparent)]
     RootToken(#[from] RootTokenError),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No bucket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -52,18 +56,18 @@ pub enum RunError {
 /// What keeps it from serving.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let stop = asked_to_stop()?;
-    let listener = TcpListener::bind(config.listen.as_slice()).map_err(|source| {
-        let addresses: Vec<_> = config.listen.iter().map(SocketAddr::to_string).collect();
-        RunError::Listen {
-            address: addresses.join(", "),
-            source,
-        }
-    })?;
+    let tls = config.tls.as_ref().map(Tls::open).transpose()?;
+    let main = bind(&config.listen)?;
+    let metrics = config.metrics.as_deref().map(bind).transpose()?;
     let (doorkeeper, token_at) = doorkeeper(&config)?;
     let control = open(&config).await?;
-    let address = listener.local_addr()?;
+    let address = main.local_addr()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     tracing::info!(
-        address = %format!("http://{address}"),
+        address = %format!("{scheme}://{address}"),
+        metrics = metrics_address.map(|address| format!("http://{address}/metrics")),
+        certificate_expires = tls.as_ref().and_then(Tls::expires).map(|expires| expires.to_string()),
         storage = control.description(),
         auth = doorkeeper.mode(),
         root_token = token_at,
@@ -79,7 +83,22 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         })?;
     }
     let app = App::new(control, doorkeeper, Bodies::new(config.bodies));
-    Ok(serve(listener, app, stop, Patience::default()).await?)
+    if let Some(tls) = &tls {
+        tls.warn_if_expired();
+        app.metrics.show(tls.renewals());
+    }
+    let listening = Listening { main, tls, metrics };
+    Ok(serve(listening, app, stop, Patience::default()).await?)
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<TcpListener, RunError> {
+    TcpListener::bind(addresses).map_err(|source| {
+        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        RunError::Listen {
+            address: addresses.join(", "),
+            source,
+        }
+    })
 }
 
 /// Asks the store whether it keeps its word: what to print, and the exit code.

@@ -5,14 +5,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
+use axum_server::{Handle, Server};
+use futures::FutureExt as _;
 use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::routes::router;
+use crate::routes::{self, router};
+use crate::tls::{Prompt, Tls};
 
 /// How long we wait for clients.
 #[derive(Debug, Clone, Copy)]
@@ -33,28 +35,68 @@ impl Default for Patience {
     }
 }
 
-/// Serves `app` on `listener` until `stop` comes to pass, then ends what is under way.
+/// Where to listen, and how.
+#[derive(Debug)]
+pub struct Listening {
+    /// For everything.
+    pub main: TcpListener,
+    /// What is spoken there, if it is not plain HTTP/1.
+    pub tls: Option<Tls>,
+    /// For `/metrics` without credentials, always plain.
+    pub metrics: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listening {
+    fn from(main: TcpListener) -> Self {
+        Self {
+            main,
+            tls: None,
+            metrics: None,
+        }
+    }
+}
+
+/// Serves `app` until `stop` comes to pass, then ends what is under way.
 ///
 /// # Errors
-/// If the listener cannot be used.
+/// If a listener cannot be used.
 pub async fn serve(
-    listener: TcpListener,
+    listening: impl Into<Listening>,
     app: App,
     stop: impl Future<Output = ()> + Send + 'static,
     patience: Patience,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
+    let Listening { main, tls, metrics } = listening.into();
     let handle: Handle<SocketAddr> = Handle::new();
-    let mut server = axum_server::from_tcp(listener)?
-        .acceptor(NoDelayAcceptor::new())
-        .handle(handle.clone());
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head);
-    // Last, because a new acceptor forgets it. Without it the first bytes of a connection are awaited without a limit.
-    let server = server.http1_only();
+    let server = limited(main, patience)?.handle(handle.clone());
+    let service = router(app.clone()).into_make_service();
+    let serving = match &tls {
+        // Last, because a new acceptor forgets it. Without it the first bytes of a connection are awaited without a
+        // limit.
+        None => server
+            .acceptor(NoDelayAcceptor::new())
+            .http1_only()
+            .serve(service)
+            .boxed(),
+        Some(tls) => server
+            .acceptor(Prompt::over(tls.acceptor(), patience.head))
+            .serve(service)
+            .boxed(),
+    };
+    let measuring = match metrics {
+        Some(listener) => limited(listener, patience)?
+            .acceptor(NoDelayAcceptor::new())
+            .http1_only()
+            .serve(routes::metrics_alone(app.clone()).into_make_service())
+            .boxed(),
+        None => std::future::pending().boxed(),
+    };
+    let renewing = async {
+        match tls {
+            Some(tls) => tls.renew().await,
+            None => std::future::pending().await,
+        }
+    };
     let drain = async {
         stop.await;
         tracing::info!(
@@ -64,8 +106,11 @@ pub async fn serve(
         handle.graceful_shutdown(Some(patience.drain));
         std::future::pending::<()>().await;
     };
+    // Numbers are told to the end, and certificates taken over: whoever is still here may be here for long.
     tokio::select! {
-        served = server.serve(router(app.clone()).into_make_service()) => served?,
+        served = serving => served?,
+        served = measuring => served?,
+        () = renewing => {}
         () = drain => {}
     }
     if timeout(patience.drain, app.settle_down()).await.is_err() {
@@ -75,6 +120,22 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A server with our limits, for either version of HTTP.
+fn limited(listener: TcpListener, patience: Patience) -> io::Result<Server<SocketAddr>> {
+    listener.set_nonblocking(true)?;
+    let mut server = axum_server::from_tcp(listener)?;
+    let http = server.http_builder();
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.head);
+    // A connection of HTTP/2 may have nothing to say for long; that somebody is there is asked for.
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(patience.head / 2)
+        .keep_alive_timeout(patience.head / 2);
+    Ok(server)
 }
 
 /// Returns when the process is asked to stop. Asked a second time, it ends at once.

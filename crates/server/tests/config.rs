@@ -235,3 +235,33 @@ fn a_bucket_that_others_reach_is_known_to_be_shared() {
     assert!(config(&[], &[("OPENTACO_S3_BUCKET", "b")]).shared);
     assert!(!config(&["-storage", "memory"], &[("OPENTACO_S3_BUCKET", "b")]).shared);
 }
+
+#[test]
+fn tls_takes_a_certificate_and_its_key_or_neither() {
+    assert_eq!(config(&[], &[]).tls, None);
+    let both = config(&["-tls-cert", "/c.pem"], &[("OPENTACO_TLS_KEY", "/k.pem")]);
+    let files = both.tls.unwrap();
+    assert_eq!(
+        (files.certificate.to_str(), files.key.to_str()),
+        (Some("/c.pem"), Some("/k.pem"))
+    );
+    let refused = refusal(&["-tls-cert", "/c.pem"], &[]);
+    assert!(
+        refused.contains("-tls-key") && refused.contains("OPENTACO_TLS_KEY"),
+        "{refused}"
+    );
+    let refused = refusal(&[], &[("OPENTACO_TLS_KEY", "/k.pem")]);
+    assert!(
+        refused.contains("OPENTACO_TLS_KEY is set") && refused.contains("-tls-cert"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn numbers_are_told_on_a_port_of_their_own_beside_the_main_one() {
+    assert_eq!(config(&[], &[]).metrics, None);
+    let config = config(&["-host", "127.0.0.2"], &[("OPENTACO_METRICS_PORT", "9090")]);
+    assert_eq!(config.metrics.unwrap(), ["127.0.0.2:9090".parse().unwrap()]);
+    assert_eq!(config.listen, ["127.0.0.2:8080".parse().unwrap()]);
+    assert!(refusal(&["-metrics-port", "many"], &[]).contains("-metrics-port"));
+}

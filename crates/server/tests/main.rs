@@ -13,3 +13,4 @@ mod process;
 mod secrets;
 mod support;
 mod terraform_backend;
+mod tls;

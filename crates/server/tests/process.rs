@@ -10,15 +10,15 @@ use serde_json::Value;
 use crate::support::{Answer, connect, state};
 
 /// A running `opentacosvc`; killed when the test ends without it.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    log: BufReader<ChildStderr>,
-    opened: Value,
-    address: SocketAddr,
+    pub(crate) log: BufReader<ChildStderr>,
+    pub(crate) opened: Value,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
-    fn start(data_dir: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> Self {
         let mut child = command(data_dir)
             .args(["-port", "0", "-log-format", "json"])
             .args(arguments)
@@ -28,7 +28,8 @@ impl Running {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let opened = next_line(&mut log);
         let address = opened["address"].as_str().unwrap_or_else(|| panic!("{opened}"));
-        let address = address.strip_prefix("http://").unwrap().parse().unwrap();
+        let (_, address) = address.split_once("://").unwrap();
+        let address = address.parse().unwrap();
         Self {
             child,
             log,
@@ -37,7 +38,7 @@ impl Running {
         }
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill")
             .args([signal, &self.child.id().to_string()])
             .status()
@@ -46,7 +47,7 @@ impl Running {
     }
 
     /// The rest of the log, and the exit code.
-    fn end(mut self) -> (String, Option<i32>) {
+    pub(crate) fn end(mut self) -> (String, Option<i32>) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).unwrap();
         (rest, self.child.wait().unwrap().code())
@@ -61,7 +62,7 @@ impl Drop for Running {
     }
 }
 
-fn next_line(log: &mut BufReader<ChildStderr>) -> Value {
+pub(crate) fn next_line(log: &mut BufReader<ChildStderr>) -> Value {
     let mut line = String::new();
     log.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
@@ -73,7 +74,7 @@ fn command(data_dir: &Path) -> Command {
     command
 }
 
-fn run(data_dir: &Path, arguments: &[&str]) -> (Output, String) {
+pub(crate) fn run(data_dir: &Path, arguments: &[&str]) -> (Output, String) {
     let output = command(data_dir).args(arguments).output().unwrap();
     let text = format!(
         "{}{}",

@@ -94,7 +94,7 @@ pub const FLAGS: &[Flag] = &[
         "ADDRESS",
         &["OPENTACO_HOST"],
         "127.0.0.1",
-        "The address to listen on. Put a proxy that speaks TLS in front before you listen to the world.",
+        "The address to listen on. Set -tls-cert, or put a proxy that speaks TLS in front, before you listen to\nthe world.",
     ),
     flag(
         Group::Listening,
@@ -111,6 +111,30 @@ pub const FLAGS: &[Flag] = &[
         &["OPENTACO_PORT_FILE"],
         "none",
         "A file to write the bound address to, once requests are answered there.",
+    ),
+    flag(
+        Group::Listening,
+        "tls-cert",
+        "FILE",
+        &["OPENTACO_TLS_CERT"],
+        "none: plain HTTP",
+        "The certificate in PEM, first of the chain that leads to its authority. Clients speak HTTP/1.1 or\nHTTP/2 then. Renewed files are taken over within seconds, at once on SIGHUP.",
+    ),
+    flag(
+        Group::Listening,
+        "tls-key",
+        "FILE",
+        &["OPENTACO_TLS_KEY"],
+        "none",
+        "The key of that certificate in PEM.",
+    ),
+    flag(
+        Group::Listening,
+        "metrics-port",
+        "PORT",
+        &["OPENTACO_METRICS_PORT"],
+        "none",
+        "A port for /metrics without a token and without TLS, on the same address; 0 takes a free one. On the\nmain port /metrics asks for a token.",
     ),
     flag(
         Group::Storage,
@@ -284,7 +308,7 @@ pub const FLAGS: &[Flag] = &[
         "SIZE",
         &["OPENTACO_MAX_BODIES_IN_FLIGHT"],
         "256MiB",
-        "Memory for all states that are being received. A larger one waits until it has all of it.",
+        "Memory for all states that are being received. One larger than half of it is taken beside it, one at a time.",
     ),
     flag(
         Group::Log,

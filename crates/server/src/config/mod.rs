@@ -19,6 +19,7 @@ use opentaco_domain::limits;
 use crate::bodies::BodyLimits;
 use crate::logging::Logging;
 use crate::root_token::RootToken;
+use crate::tls::TlsFiles;
 
 pub use flags::{FLAGS, Flag};
 use given::Given;
@@ -55,6 +56,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where to write the address that was bound.
     pub port_file: Option<PathBuf>,
+    /// The certificate, if TLS is spoken.
+    pub tls: Option<TlsFiles>,
+    /// Where to listen for `/metrics` alone; the first that can be bound.
+    pub metrics: Option<Vec<SocketAddr>>,
     /// Where states rest.
     pub store: StoreConfig,
     /// Whether other processes may serve from the same store.
@@ -136,8 +141,13 @@ fn config(
 ) -> Result<Config, ConfigError> {
     let defaults = BodyLimits::default();
     Ok(Config {
-        listen: listen(given)?,
+        listen: listen(given, given.parse("port", values::port)?.unwrap_or(8080))?,
         port_file: given.path("port-file"),
+        tls: tls(given)?,
+        metrics: given
+            .parse("metrics-port", values::port)?
+            .map(|port| listen(given, port))
+            .transpose()?,
         shared: !matches!(store, StoreConfig::Memory | StoreConfig::Local { .. }),
         store,
         fallback_memory: given.switch("fallback-memory")?,
@@ -170,12 +180,27 @@ fn config(
     })
 }
 
-fn listen(given: &Given) -> Result<Vec<SocketAddr>, ConfigError> {
-    let port = given.parse("port", values::port)?.unwrap_or(8080);
+fn listen(given: &Given, port: u16) -> Result<Vec<SocketAddr>, ConfigError> {
     let host = given.text("host").unwrap_or("127.0.0.1");
     match (host, port).to_socket_addrs() {
         Ok(addresses) => Ok(addresses.collect()),
         Err(error) => Err(given.refuse("host", &format!("not an address to listen on ({error})"))),
+    }
+}
+
+fn tls(given: &Given) -> Result<Option<TlsFiles>, ConfigError> {
+    let missing = |named: &str, missing: &str| {
+        let origin = given.origin(named);
+        let variable = missing.to_uppercase().replace('-', "_");
+        Err(ConfigError::new(format!(
+            "{origin} is set, and TLS takes both: set -{missing} (or OPENTACO_{variable}), too"
+        )))
+    };
+    match (given.path("tls-cert"), given.path("tls-key")) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => missing("tls-cert", "tls-key"),
+        (None, Some(_)) => missing("tls-key", "tls-cert"),
+        (None, None) => Ok(None),
     }
 }
 
