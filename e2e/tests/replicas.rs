@@ -175,6 +175,46 @@ async fn of_100_first_writes_at_once_every_acknowledged_one_is_in_the_history() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_50_creates_and_50_first_writes_at_once_one_at_most_creates_and_no_write_is_lost() {
+    let pair = Pair::on("creates");
+    let client = reqwest::Client::new();
+    let attempts = (0..100).map(|n| {
+        let (client, write) = (client.clone(), pair.address(n / 2, "race"));
+        let create = format!("{}/v1/units", pair.replicas[n / 2 % 2].url());
+        async move {
+            match n % 2 {
+                0 => http::status(&client, "POST", &write, http::state(n, "x")).await,
+                _ => http::status(&client, "POST", &create, r#"{"id":"race"}"#.to_owned()).await,
+            }
+        }
+    });
+    let answers = join_all(attempts).await;
+    let (written, created): (Vec<_>, Vec<_>) = answers.iter().enumerate().partition(|(n, _)| n % 2 == 0);
+    assert!(written.iter().all(|(_, status)| **status == 200), "{answers:?}");
+    assert!(
+        created.iter().all(|(_, status)| [201, 409].contains(*status)),
+        "{answers:?}"
+    );
+    assert!(
+        created.iter().filter(|(_, status)| **status == 201).count() <= 1,
+        "{answers:?}"
+    );
+    let history = pair.history("race").await;
+    for (n, _) in written {
+        assert!(
+            history.contains(&sha256(&http::state(n, "x"))),
+            "write {n} is lost"
+        );
+    }
+    let read = http::send(&client, "GET", &pair.address(0, "race"), "").await;
+    assert_eq!(
+        sha256(&read.text().await.unwrap()),
+        history[0],
+        "what is read is what the head names"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_50_writes_without_a_lock_every_acknowledged_one_is_in_the_history_in_one_order() {
     writes_without_a_lock("unlocked", 50).await;
 }

@@ -15,6 +15,17 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
+impl Holder {
+    /// What people know the holder by: what it said of itself, or else who asked for the lock.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self.info.who.as_str() {
+            "" => self.principal.as_str(),
+            who => who,
+        }
+    }
+}
+
 impl From<Lock> for Holder {
     fn from(lock: Lock) -> Self {
         Self {
@@ -44,7 +55,7 @@ pub enum ControlError {
         source: PolicyUnreadable,
     },
     /// Somebody else holds the unit.
-    #[error("`{unit}` is locked by {} since {}", holder.info.who, holder.since)]
+    #[error("`{unit}` is locked by {} since {}", holder.name(), holder.since)]
     Locked {
         /// Which.
         unit: UnitId,

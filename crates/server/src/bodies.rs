@@ -135,7 +135,7 @@ pub enum BodyError {
         source: axum::Error,
     },
     /// `Content-MD5` is not how an MD5 digest is written.
-    #[error("the Content-MD5 header is not 16 bytes in base64")]
+    #[error("the Content-MD5 header is not one digest of 16 bytes in base64")]
     DigestUnreadable,
     /// The body is not the one that was sent.
     #[error(
@@ -328,9 +328,13 @@ enum ContentMd5 {
 
 impl ContentMd5 {
     fn of(headers: &HeaderMap) -> Result<Self, BodyError> {
-        let Some(digest) = headers.get("content-md5") else {
+        let mut digests = headers.get_all("content-md5").iter();
+        let Some(digest) = digests.next() else {
             return Ok(Self::NotSent);
         };
+        if digests.any(|other| other != digest) {
+            return Err(BodyError::DigestUnreadable);
+        }
         let digest = digest.to_str().map_err(|_| BodyError::DigestUnreadable)?.trim();
         match BASE64_STANDARD.decode(digest) {
             Ok(bytes) if bytes.len() == 16 => Ok(Self::Sent {

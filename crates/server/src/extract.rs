@@ -94,7 +94,10 @@ impl<S: Sync> FromRequestParts<S> for LockHint {
             )
         };
         let mut claimed: Option<LockId> = None;
-        let in_query = query_values(parts.uri.query().unwrap_or(""), |key| key == "ID" || key == "id");
+        let in_query = query_values(parts.uri.query().unwrap_or(""), |key| {
+            // A claim that is overlooked would be a write without a lock.
+            key.eq_ignore_ascii_case("id")
+        });
         let in_header = parts.headers.get_all("x-terraform-lock-id").iter();
         let in_header = in_header.map(|value| value.to_str().map(str::to_owned).unwrap_or_default());
         for text in in_query.into_iter().chain(in_header) {

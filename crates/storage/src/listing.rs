@@ -276,6 +276,13 @@ impl Vault {
                 && known.head.lock.is_none()
             {
                 vault.hide_lock(&unit, false);
+                vault.lock_copies_written().await;
+                // Another replica may have granted a lock, and shown it, in between.
+                if let Ok(Some(Known { head, .. })) = vault.load(&unit).await
+                    && let Some(lock) = &head.lock
+                {
+                    vault.show_lock(&unit, lock);
+                }
             }
         });
     }

@@ -95,12 +95,7 @@ fn with_kept(problem: Problem, kept: Option<&str>) -> Problem {
 ///
 /// `Who` and `Info` carry the sentence for the person: of everything we could say they are all that is printed.
 fn lock_info(unit: &UnitId, holder: Option<&Holder>) -> Map<String, Value> {
-    let Some(Holder {
-        info,
-        principal,
-        since,
-    }) = holder
-    else {
+    let Some(holder) = holder else {
         let nobody =
             format!("nobody holds `{unit}`: the lock of this request was released or broken, or never taken");
         let members = [
@@ -117,12 +112,13 @@ fn lock_info(unit: &UnitId, holder: Option<&Holder>) -> Map<String, Value> {
             .into_iter()
             .collect();
     };
+    let Holder {
+        info,
+        principal,
+        since,
+    } = holder;
     let at = since.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let name = if info.who.is_empty() {
-        principal.as_str()
-    } else {
-        &info.who
-    };
+    let name = holder.name();
     let doing = if info.operation.is_empty() {
         String::new()
     } else {
