@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Child;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use opentaco_testkit::process::eventually;
 
@@ -15,6 +16,7 @@ struct Terminal {
     pty: Arc<Mutex<pty_process::blocking::Pty>>,
     shown: Arc<Mutex<String>>,
     child: Child,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Drop for Terminal {
@@ -47,7 +49,7 @@ impl Terminal {
             Arc::clone(&shown),
             std::fs::File::from(std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().unwrap()),
         );
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal whose program has ended is an error to read from.
             while let Ok(read @ 1..) = from.read(&mut buffer) {
@@ -60,6 +62,7 @@ impl Terminal {
             pty: Arc::new(Mutex::new(pty)),
             shown,
             child,
+            reader: Some(reader),
         }
     }
 
@@ -80,12 +83,8 @@ impl Terminal {
     fn ends(mut self) -> (i32, String) {
         eventually("its end", || self.child.try_wait().unwrap().is_some());
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
-        // What it wrote last may still be on its way through the terminal.
-        let mut before = String::from("not yet");
-        eventually("the screen stands still", || {
-            let now = self.shown();
-            std::mem::replace(&mut before, now.clone()) == now
-        });
+        // What it wrote last may still be on its way; the terminal closes behind it.
+        self.reader.take().unwrap().join().unwrap();
         (code, self.shown())
     }
 }
