@@ -1,7 +1,7 @@
 //! Raw requests, as Terraform sends them: for what needs two hundred of them at once.
 
-use opentaco_testkit::service::ROOT_TOKEN;
-use reqwest::{Client, Method, Response};
+use opentaco_testkit::service::{ROOT_TOKEN, Service};
+use reqwest::{Certificate, Client, Method, Response};
 
 /// What Terraform sends with LOCK.
 pub(crate) fn lock_body(id: &str, who: &str) -> String {
@@ -20,6 +20,15 @@ pub(crate) fn state(serial: usize, marker: &str) -> String {
     format!(
         r#"{{"version":4,"terraform_version":"1.11.4","serial":{serial},"lineage":"one","outputs":{{}},"resources":[],"marker":"{marker}"}}"#
     )
+}
+
+/// A client who trusts this service.
+pub(crate) fn client_of(service: &Service) -> Client {
+    let mut client = Client::builder();
+    if let Some(authority) = service.authority() {
+        client = client.tls_certs_only([Certificate::from_pem(authority.as_bytes()).unwrap()]);
+    }
+    client.build().unwrap()
 }
 
 /// One request.

@@ -1,4 +1,5 @@
-//! Journeys of the real client over HTTP, auth on, against the built service on local disk.
+//! Journeys of the real client over HTTP, auth on, against the built service on local disk: in plain, and over TLS while
+//! the certificate is renewed all the time. Where something has to happen between the two, they are plain.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +17,23 @@ use tempfile::TempDir;
 use crate::http;
 
 pub(crate) const ONE: &str = "resource \"terraform_data\" \"one\" {\n  input = \"1\"\n}\noutput \"one\" {\n  value = terraform_data.one.output\n}\n";
+
+/// What the client and the service speak with each other.
+#[derive(Debug, Clone, Copy)]
+enum Wire {
+    Plain,
+    /// With a certificate that is renewed several times a second.
+    Tls,
+}
+
+impl Wire {
+    fn serve(self, home: &Path) -> Service {
+        match self {
+            Self::Plain => Service::on_disk(home),
+            Self::Tls => Service::on_disk_over_tls(home),
+        }
+    }
+}
 
 fn home() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -50,7 +68,7 @@ fn head(home: &Path, unit: &str) -> serde_json::Value {
 fn lock_by_hand(service: &Service, unit: &str, id: &str) {
     let status = runtime().block_on(async {
         http::status(
-            &reqwest::Client::new(),
+            &http::client_of(service),
             "LOCK",
             &service.backend(unit),
             http::lock_body(id, "alice@laptop"),
@@ -114,11 +132,10 @@ impl Hold {
     }
 }
 
-#[test]
-fn apply_change_no_op_and_destroy_leave_the_copy_equal_to_what_the_client_pulls() {
+fn apply_change_no_op_and_destroy_leave_the_copy_equal_to_what_the_client_pulls(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let client = Client::new(&service.backend("journey/one"), ONE).init();
+    let service = wire.serve(home.path());
+    let client = service.client("journey/one", ONE).init();
     let _ = client.apply().worked();
     assert_eq!(client.run(&["output", "-raw", "one"]).worked().stdout, b"1");
     client.resources(&ONE.replace("\"1\"", "\"2\""));
@@ -148,21 +165,19 @@ fn apply_change_no_op_and_destroy_leave_the_copy_equal_to_what_the_client_pulls(
     eventually("the lock copy is gone", || !lock_copy.exists());
 }
 
-#[test]
-fn a_wrong_password_is_refused_and_says_so() {
+fn a_wrong_password_is_refused_and_says_so(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let client = Client::new(&service.backend("journey/auth"), ONE).with_token("wrong");
+    let service = wire.serve(home.path());
+    let client = service.client("journey/auth", ONE).with_token("wrong");
     let _ = client.run(&["init", "-input=false"]).failed_with("auth");
     assert!(!service.log().contains("wrong"), "a password in the log");
 }
 
-#[test]
-fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock() {
+fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
+    let service = wire.serve(home.path());
     let unit = "journey/conflict";
-    let client = Client::new(&service.backend(unit), ONE).init();
+    let client = service.client(unit, ONE).init();
     let _ = client.apply().worked();
     let id = http::uuid(1);
     lock_by_hand(&service, unit, &id);
@@ -176,7 +191,13 @@ fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock() {
     // The holder that was broken comes back late: refused, and kept.
     let status = runtime().block_on(async {
         let address = format!("{}?ID={id}", service.backend(unit));
-        http::status(&reqwest::Client::new(), "POST", &address, http::state(9, "late")).await
+        http::status(
+            &http::client_of(&service),
+            "POST",
+            &address,
+            http::state(9, "late"),
+        )
+        .await
     });
     assert_eq!(status, 409);
     let rejected = objects(home.path(), "__opentaco_rejected", unit);
@@ -191,13 +212,12 @@ fn a_conflict_names_the_holder_and_force_unlock_breaks_the_lock() {
     assert_eq!(kept.unwrap(), http::state(9, "late").into_bytes());
 }
 
-#[test]
-fn a_client_that_waits_gets_the_lock_when_the_other_gives_it_back() {
+fn a_client_that_waits_gets_the_lock_when_the_other_gives_it_back(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
+    let service = wire.serve(home.path());
     let hold = Hold::new();
-    let first = Client::new(&service.backend("journey/wait"), &hold.resource()).init();
-    let second = Client::new(&service.backend("journey/wait"), ONE).init();
+    let first = service.client("journey/wait", &hold.resource()).init();
+    let second = service.client("journey/wait", ONE).init();
     let mut applying = first.start(&["apply", "-input=false", "-auto-approve"]);
     hold.started();
     let mut waiting = second.start(&["plan", "-input=false", "-lock-timeout=60s"]);
@@ -209,11 +229,10 @@ fn a_client_that_waits_gets_the_lock_when_the_other_gives_it_back() {
     assert!(waiting.wait().success(), "{}", waiting.printed());
 }
 
-#[test]
-fn state_push_by_force_and_mv_and_rm_go_through() {
+fn state_push_by_force_and_mv_and_rm_go_through(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let client = Client::new(&service.backend("journey/state"), ONE).init();
+    let service = wire.serve(home.path());
+    let client = service.client("journey/state", ONE).init();
     let _ = client.apply().worked();
     let first = client.run(&["state", "pull"]).worked().stdout;
     client.write("first.tfstate", &String::from_utf8(first.clone()).unwrap());
@@ -235,11 +254,10 @@ fn state_push_by_force_and_mv_and_rm_go_through() {
     assert_eq!(client.run(&["state", "list"]).worked().printed, "");
 }
 
-#[test]
-fn a_state_migrates_from_local_disk_and_back() {
+fn a_state_migrates_from_local_disk_and_back(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let client = Client::without_backend(ONE).init();
+    let service = wire.serve(home.path());
+    let client = Client::without_backend(ONE).trusting(service.authority()).init();
     let _ = client.apply().worked();
     client.backend(&service.backend("journey/migrate"));
     let _ = client
@@ -256,27 +274,25 @@ fn a_state_migrates_from_local_disk_and_back() {
     assert_eq!(back["resources"], there["resources"]);
 }
 
-#[test]
-fn another_configuration_reads_the_outputs_by_terraform_remote_state() {
+fn another_configuration_reads_the_outputs_by_terraform_remote_state(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let producer = Client::new(&service.backend("journey/producer"), ONE).init();
+    let service = wire.serve(home.path());
+    let producer = service.client("journey/producer", ONE).init();
     let _ = producer.apply().worked();
     let address = service.backend("journey/producer");
     let consumer = format!(
         "data \"terraform_remote_state\" \"up\" {{\n  backend = \"http\"\n  config = {{\n    address = \"{address}\"\n    username = \"root\"\n    password = \"{ROOT_TOKEN}\"\n  }}\n}}\noutput \"seen\" {{\n  value = data.terraform_remote_state.up.outputs.one\n}}\n"
     );
-    let consumer = Client::new(&service.backend("journey/consumer"), &consumer).init();
+    let consumer = service.client("journey/consumer", &consumer).init();
     let _ = consumer.apply().worked();
     assert_eq!(consumer.run(&["output", "-raw", "seen"]).worked().stdout, b"1");
 }
 
-#[test]
-fn a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte() {
+fn a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
+    let service = wire.serve(home.path());
     let unit = "journey/large";
-    let client = Client::new(&service.backend(unit), "").init();
+    let client = service.client(unit, "").init();
     let filler = "x".repeat(1000);
     let mut state = String::with_capacity(256 << 20);
     state.push_str("{\n  \"version\": 4,\n  \"terraform_version\": \"1.6.2\",\n  \"serial\": 1,\n  \"lineage\": \"11111111-2222-3333-4444-555555555555\",\n  \"outputs\": {\n");
@@ -297,7 +313,7 @@ fn a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte() {
     let kept = copy(home.path(), unit);
     assert!(kept.len() > 250_000_000, "{}", kept.len());
     let pulled = runtime().block_on(async {
-        let answer = http::send(&reqwest::Client::new(), "GET", &service.backend(unit), "").await;
+        let answer = http::send(&http::client_of(&service), "GET", &service.backend(unit), "").await;
         assert_eq!(answer.status().as_u16(), 200);
         answer.bytes().await.unwrap()
     });
@@ -307,13 +323,12 @@ fn a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte() {
     assert_eq!(state["outputs"].as_object().unwrap().len(), count);
 }
 
-#[test]
-fn a_client_that_was_killed_in_mid_apply_is_recovered_by_force_unlock() {
+fn a_client_that_was_killed_in_mid_apply_is_recovered_by_force_unlock(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
+    let service = wire.serve(home.path());
     let unit = "journey/killed";
     let hold = Hold::new();
-    let client = Client::new(&service.backend(unit), &hold.resource()).init();
+    let client = service.client(unit, &hold.resource()).init();
     let mut applying = client.start(&["apply", "-input=false", "-auto-approve"]);
     hold.started();
     applying.kill();
@@ -412,12 +427,11 @@ fn through(proxy: &Proxy, unit: &str) -> String {
     format!("{}/v1/backend/{unit}", proxy.url())
 }
 
-#[test]
-fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete() {
+fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete(wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
+    let service = wire.serve(home.path());
     let unit = "journey/gitlab";
-    let client = Client::without_backend(ONE);
+    let client = Client::without_backend(ONE).trusting(service.authority());
     let (state, lock) = (
         service.backend(unit),
         format!("{}/v1/backend-lock/{unit}", service.url()),
@@ -430,6 +444,31 @@ fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete() {
     let _ = client.apply().worked();
     assert!(head(home.path(), unit)["lock"].is_null());
     assert_eq!(objects(home.path(), "__opentaco_versions", unit).len(), 1);
+}
+
+/// The journeys that are made in plain and over TLS.
+macro_rules! journeys {
+    ($($journey:ident)*) => {
+        mod in_plain {
+            $(#[test] fn $journey() { super::$journey(super::Wire::Plain); })*
+        }
+        mod over_tls {
+            $(#[test] fn $journey() { super::$journey(super::Wire::Tls); })*
+        }
+    };
+}
+
+journeys! {
+    apply_change_no_op_and_destroy_leave_the_copy_equal_to_what_the_client_pulls
+    a_wrong_password_is_refused_and_says_so
+    a_conflict_names_the_holder_and_force_unlock_breaks_the_lock
+    a_client_that_waits_gets_the_lock_when_the_other_gives_it_back
+    state_push_by_force_and_mv_and_rm_go_through
+    a_state_migrates_from_local_disk_and_back
+    another_configuration_reads_the_outputs_by_terraform_remote_state
+    a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte
+    a_client_that_was_killed_in_mid_apply_is_recovered_by_force_unlock
+    gitlab_style_addresses_lock_by_post_and_unlock_by_delete
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub struct Client {
     directory: TempDir,
     program: PathBuf,
     token: String,
+    authority: Option<String>,
 }
 
 /// What a run of the client ended with.
@@ -79,6 +80,7 @@ impl Client {
             directory,
             program: tools::client(),
             token: ROOT_TOKEN.to_owned(),
+            authority: None,
         };
         client.resources(resources);
         client
@@ -88,6 +90,13 @@ impl Client {
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         token.clone_into(&mut self.token);
+        self
+    }
+
+    /// The same client, which trusts this authority, in PEM.
+    #[must_use]
+    pub fn trusting(mut self, authority: Option<String>) -> Self {
+        self.authority = authority;
         self
     }
 
@@ -200,6 +209,9 @@ impl Client {
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_HTTP_USERNAME", "root")
             .env("TF_HTTP_PASSWORD", &self.token);
+        if let Some(authority) = &self.authority {
+            command.env("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", authority);
+        }
         command
     }
 }

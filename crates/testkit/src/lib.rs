@@ -1,6 +1,7 @@
 //! What the tests of OpenTaco share. Only tests see this crate; it sees everything.
 
 pub mod buckets;
+pub mod certificates;
 pub mod client;
 pub mod content_tags;
 pub mod faults;

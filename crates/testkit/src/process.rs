@@ -63,6 +63,12 @@ impl Process {
         );
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::certificates::{self, Authority, Renewing};
+use crate::client::Client;
 use crate::process::Process;
 use crate::tools;
 
@@ -17,6 +21,15 @@ pub struct Service {
     environment: Vec<(String, String)>,
     home: PathBuf,
     port: u16,
+    tls: Option<Tls>,
+}
+
+/// What it takes to be trusted.
+#[derive(Debug)]
+struct Tls {
+    authority: Arc<Authority>,
+    process: Arc<AtomicU32>,
+    _renewing: Renewing,
 }
 
 impl Service {
@@ -24,6 +37,30 @@ impl Service {
     #[must_use]
     pub fn on_disk(home: &Path) -> Self {
         Self::start(home, &["-storage", "local"], &[])
+    }
+
+    /// Serves on local disk below `home` over TLS, with a certificate that is renewed several times a second.
+    ///
+    /// # Panics
+    /// If certificates cannot be written.
+    #[must_use]
+    pub fn on_disk_over_tls(home: &Path) -> Self {
+        let authority = Arc::new(Authority::default());
+        let directory = home.join("tls");
+        std::fs::create_dir_all(&directory).expect("a directory can be made");
+        authority.renew(&directory);
+        let [certificate, key] =
+            certificates::files(&directory).map(|file| file.to_str().expect("it is text").to_owned());
+        let flags = ["-storage", "local", "-tls-cert", &certificate, "-tls-key", &key];
+        let mut service = Self::start(home, &flags, &[]);
+        let process = Arc::new(AtomicU32::new(service.process.id()));
+        let _renewing = Renewing::start(Arc::clone(&authority), directory, Arc::clone(&process));
+        service.tls = Some(Tls {
+            authority,
+            process,
+            _renewing,
+        });
+        service
     }
 
     /// Serves with these flags and variables; its own files rest in `home`.
@@ -41,13 +78,27 @@ impl Service {
             environment,
             home: home.to_owned(),
             port,
+            tls: None,
         }
     }
 
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`, or `https`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that vouches for it, in PEM.
+    #[must_use]
+    pub fn authority(&self) -> Option<String> {
+        self.tls.as_ref().map(|tls| tls.authority.pem())
+    }
+
+    /// A client whose state is this unit here, with `resources` in its configuration.
+    #[must_use]
+    pub fn client(&self, unit: &str, resources: &str) -> Client {
+        Client::new(&self.backend(unit), resources).trusting(self.authority())
     }
 
     /// The port it listens on.
@@ -75,14 +126,36 @@ impl Service {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
+        self.tell_of_process(0);
         self.process.kill();
     }
 
     /// Starts it again on the same data and port.
     pub fn restart(&mut self) {
-        self.process.kill();
+        self.kill();
         let (process, _) = launch(&self.home, &self.flags, &self.environment, self.port);
+        self.tell_of_process(process.id());
         self.process = process;
+    }
+
+    fn tell_of_process(&self, id: u32) {
+        if let Some(tls) = &self.tls {
+            tls.process.store(id, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.tell_of_process(0);
+        if self.tls.is_some() && !std::thread::panicking() {
+            let renewed = self.log().matches("is used from now on").count();
+            assert!(
+                renewed > 1,
+                "the certificate was renewed {renewed} times:\n{}",
+                self.log()
+            );
+        }
     }
 }
 
