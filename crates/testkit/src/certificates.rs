@@ -87,7 +87,10 @@ impl Renewing {
                 let process = process.load(Ordering::Acquire);
                 if process != 0 {
                     // It may just have ended.
-                    let _ = Command::new("kill").args(["-HUP", &process.to_string()]).status();
+                    let _ = Command::new("kill")
+                        .args(["-HUP", &process.to_string()])
+                        .stderr(Stdio::null())
+                        .status();
                 }
             }
         });
