@@ -49,12 +49,18 @@ pub fn client() -> PathBuf {
 pub fn installed(name: &str) -> PathBuf {
     let tools =
         std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
-    ["bin", "npm/node_modules/.bin", "aws/bin", "moto/bin", "schemathesis/bin"]
-        .iter()
-        .map(|directory| tools.join(directory).join(name))
-        .find(|file| file.is_file())
-        .or_else(|| on_path(name))
-        .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
+    [
+        "bin",
+        "npm/node_modules/.bin",
+        "aws/bin",
+        "moto/bin",
+        "schemathesis/bin",
+    ]
+    .iter()
+    .map(|directory| tools.join(directory).join(name))
+    .find(|file| file.is_file())
+    .or_else(|| on_path(name))
+    .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
 }
 
 /// A program on PATH.
