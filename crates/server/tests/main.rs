@@ -4,6 +4,7 @@
 
 mod bodies;
 mod config;
+mod deploy;
 mod every_route_is_guarded;
 mod limits;
 mod management;
