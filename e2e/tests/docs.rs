@@ -41,6 +41,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
+    ("docs/operations.mdx", 3),
     ("docs/troubleshooting.mdx", 0),
     ("docs/reference.mdx", 0),
     ("docs/reliability.md", 0),
@@ -86,6 +87,32 @@ fn the_page_about_storage_does_what_it_says() {
 #[test]
 fn the_page_about_reliability_does_what_it_says() {
     Session::run("docs/reliability.md");
+}
+
+#[test]
+fn the_page_about_operations_does_what_it_says() {
+    Session::run("docs/operations.mdx");
+}
+
+#[test]
+fn what_the_page_about_operations_shows_of_deploy_stands_there() {
+    let mut files = String::new();
+    for file in ["Containerfile", "opentacosvc.service", "kubernetes.yaml"] {
+        files.push_str(&read(&format!("deploy/{file}")));
+    }
+    let shown = blocks("docs/operations.mdx")
+        .into_iter()
+        .filter(|block| matches!(block.part, Part::Shown) && !block.body.contains("rate("));
+    let mut excerpts = 0;
+    for block in shown {
+        assert!(
+            files.contains(&block.body),
+            "no file below deploy/ has line {} of the page and what follows",
+            block.line
+        );
+        excerpts += 1;
+    }
+    assert_eq!(excerpts, 4);
 }
 
 #[test]

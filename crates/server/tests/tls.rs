@@ -1,5 +1,6 @@
 //! TLS, and certificates that change while connections are open.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Running, next_line, run};
-use crate::support::{Answer, connect, state};
+use crate::support::{Answer, connect, lock, state};
 
 /// An authority, and where it puts the certificates it gives out.
 struct Authority {
@@ -354,4 +355,37 @@ fn on_its_own_port_metrics_are_open_and_nothing_else_is_there() {
         stream.write_all(request.as_bytes()).unwrap();
         assert_eq!(Answer::read(stream, false).status, 404, "{path}");
     }
+}
+
+#[test]
+fn the_page_for_operators_names_every_number_that_is_told_and_no_other() {
+    let authority = Authority::new();
+    authority.renew(1, 2030);
+    let home = tempfile::tempdir().unwrap();
+    let running = authority.start(home.path(), &[]);
+    let mut connection = authority.connect(running.address, b"http/1.1");
+    // What never happened is not told.
+    for (method, body, status) in [
+        ("LOCK", lock("one", "alice"), 200),
+        ("LOCK", lock("two", "bob"), 423),
+        ("POST", state(1), 409),
+    ] {
+        assert_eq!(
+            ask(&mut connection, method, "/v1/backend/a", &body).status,
+            status
+        );
+    }
+    let text = ask(&mut connection, "GET", "/metrics", "").text();
+    let told: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.mdx");
+    let page = std::fs::read_to_string(page).unwrap();
+    let named: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split('|').next())
+        .flat_map(|names| names.split('`').skip(1).step_by(2))
+        .collect();
+    assert_eq!(named, told);
 }
