@@ -66,7 +66,7 @@ struct Arguments {
     /// Stop after so many histories that break a promise.
     #[arg(long, value_name = "N", default_value_t = 5)]
     violations_max: u64,
-    /// List the bugs that can be planted: name, traces, invariant, where among the seeds, and which rule is taken away.
+    /// List the bugs that can be planted: name, traces, invariant, within how many seeds, and which rule is taken away.
     #[cfg(feature = "planted")]
     #[arg(long)]
     list_planted: bool,
@@ -142,8 +142,8 @@ fn plant(arguments: &Arguments, started: Instant) -> Option<ExitCode> {
         }
         None => {
             println!(
-                "{name}: not caught by {} within {} seeds from {}",
-                bug.caught_by, bug.within, bug.from
+                "{name}: not caught by {} within {} seeds",
+                bug.caught_by, bug.within
             );
             ExitCode::FAILURE
         }

@@ -235,7 +235,12 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         seed,
         bucket: world.bucket.clone(),
         records,
-        units: world.units.iter().cloned().chain([late_unit()]).collect(),
+        units: world
+            .units
+            .iter()
+            .cloned()
+            .chain([late_unit(), older_unit(), undeleted_unit()])
+            .collect(),
         by_hand,
         retention,
         ended,
@@ -246,6 +251,16 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
 /// A unit that nobody touches until all is quiet.
 fn late_unit() -> UnitId {
     UnitId::parse("late").expect("a plain id is an id")
+}
+
+/// Another one, which is deleted and brought back.
+fn undeleted_unit() -> UnitId {
+    UnitId::parse("undeleted").expect("a plain id is an id")
+}
+
+/// A unit that is older than us, and that nobody touches until all is quiet.
+fn older_unit() -> UnitId {
+    UnitId::parse("older").expect("a plain id is an id")
 }
 
 /// Mostly as it is; at times so short that versions are pruned, and what no head names collected, after every write.
@@ -358,16 +373,23 @@ impl World {
                 self.ask("end", &unit, Ask::Read).await;
                 self.pause(Duration::from_secs(60)).await;
             }
-            let put = match self.executor.below(8) {
+            let put = match self.executor.below(10) {
                 0..2 => self.new_or_refused_by_hand(unit.clone()).boxed(),
                 2..4 => self.old_by_hand(unit.clone()).boxed(),
                 4..6 => self.refused_then_free(unit.clone()).boxed(),
                 6 => self.refused_by_another(unit.clone()).boxed(),
+                7 | 8 => self.lagging_for_another(unit.clone()).boxed(),
                 _ => continue,
             };
             if put.await {
                 self.epilogue(&unit).await;
             }
+        }
+        if self.executor.chance(150) {
+            self.touched_while_the_bucket_is_gone().await;
+        }
+        if self.executor.chance(100) && !self.bucket.tags_by_digest() {
+            self.undeleted_while_it_is_emptied().await;
         }
         if self.executor.chance(150) {
             self.deleted_while_it_travels().await;
@@ -519,6 +541,85 @@ impl World {
         self.ask("end", &unit, Ask::Read).await;
         self.pause(Duration::from_secs(60)).await;
         false
+    }
+
+    /// Or a person puts an older write of the holder back, a replica takes it for a lagging copy and falls silent, and the
+    /// holder's own replica, which knows better, gives the lock back. False, as above.
+    async fn lagging_for_another(&self, unit: UnitId) -> bool {
+        if hold(&self.replicas).len() < 2 || self.bucket.tags_by_digest() {
+            return false;
+        }
+        let (id, who) = (self.lock_id(), "last");
+        self.ask(who, &unit, Ask::ForceUnlock).await;
+        let [first, second] = [8, 9].map(|serial| self.state(serial, who));
+        let write = |bytes: &Bytes| Ask::Write {
+            bytes: bytes.clone(),
+            lock: Some(id.clone()),
+        };
+        for ask in [Ask::Lock(id.clone()), write(&first), write(&second)] {
+            if self.ask_of(Some(0), who, &unit, ask).await != Told::Done {
+                return false;
+            }
+        }
+        self.by_hand(&unit, first, false);
+        let (world, about) = (self.clone(), unit.clone());
+        self.executor.spawn(Group::Outside, async move {
+            world.ask_of(Some(1), "reader", &about, Ask::Read).await;
+        });
+        self.pause(Duration::from_millis(50 + self.executor.below(150)))
+            .await;
+        let life = hold(&self.replicas)[1].life;
+        self.executor
+            .pause(Group::Replica(1, life), Duration::from_secs(60));
+        self.ask_of(Some(0), who, &unit, Ask::Unlock(id)).await;
+        self.ask_of(Some(0), "end", &unit, Ask::Read).await;
+        self.pause(Duration::from_secs(120)).await;
+        self.ask("end", &unit, Ask::Read).await;
+        self.pause(Duration::from_secs(60)).await;
+        false
+    }
+
+    /// A unit is brought back while the put that empties its copy is on its way.
+    async fn undeleted_while_it_is_emptied(&self) {
+        let (unit, who) = (undeleted_unit(), "last");
+        let write = Ask::Write {
+            bytes: self.state(1, who),
+            lock: None,
+        };
+        if self.ask(who, &unit, write).await != Told::Done {
+            return;
+        }
+        self.pause(Duration::from_secs(60)).await;
+        self.bucket.hold_back(Sort::Copy);
+        let (world, about) = (self.clone(), unit.clone());
+        self.executor.spawn(Group::Outside, async move {
+            world.ask_of(Some(0), who, &about, Ask::Delete).await;
+        });
+        self.pause(Duration::from_secs(1)).await;
+        self.restart(0);
+        self.bucket.clear_up();
+        self.ask(who, &unit, Ask::Undelete).await;
+        self.pause(Duration::from_secs(900)).await;
+        while self.ask("end", &unit, Ask::Read).await == Told::Nothing {}
+        self.pause(Duration::from_secs(60)).await;
+    }
+
+    /// The bucket is not found for a moment, while a unit that is older than us is touched for the first time.
+    async fn touched_while_the_bucket_is_gone(&self) {
+        let (unit, who) = (older_unit(), "last");
+        self.by_hand(&unit, self.state(1, "old"), true);
+        self.pause(Duration::from_secs(60)).await;
+        let lock = Ask::Lock(self.lock_id());
+        let (world, about) = (self.clone(), unit.clone());
+        self.executor.spawn(Group::Outside, async move {
+            world.insist(who, &about, lock).await;
+        });
+        self.pause(Duration::from_millis(self.executor.below(150))).await;
+        let moment = Duration::from_millis(20 + self.executor.below(100));
+        self.bucket.lose(Outage::NoSuchBucket, moment);
+        self.pause(Duration::from_secs(300)).await;
+        while self.ask("end", &unit, Ask::Read).await == Told::Nothing {}
+        self.pause(Duration::from_secs(60)).await;
     }
 
     /// Whoever reads must see it.

@@ -36,12 +36,18 @@ impl Story<'_> {
         let Some((at, first)) = self.heads.first() else {
             return;
         };
-        // What was there at the beginning, and was not touched until the first head was made.
+        let head = format!("__opentaco_units/{}/@head.json", self.unit);
+        let asked = events.iter().position(|event| event.key == head);
+        let asked = asked.unwrap_or(events.len());
+        // What was there before anybody asked for a head, and was not touched until the first one was made.
         let found = |key: &str| {
             let mut puts = events
                 .iter()
-                .filter(|event| event.key == key && event.now.is_some() && event.at <= *at);
-            let first = puts.next().filter(|event| event.at == 0 && event.by.is_none())?;
+                .enumerate()
+                .filter(|(_, event)| event.key == key && event.now.is_some() && event.at <= *at);
+            let (_, first) = puts
+                .next()
+                .filter(|(index, event)| *index < asked && event.by.is_none())?;
             puts.next()
                 .is_none()
                 .then(|| first.now.clone().flatten())
