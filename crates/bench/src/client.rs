@@ -67,6 +67,55 @@ impl Client {
         drain(response).await
     }
 
+    /// What it will ask for from now on.
+    pub fn about(&mut self, unit: &str) {
+        unit.clone_into(&mut self.unit);
+    }
+
+    /// POST under no lock.
+    ///
+    /// # Errors
+    /// If it was not taken.
+    pub async fn write_without_lock(&mut self, state: &State) -> Result<(), Failure> {
+        let response = self.send(Method::POST, "", whole(state), Some(state)).await?;
+        drain(response).await.map(drop)
+    }
+
+    /// GET of this path, whichever it is; how many bytes came.
+    ///
+    /// # Errors
+    /// If it was not answered with a body.
+    pub async fn read_at(&mut self, path: &str) -> Result<u64, Failure> {
+        let response = self.send_to(Method::GET, path.to_owned(), empty(), None).await?;
+        drain(response).await
+    }
+
+    /// How many requests of this kind the service has sent to its bucket so far, as `/metrics` tells.
+    ///
+    /// # Errors
+    /// If it does not tell.
+    pub async fn bucket_requests(&mut self, verb: &str) -> Result<f64, Failure> {
+        let response = self
+            .send_to(Method::GET, "/metrics".to_owned(), empty(), None)
+            .await?;
+        let text = response
+            .into_body()
+            .collect()
+            .await
+            .doing("reading /metrics")?
+            .to_bytes();
+        let verb = format!("verb=\"{verb}\"");
+        let lines = std::str::from_utf8(&text).doing("reading /metrics")?.lines();
+        let counts: Vec<f64> = lines
+            .filter(|line| line.starts_with("opentaco_bucket_requests_total{") && line.contains(&verb))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        if counts.is_empty() {
+            return Err(Failure::new("/metrics does not tell the requests to the bucket"));
+        }
+        Ok(counts.iter().sum())
+    }
+
     /// GET of what must be this very state.
     ///
     /// # Errors
@@ -146,6 +195,16 @@ impl Client {
         sent: Option<&State>,
     ) -> Result<Response<Incoming>, Failure> {
         let path = format!("/v1/backend/{}{query}", self.unit);
+        self.send_to(method, path, body, sent).await
+    }
+
+    async fn send_to(
+        &mut self,
+        method: Method,
+        path: String,
+        body: Body,
+        sent: Option<&State>,
+    ) -> Result<Response<Incoming>, Failure> {
         let doing = || format!("{method} {path}");
         let mut request = Request::builder()
             .method(method.clone())

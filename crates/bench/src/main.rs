@@ -11,7 +11,7 @@ use opentaco_bench::failure::{Doing as _, Failure};
 use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
-use opentaco_bench::{bare, bodies, process, requests, throughput};
+use opentaco_bench::{bare, bodies, command_line, process, requests, throughput};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
@@ -62,6 +62,8 @@ const FULL: Plan = Plan {
 };
 /// If the rest took longer than this on a slow machine, `--quick` has no time for 250 MB.
 const ROOM_FOR_LARGE: Duration = Duration::from_secs(25);
+/// The same for the command line.
+const ROOM_FOR_CLI: Duration = Duration::from_secs(34);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Section {
@@ -73,6 +75,8 @@ enum Section {
     Bodies,
     /// Start-up time and idle memory.
     Process,
+    /// The command line: its start, long lists, large states beside curl.
+    Cli,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +115,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Section::Process,
         Section::Throughput,
         Section::Bodies,
+        Section::Cli,
     ];
     let asked: Vec<Section> = all
         .into_iter()
@@ -153,6 +158,11 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Res
             Section::Requests => requests::report(report)?,
             Section::Process => process::report(report, if quick { 5 } else { 15 }).await?,
             Section::Throughput => throughput::report(report, if quick { QUICK } else { FULL }).await?,
+            Section::Cli if quick && began.elapsed() > ROOM_FOR_CLI => {
+                report.say("\n--quick leaves out the command line, for which no time is left; --only cli measures it.")?;
+            }
+            Section::Cli if quick => command_line::report(report, command_line::QUICK).await?,
+            Section::Cli => command_line::report(report, command_line::FULL).await?,
             Section::Bodies if !quick => bodies::report(report, &bodies::FULL).await?,
             Section::Bodies => {
                 let (sizes, left_out) = match began.elapsed() {
