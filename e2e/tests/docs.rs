@@ -36,6 +36,7 @@ const PAGES: &[(&str, usize)] = &[
     ("README.md", 3),
     ("docs/overview.mdx", 0),
     ("docs/getting-started.mdx", 1),
+    ("docs/demo.mdx", 0),
     ("docs/backend-service.mdx", 0),
     ("docs/management-api.mdx", 0),
     ("docs/cli.mdx", 1),
@@ -62,6 +63,11 @@ fn the_readme_does_what_it_says() {
 #[test]
 fn getting_started_does_what_it_says() {
     Session::run("docs/getting-started.mdx");
+}
+
+#[test]
+fn the_demo_does_what_it_says() {
+    Session::run("docs/demo.mdx");
 }
 
 #[test]
