@@ -4,7 +4,7 @@
 //! ([`commands`], one file each), what they answer ([`output`], [`progress`], [`confirm`]) and how they fail
 //! ([`error`], [`interrupt`]). Beside them: the locks of this directory ([`saved_locks`]), files that hold states
 //! ([`files`]), what differs between two states ([`diff`]), and what is made from the command tree ([`complete`],
-//! [`man`], [`reference`]).
+//! [`man`], [`mod@reference`]).
 
 pub mod args;
 pub mod commands;

@@ -1,7 +1,7 @@
 //! What changed between two states: resources and outputs, by name, with secrets masked.
 //!
 //! States are read as streams and never held as a whole. The first reading keeps 16 bytes for each resource instance
-//! ([`digest`]); the second keeps the text of those whose digests differ, and of nothing else ([`compare`]).
+//! (`digest`); the second keeps the text of those whose digests differ, and of nothing else (`compare`).
 
 mod compare;
 mod digest;
