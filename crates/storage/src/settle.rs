@@ -86,8 +86,8 @@ impl Vault {
     ) -> Result<Settled, StorageError> {
         let mut last = None;
         let mut failures = 0;
-        let mut insist = insist;
-        let mut at_first: Option<Option<Tag>> = None;
+        // The copy as it was first seen beside a head that names nothing, and the newest write before that.
+        let mut at_first: Option<(Option<VersionId>, Option<Tag>)> = None;
         let mut tried_to_record = false;
         let turns = self.turns(unit);
         let mut my_turn = None;
@@ -99,14 +99,12 @@ impl Vault {
             let Some(scene) = self.look(unit).await? else {
                 continue;
             };
-            // It is another copy than at first: what was made for that one does not find it, whoever put this one.
-            let first = at_first.get_or_insert_with(|| scene.copy.as_ref().map(|meta| meta.tag.clone()));
-            if insist == Insist::EmptyAgain
-                && let Some(now) = &scene.copy
-                && !first.as_ref().is_some_and(|first| first.same(&now.tag))
-            {
-                insist = Insist::No;
-            }
+            // It is another copy than the one first seen here, and nothing was written since: whoever put this one did so
+            // beside a head that names nothing, and what was made for an older one does not find it.
+            let insist = match insist {
+                Insist::EmptyAgain if was_put_since(&scene, &mut at_first) => Insist::No,
+                insist => insist,
+            };
             let mut judgement = self.judge_copy(unit, &scene, insist).await?;
             if matches!(judgement, Judgement::Unrecorded(_)) && std::mem::replace(&mut tried_to_record, true)
             {
@@ -463,6 +461,29 @@ impl Vault {
             && replaced == head.copy
             && record.is(seen)
             && seen.size == current.size
+    }
+}
+
+/// Whether the copy was put anew since it was first seen beside a head that names nothing. A write in between begins the
+/// story anew: its own put may have been made for the very copy that is there.
+fn was_put_since(scene: &Scene, at_first: &mut Option<(Option<VersionId>, Option<Tag>)>) -> bool {
+    let head = &scene.known.head;
+    if head.current.is_some() {
+        *at_first = None;
+        return false;
+    }
+    let newest = head.recent.first().map(|committed| committed.version);
+    let now = scene.copy.as_ref().map(|meta| meta.tag.clone());
+    match at_first {
+        Some((before, first)) if *before == newest => match (first, &now) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(first), Some(now)) => !first.same(now),
+        },
+        _ => {
+            *at_first = Some((newest, now));
+            false
+        }
     }
 }
 

@@ -282,8 +282,16 @@ async fn trace_35_where_a_late_emptying_finds_the_same_bytes_the_next_read_mends
 #[tokio::test(start_paused = true)]
 async fn trace_39_a_first_copy_that_is_still_on_its_way_does_not_reach_a_unit_that_was_deleted_meanwhile() {
     for world in World::of_each_kind() {
-        let ((r0, f0), r1) = (world.failing_replica(), world.replica());
+        let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
         let v1 = state(1, "a");
+        // It was touched, and there is nothing of it: the delete finds nothing to mend when it looks first.
+        locked(&r0, &uuid(1)).await;
+        unlocked(&r0, &uuid(1)).await;
+        r0.settle_down().await;
+        let gate = Gate::new();
+        f1.say(copy_get().after(1), Fate::HeldAfter(gate.clone()));
+        let under_way = deleting(&r1);
+        gate.reached().await;
         let late = Late::new();
         f0.say(copy_put(), Fate::LandsLater(late.clone()));
         let crashing = writing_unlocked(&r0, &v1);
@@ -293,8 +301,9 @@ async fn trace_39_a_first_copy_that_is_still_on_its_way_does_not_reach_a_unit_th
             world.copy(&unit()).await.is_none(),
             "there was no copy before the first"
         );
+        gate.open();
 
-        let answer = r1.delete(&unit(), &alice()).await.unwrap();
+        let answer = under_way.await.unwrap().unwrap();
         assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
         assert!(late.land().await.is_err(), "it finds an empty copy");
         assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
@@ -358,4 +367,53 @@ async fn trace_42_the_put_of_a_write_that_was_deleted_does_not_find_the_empty_co
     assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
     assert_eq!(read(&r1).await.unwrap(), None);
     assert_eq!(history(&world).await, [v1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_42_a_copy_that_others_emptied_before_the_deleted_write_is_emptied_once_more_too() {
+    let world = World::new();
+    let (r0, (r1, f1), r2) = (world.replica(), world.failing_replica(), world.replica());
+    let ((r3, f3), (r4, f4)) = (world.failing_replica(), world.failing_replica());
+    let (v1, v2) = (state(1, "a"), state(2, "b"));
+    done(write_unlocked(&r0, v1.clone()).await);
+    r0.settle_down().await;
+
+    // One delete has its tombstone, and is about to empty the copy.
+    let emptying = Gate::new();
+    f1.say(copy_put(), Fate::HeldBefore(emptying.clone()));
+    let slow = deleting(&r1);
+    emptying.reached().await;
+    // Others empty it first, and make the unit anew.
+    assert_eq!(read(&r2).await.unwrap(), None);
+    r2.settle_down().await;
+    create(&r2).await.unwrap();
+    r2.settle_down().await;
+    // A second delete is about to swap the head when a write comes in between, whose copy travels.
+    let swapping = Gate::new();
+    f4.say(head_put(), Fate::HeldBefore(swapping.clone()));
+    let second = deleting(&r4);
+    swapping.reached().await;
+    let late = Late::new();
+    // The first put is refused, for the second delete has emptied the copy anew; the one that settling makes travels.
+    f3.say(copy_put().after(1), Fate::LandsLater(late.clone()));
+    let crashing = writing_unlocked(&r3, &v2);
+    late.sent().await;
+    dies(crashing).await;
+    // The second delete has its tombstone too, and dies before it looks at the copy.
+    let looking = Gate::new();
+    f4.say(copy_get(), Fate::HeldBefore(looking.clone()));
+    swapping.open();
+    looking.reached().await;
+    dies(second).await;
+    assert!(head(&world).await.deleted.is_some());
+
+    emptying.open();
+    let answer = slow.await.unwrap().unwrap();
+    assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+    assert!(
+        late.land().await.is_err(),
+        "what is empty since before the write does not count as emptied"
+    );
+    assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
+    assert_eq!(history(&world).await, [v2, v1]);
 }
