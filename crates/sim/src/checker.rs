@@ -645,15 +645,14 @@ impl Story<'_> {
         versions.len() > 1
     }
 
-    /// The epoch of the write that a request is answered for: the newest of these bytes before it, else the first while
-    /// it was under way. The same bytes may be written by others too, and that somebody brought them back is another
-    /// matter.
+    /// The epoch that the copy must have reached when a write of these bytes is answered: that of the newest version of
+    /// them before the request, else of the first while it was under way. Others may write or bring back the same bytes
+    /// meanwhile, and the answer need not be for those.
     fn written(&self, bytes: &Bytes, from: Instant, until: Instant) -> Option<u64> {
         let sha256 = Sha256::of(bytes);
         let writes = self.heads.iter().filter_map(|(at, head)| {
             let current = head.current.as_ref()?;
-            let is_it = current.sent_sha256 == sha256 && current.origin == Origin::Write;
-            is_it.then_some((*at, current.version.epoch))
+            (current.sent_sha256 == sha256).then_some((*at, current.version.epoch))
         });
         let (before, during): (Vec<_>, Vec<_>) = writes
             .take_while(|(at, _)| *at <= until)
@@ -670,8 +669,11 @@ impl Story<'_> {
         let mut holds: Option<&Bytes> = None;
         let mut moments = known_at.iter().copied().peekable();
         for (at, by_hand, bytes) in &copies {
-            while let Some(moment) = moments.next_if(|moment| moment < at) {
-                newest = newest.max(self.epoch_of(holds, moment));
+            while let Some((moment, deletes)) = moments.next_if(|(moment, _)| moment < at) {
+                // Whoever is told that a unit is deleted is told nothing of a state that somebody brought back.
+                if !deletes || holds.is_none_or(Bytes::is_empty) {
+                    newest = newest.max(self.epoch_of(holds, moment));
+                }
             }
             let replaced = std::mem::replace(&mut holds, bytes.as_ref());
             if *by_hand {
@@ -728,8 +730,9 @@ impl Story<'_> {
         }
     }
 
-    /// When the copy was known to hold what it held: somebody was answered so, or it was adopted.
-    fn copy_known_at(&self) -> Vec<Instant> {
+    /// When the copy was known to hold what it held, for somebody was answered so or it was adopted; and whether the answer
+    /// was that the unit is deleted.
+    fn copy_known_at(&self) -> Vec<(Instant, bool)> {
         let writes = |ask: &Ask| {
             matches!(
                 ask,
@@ -746,11 +749,11 @@ impl Story<'_> {
             .records
             .iter()
             .filter(|record| record.unit == *self.unit && record.told == Told::Done);
-        let mut moments: Vec<Instant> = records
+        let mut moments: Vec<(Instant, bool)> = records
             .filter(|record| writes(&record.ask))
-            .map(|record| record.until)
+            .map(|record| (record.until, record.ask == Ask::Delete))
             .collect();
-        moments.extend(self.adoptions().map(|(at, ..)| at));
+        moments.extend(self.adoptions().map(|(at, ..)| (at, false)));
         moments.sort_unstable();
         moments
     }

@@ -92,6 +92,21 @@ const FOUND: &[(u64, &str, &str)] = &[
     (10_303_960, "", "the checker: the same"),
     (10_736_076, "", "the checker: the same"),
     (
+        20_418_542,
+        "until=193",
+        "the checker: a deletion is answered while somebody brings the unit back",
+    ),
+    (
+        20_428_524,
+        "until=1",
+        "the checker: bytes that were promoted are answered for when they are written",
+    ),
+    (
+        20_527_614,
+        "",
+        "trace 42: the copy is empty since before a write, and another one than at first",
+    ),
+    (
         10_529_312,
         "",
         "the world: nobody looks at what a replica that is killed at the very end leaves behind",
