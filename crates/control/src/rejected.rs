@@ -55,13 +55,13 @@ impl StateControl {
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        let bytes = self
+        let kept = self
             .vault()
             .rejected_bytes(unit, id)
             .await
             .map_err(ControlError::from_storage)?;
-        let bytes = bytes.ok_or_else(|| no_rejected(unit, id))?;
-        self.reinstate(caller, unit, bytes, Origin::Promote(id.to_owned()), how)
+        let kept = kept.ok_or_else(|| no_rejected(unit, id))?;
+        self.reinstate(caller, unit, kept, Origin::Promote(id.to_owned()), how)
             .await
     }
 }

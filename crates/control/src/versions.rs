@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
+use opentaco_storage::bucket::Whole;
 use opentaco_storage::commit::{CommitRequest, Committing};
 use opentaco_storage::head::{Committed, Origin};
 use opentaco_storage::lifecycle::Described;
@@ -117,12 +118,12 @@ impl StateControl {
         if !known.is_some_and(|known| known.head.names(version)) {
             return Err(no_version(unit, version));
         }
-        let bytes = self
+        let whole = self
             .vault()
             .version_bytes(unit, version)
             .await
             .map_err(ControlError::from_storage)?;
-        self.reinstate(caller, unit, bytes, Origin::Restore(*version), how)
+        self.reinstate(caller, unit, whole, Origin::Restore(*version), how)
             .await
     }
 
@@ -131,7 +132,10 @@ impl StateControl {
         &self,
         caller: &Caller,
         unit: &UnitId,
-        mut bytes: Bytes,
+        Whole {
+            mut bytes,
+            room: _room,
+        }: Whole,
         origin: Origin,
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {

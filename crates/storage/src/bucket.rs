@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,6 +207,27 @@ impl fmt::Debug for Got {
     }
 }
 
+/// An object in memory, whole.
+#[derive(Debug, Clone, Default)]
+pub struct Whole {
+    /// Its bytes. They outlive the room, so whoever takes them out keeps that as well.
+    pub bytes: Bytes,
+    /// What they take of the memory that is set aside.
+    pub room: Room,
+}
+
+impl Deref for Whole {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// A part of the memory that is set aside for objects fetched whole. It is given back with the last clone.
+#[derive(Debug, Clone, Default)]
+pub struct Room(#[expect(dead_code, reason = "it is held, not looked at")] Option<Arc<OwnedSemaphorePermit>>);
+
 impl Got {
     /// All bytes, in memory once.
     ///
@@ -343,7 +365,7 @@ impl Bucket {
     ///
     /// # Errors
     /// If the bucket denies it, or gives no whole answer in three tries.
-    pub async fn fetch(&self, kind: Kind, key: &str) -> Result<Option<(Meta, Bytes)>, StorageError> {
+    pub async fn fetch(&self, kind: Kind, key: &str) -> Result<Option<(Meta, Whole)>, StorageError> {
         let mut tries = 1;
         loop {
             let Some(got) = self.get(kind, key).await? else {
@@ -353,7 +375,7 @@ impl Bucket {
             let within = patience(meta.size);
             let room = self.room(meta.size).await;
             let failure = match self.within(within, got.bytes()).await {
-                Ok(Ok(bytes)) => return Ok(Some((meta, with_room(bytes, room)))),
+                Ok(Ok(bytes)) => return Ok(Some((meta, Whole { bytes, room }))),
                 Ok(Err(error)) => error,
                 Err(late) => StorageError::Unavailable {
                     doing: "reading",
@@ -626,13 +648,15 @@ impl Bucket {
 
     /// Memory for an object that is fetched whole. Nobody waits for it longer than a large transfer takes: whoever holds
     /// one object may need another before it lets go.
-    async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    async fn room(&self, bytes: u64) -> Room {
         if bytes <= ROOMLESS_BYTES_MAX {
-            return None;
+            return Room::default();
         }
-        let kib = u32::try_from(bytes.min(FETCHED_BYTES_MAX) / 1024).ok()?;
-        let room = Arc::clone(&self.room).acquire_many_owned(kib);
-        self.within(PATIENCE, room).await.ok()?.ok()
+        let kib =
+            u32::try_from(bytes.min(FETCHED_BYTES_MAX) / 1024).expect("the bound has far less than 32 bits");
+        let permits = Arc::clone(&self.room).acquire_many_owned(kib);
+        let permits = self.within(PATIENCE, permits).await.ok().and_then(Result::ok);
+        Room(permits.map(Arc::new))
     }
 
     pub(crate) async fn within<T>(
@@ -648,23 +672,6 @@ impl Bucket {
                 seconds: time.as_secs(),
             }),
         }
-    }
-}
-
-/// The bytes, and with the last of them the room they take goes.
-fn with_room(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
-    struct Roomed {
-        bytes: Bytes,
-        _room: OwnedSemaphorePermit,
-    }
-    impl AsRef<[u8]> for Roomed {
-        fn as_ref(&self) -> &[u8] {
-            &self.bytes
-        }
-    }
-    match room {
-        Some(room) => Bytes::from_owner(Roomed { bytes, _room: room }),
-        None => bytes,
     }
 }
 

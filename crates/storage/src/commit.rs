@@ -293,7 +293,7 @@ impl Vault {
         if undeletes && planted(Bug::UndeleteTrustsCopy) {
             let key = self.bucket().layout().copy(unit);
             let there = self.bucket().fetch(Kind::Copy, &key).await?;
-            if there.is_some_and(|(_, there)| there == *bytes) {
+            if there.is_some_and(|(_, there)| *there == *bytes) {
                 return Ok(());
             }
             return self.mend(unit, Insist::No).await;

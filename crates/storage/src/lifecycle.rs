@@ -288,10 +288,10 @@ impl Vault {
                 Creating::Exists(_) => Undeleting::Lives,
             });
         };
-        let bytes = self.version_bytes(unit, &version).await?;
+        let last = self.version_bytes(unit, &version).await?;
         let request = CommitRequest {
-            summary: StateSummary::read(&bytes).unwrap_or_default(),
-            bytes,
+            summary: StateSummary::read(&last).unwrap_or_default(),
+            bytes: last.bytes.clone(),
             md5: None,
             holding: Holding::Nothing,
             principal: by.clone(),

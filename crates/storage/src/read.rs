@@ -6,7 +6,7 @@ use opentaco_domain::digest::Sha256Hasher;
 use opentaco_domain::{Sha256, UnitId, VersionId, limits};
 
 use crate::StorageError;
-use crate::bucket::{ByteStream, Got, Kind, Meta};
+use crate::bucket::{ByteStream, Got, Kind, Meta, Whole};
 use crate::head::{Committed, Head};
 use crate::heads::applies;
 use crate::planted::{Bug, planted};
@@ -213,10 +213,10 @@ impl Vault {
     ///
     /// # Errors
     /// If the bucket gives no answer, or does not hold those bytes.
-    pub async fn version_bytes(&self, unit: &UnitId, version: &VersionId) -> Result<Bytes, StorageError> {
+    pub async fn version_bytes(&self, unit: &UnitId, version: &VersionId) -> Result<Whole, StorageError> {
         let key = self.bucket().layout().version(unit, version);
         match self.bucket().fetch(Kind::Version, &key).await? {
-            Some((_, bytes)) if Sha256::of(&bytes) == version.sha256 => Ok(bytes),
+            Some((_, whole)) if Sha256::of(&whole) == version.sha256 => Ok(whole),
             Some(_) => Err(StorageError::Corrupt {
                 key,
                 reason: "its bytes are not those that its name tells; restore it from a backup of the bucket"

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::{Holding, Principal, Sha256, UnitId, limits};
 
 use crate::StorageError;
-use crate::bucket::{Kind, Meta};
+use crate::bucket::{Kind, Meta, Whole};
 use crate::commit::{CommitRequest, Refusal};
 use crate::head::Head;
 use crate::planted::{Bug, planted};
@@ -161,7 +161,7 @@ impl Vault {
     ///
     /// # Errors
     /// If the bucket gives no answer.
-    pub async fn rejected_bytes(&self, unit: &UnitId, id: &str) -> Result<Option<Bytes>, StorageError> {
+    pub async fn rejected_bytes(&self, unit: &UnitId, id: &str) -> Result<Option<Whole>, StorageError> {
         if !is_id(id) {
             return Ok(None);
         }
@@ -170,7 +170,7 @@ impl Vault {
             .bucket()
             .fetch(Kind::Rejected, &key)
             .await?
-            .map(|(_, bytes)| bytes))
+            .map(|(_, whole)| whole))
     }
 
     async fn rejected_ids(&self, unit: &UnitId) -> Result<Vec<String>, StorageError> {

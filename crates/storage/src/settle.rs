@@ -7,7 +7,7 @@ use bytes::Bytes;
 use opentaco_domain::{Sha256, UnitId, VersionId};
 
 use crate::StorageError;
-use crate::bucket::{If, Kind, Meta, Tag};
+use crate::bucket::{If, Kind, Meta, Tag, Whole};
 use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
@@ -56,7 +56,7 @@ struct Scene {
 /// The bytes of a copy, or of a large one what tells them.
 struct Content {
     sha256: Sha256,
-    bytes: Option<Bytes>,
+    bytes: Option<Whole>,
 }
 
 /// What a scene calls for.
@@ -258,7 +258,7 @@ impl Vault {
     }
 
     /// The bytes that were looked at; nothing if the copy is another by now.
-    async fn bytes_of(&self, unit: &UnitId, scene: &Scene) -> Result<Option<Bytes>, StorageError> {
+    async fn bytes_of(&self, unit: &UnitId, scene: &Scene) -> Result<Option<Whole>, StorageError> {
         if let Some(bytes) = scene.content.as_ref().and_then(|content| content.bytes.clone()) {
             return Ok(Some(bytes));
         }
@@ -434,9 +434,9 @@ impl Vault {
         known: &Known,
         copy: Option<&Meta>,
     ) -> Result<bool, StorageError> {
-        let bytes = match &known.head.current {
+        let whole = match &known.head.current {
             Some(current) => self.version_bytes(unit, &current.version).await?,
-            None => Bytes::new(),
+            None => Whole::default(),
         };
         if known.head.current.is_none() && planted(Bug::CopyDeleted) {
             self.bucket()
@@ -445,7 +445,7 @@ impl Vault {
             return Ok(true);
         }
         let condition = copy.map_or(If::Absent, |meta| If::Still(meta.tag.clone()));
-        let done = self.put_copy(unit, known, bytes, condition).await?;
+        let done = self.put_copy(unit, known, whole.bytes.clone(), condition).await?;
         if planted(Bug::MendingNotRecorded) {
             self.drop_sight(unit);
         }

@@ -130,7 +130,8 @@ pub(crate) fn refused(answer: Result<Committing, StorageError>) -> Refusal {
 pub(crate) async fn rejected(replica: &Vault) -> Vec<Bytes> {
     let mut all = Vec::new();
     for write in replica.rejected_writes(&unit()).await.unwrap() {
-        all.extend(replica.rejected_bytes(&unit(), &write.id).await.unwrap());
+        let kept = replica.rejected_bytes(&unit(), &write.id).await.unwrap();
+        all.extend(kept.map(|kept| kept.bytes));
     }
     all
 }

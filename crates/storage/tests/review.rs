@@ -381,5 +381,5 @@ async fn what_is_fetched_whole_at_the_same_time_is_bounded_and_never_stuck() {
 
     // Whoever holds one may need another before it lets go.
     let eighth = fetch().await;
-    assert_eq!([&seventh, &held[0]], [&eighth, &eighth]);
+    assert_eq!([&*seventh, &*held[0]], [&*eighth, &*eighth]);
 }

@@ -11,7 +11,9 @@ use object_store::path::Path;
 use object_store::{
     Attribute, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, Result, UpdateVersion,
 };
+use opentaco_storage::bucket::{Kind, Whole};
 use opentaco_storage::local::{LocalError, LocalStore};
+use opentaco_storage::{Bucket, Surroundings};
 use tempfile::TempDir;
 
 fn opened() -> (TempDir, LocalStore) {
@@ -467,4 +469,21 @@ async fn a_put_that_fails_leaves_what_was_there_and_nothing_else() {
     assert_eq!(read(&store, "a/b").await, "before");
     assert_eq!(names(&store).await, ["a/b"]);
     assert_eq!(sidecars(&directory), 1);
+}
+
+#[tokio::test]
+async fn what_is_fetched_whole_can_be_changed_where_it_lies() {
+    let (_directory, store) = opened();
+    let bucket = Bucket::new(Arc::new(store), "", Surroundings::real());
+    let large = vec![b'x'; 2 * 1024 * 1024];
+    bucket
+        .put(Kind::Version, "large", large.into(), &[])
+        .await
+        .unwrap();
+    let (_, whole) = bucket.fetch(Kind::Version, "large").await.unwrap().unwrap();
+    let Whole { bytes, room } = whole;
+    let at = bytes.as_ptr();
+    let changed = Vec::from(bytes);
+    assert_eq!(changed.as_ptr(), at, "it was copied");
+    drop(room);
 }
