@@ -48,6 +48,12 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Where it prints to.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Sends a signal, as in `KILL`, `TERM`, `STOP` or `CONT`.
     ///
     /// # Panics
