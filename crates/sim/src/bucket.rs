@@ -158,7 +158,9 @@ impl Inside {
     fn tag(&mut self, bytes: &Bytes) -> u64 {
         self.puts += 1;
         match self.digests {
-            true => u64::from_str_radix(&Sha256::of(bytes).to_string()[..15], 16).unwrap_or_default(),
+            true => {
+                DIGEST | u64::from_str_radix(&Sha256::of(bytes).to_string()[..15], 16).unwrap_or_default()
+            }
             false => self.puts,
         }
     }
@@ -384,10 +386,7 @@ impl SimBucket {
                     PutMode::Overwrite => (String::new(), true),
                     PutMode::Create => (" if absent".to_owned(), there.is_none()),
                     PutMode::Update(version) => {
-                        let wanted = version
-                            .e_tag
-                            .as_deref()
-                            .and_then(|tag| tag.trim_matches('"').parse().ok());
+                        let wanted = version.e_tag.as_deref().and_then(number_of);
                         (
                             format!(" if #{}", wanted.unwrap_or(0)),
                             wanted.is_some() && there == wanted,
@@ -562,8 +561,23 @@ fn not_found(key: &str) -> Error {
     }
 }
 
+/// Marks the numbers that are digests, which are spelled as such.
+const DIGEST: u64 = 1 << 60;
+
 fn etag(number: u64) -> Option<String> {
-    Some(format!("\"{number}\""))
+    Some(match number & DIGEST {
+        0 => format!("\"{number}\""),
+        _ => format!("\"{number:032x}\""),
+    })
+}
+
+/// The number that an etag spells.
+pub(crate) fn number_of(etag: &str) -> Option<u64> {
+    let etag = etag.trim_matches('"');
+    match etag.len() {
+        32 => u64::from_str_radix(etag, 16).ok(),
+        _ => etag.parse().ok(),
+    }
 }
 
 fn meta(key: &str, object: &Object) -> ObjectMeta {

@@ -9,6 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use opentaco_domain::{LockId, Sha256, UnitId, VersionId};
 use opentaco_storage::head::{Head, Origin};
+use opentaco_storage::is_vacant;
 
 use crate::bucket::Event;
 use crate::executor::Instant;
@@ -175,8 +176,19 @@ fn copies(events: &[Event], unit: &UnitId) -> Vec<(Instant, bool, Option<Bytes>)
     events
         .iter()
         .filter(|event| event.key == key)
-        .filter_map(|event| event.now.clone().map(|now| (event.at, event.by.is_none(), now)))
+        .filter_map(|event| {
+            let now = event.now.clone()?;
+            Some((event.at, event.by.is_none(), now.map(state_in)))
+        })
         .collect()
+}
+
+/// The state that lies in a copy: none, where it is a note that there is none.
+fn state_in(copy: Bytes) -> Bytes {
+    match is_vacant(&copy) {
+        true => Bytes::new(),
+        false => copy,
+    }
 }
 
 /// What was kept of refused writes: when it first was there, and the bytes.
@@ -627,8 +639,9 @@ impl Story<'_> {
         }
     }
 
-    /// Whether a put that was conditional on the copy of one version may have met that of another: where a tag is a
-    /// digest of the content, nothing tells two versions of the very same bytes apart. That is not promised.
+    /// Whether a put that was conditional on one content of the copy may have met another: where a tag is a digest of the
+    /// content, nothing tells apart two versions of the very same bytes, or a write by hand and the version that it was
+    /// promoted to. That is not promised.
     fn took_one_for_another(&self, replaced: Option<&Bytes>, at: Instant) -> bool {
         let Some(sha256) = replaced
             .map(|bytes| Sha256::of(bytes))
@@ -637,12 +650,26 @@ impl Story<'_> {
             return false;
         };
         let heads = self.heads.iter().take_while(|(seen, _)| *seen <= at);
-        let versions: BTreeSet<VersionId> = heads
+        let versions: BTreeMap<VersionId, &Origin> = heads
             .filter_map(|(_, head)| head.current.as_ref())
             .filter(|current| current.sha256 == sha256)
-            .map(|current| current.version)
+            .map(|current| (current.version, &current.origin))
             .collect();
-        versions.len() > 1
+        // What was adopted is what a person put, and no other content.
+        let made = |origin: &&Origin| !matches!(origin, Origin::External | Origin::Adopted);
+        let by_hand = || {
+            self.copies.iter().any(|(put, by_hand, bytes)| {
+                *put <= at && *by_hand && bytes.as_ref().is_some_and(|bytes| Sha256::of(bytes) == sha256)
+            })
+        };
+        versions.len() > 1 || (versions.values().any(made) && by_hand())
+    }
+
+    /// Whether these bytes are what the head names at some moment.
+    fn is_current(&self, bytes: &Bytes, at: Instant) -> bool {
+        let head = self.heads.iter().take_while(|(seen, _)| *seen <= at).last();
+        let current = head.and_then(|(_, head)| head.current.as_ref());
+        current.is_some_and(|current| current.sha256 == Sha256::of(bytes))
     }
 
     /// The epoch that the copy must have reached when a write of these bytes is answered: that of the newest version of
@@ -680,9 +707,12 @@ impl Story<'_> {
                 continue;
             }
             let epoch = self.epoch_of(bytes.as_ref(), *at);
-            if epoch < newest
-                && let Some(bytes) = bytes
-                && self.took_one_for_another(replaced, *at)
+            // What is put over something misplaced was made for the time when that was in its place.
+            let over_misplaced =
+                replaced.is_some_and(|replaced| self.misplaced.contains(&Sha256::of(replaced)));
+            if let Some(bytes) = bytes
+                && ((epoch < newest && self.took_one_for_another(replaced, *at))
+                    || (over_misplaced && !self.is_current(bytes, *at)))
             {
                 self.misplaced.insert(Sha256::of(bytes));
                 newest = epoch;
@@ -771,7 +801,7 @@ impl Story<'_> {
             .history
             .bucket
             .person_gets(&self.unit.state_key())
-            .filter(|bytes| !bytes.is_empty());
+            .filter(|bytes| !is_vacant(bytes));
         let holds = copy.as_ref().map(|bytes| Sha256::of(bytes));
         let named = last.current.as_ref().map(|current| current.sha256);
         if holds != named {

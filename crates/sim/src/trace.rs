@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use opentaco_domain::UnitId;
 use opentaco_storage::Head;
 
-use crate::bucket::Event;
+use crate::bucket::{Event, number_of};
 use crate::checker::{Violation, seconds, short, spell};
 use crate::executor::{Group, Instant};
 use crate::world::History;
@@ -143,7 +143,7 @@ fn head_in(event: &Event) -> Option<String> {
             .map_or("nothing".to_owned(), |version| format!("v{}", version.epoch));
         format!(
             "{version} as #{}",
-            copy.tag.etag.as_deref().unwrap_or("?").trim_matches('"')
+            copy.tag.etag.as_deref().and_then(number_of).unwrap_or(0)
         )
     });
     let gone = if head.deleted.is_some() { ", deleted" } else { "" };

@@ -312,10 +312,10 @@ impl World {
         if is_there() {
             actors.push(self.clone().without_locks().boxed());
         }
-        if is_there() && !self.bucket.tags_by_digest() {
+        if is_there() {
             actors.push(self.clone().manager().boxed());
         }
-        if self.executor.chance(250) && !self.bucket.tags_by_digest() {
+        if self.executor.chance(250) {
             actors.push(self.clone().rivals().boxed());
         }
         if is_there() {
@@ -408,8 +408,7 @@ impl World {
         if hold(&self.replicas).len() < 2 {
             return;
         }
-        // Where tags are digests all empty copies have the same one, and that is not promised.
-        if self.executor.chance(500) && !self.bucket.tags_by_digest() {
+        if self.executor.chance(500) {
             self.ask_of(Some(0), who, &unit, Ask::Create).await;
             self.pause(Duration::from_secs(60)).await;
         }

@@ -116,6 +116,17 @@ const FOUND: &[(u64, &str, &str)] = &[
         "",
         "the world: a request that is sent twice upsets an epilogue",
     ),
+    (
+        1_023_530,
+        "",
+        "the checker: what was written by hand and then promoted is the same bytes twice",
+    ),
+    (1_068_989, "until=156", "the checker: the same"),
+    (
+        1_098_907,
+        "",
+        "the checker: what is put over a misplaced copy is misplaced with it",
+    ),
 ];
 
 #[test]

@@ -133,6 +133,15 @@ impl Tag {
         }
     }
 
+    /// Whether it has the shape of a digest of the content, as S3's have: the same bytes put again may have it again.
+    pub(crate) fn tells_content(&self) -> bool {
+        let etag = self.etag.as_deref().unwrap_or_default();
+        let digest = etag.trim_start_matches("W/").trim_matches('"');
+        // What was put in several parts has their number behind it.
+        let digest = digest.split_once('-').map_or(digest, |(digest, _)| digest);
+        digest.len() >= 32 && digest.bytes().all(|digit| digit.is_ascii_hexdigit())
+    }
+
     fn of(meta: &ObjectMeta) -> Self {
         Self {
             etag: meta.e_tag.clone(),
@@ -214,6 +223,14 @@ pub struct Whole {
     pub bytes: Bytes,
     /// What they take of the memory that is set aside.
     pub room: Room,
+}
+
+/// Bytes that take no room worth speaking of.
+impl From<Bytes> for Whole {
+    fn from(bytes: Bytes) -> Self {
+        let room = Room::default();
+        Self { bytes, room }
+    }
 }
 
 impl Deref for Whole {

@@ -47,6 +47,7 @@ pub mod surroundings;
 pub mod touch;
 #[cfg(feature = "cloud")]
 pub mod transport;
+mod vacancy;
 pub mod vault;
 pub mod versions;
 
@@ -60,4 +61,5 @@ pub use error::StorageError;
 pub use head::{Committed, CopyRecord, Deleted, Head, Lock, Origin};
 pub use store::Store;
 pub use surroundings::Surroundings;
+pub use vacancy::is_vacant;
 pub use vault::{Retention, Vault};

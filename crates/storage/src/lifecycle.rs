@@ -125,10 +125,13 @@ impl Vault {
             });
         }
         let copy = self.bucket().layout().copy(unit);
-        let Some(meta) = self.bucket().head(Kind::Copy, &copy).await? else {
+        let Some(mut meta) = self.bucket().head(Kind::Copy, &copy).await? else {
             self.bucket().ping().await?;
             return Ok(Described::NoUnit);
         };
+        if self.holds_note(unit, None, &meta).await? {
+            meta.size = 0;
+        }
         Ok(Described::Untouched(meta, self.lock_before_us(unit).await?))
     }
 

@@ -10,10 +10,11 @@ use opentaco_domain::unit::{GRAPH_UNIT, RESERVED};
 use opentaco_domain::{UnitId, UnitPrefix, limits};
 
 use crate::StorageError;
-use crate::bucket::{Kind, Listing, Page};
+use crate::bucket::{Kind, Listing, Meta, Page};
 use crate::head::Head;
 use crate::heads::Known;
 use crate::layout::Listed;
+use crate::vacancy::{is_vacant, may_be_vacant};
 use crate::vault::Vault;
 
 /// How old a remembered head may be to tell a created unit from a deleted one, or its labels.
@@ -60,7 +61,7 @@ pub struct ListUnits {
 
 #[derive(Default)]
 struct Found {
-    copies: BTreeMap<String, ListedUnit>,
+    copies: BTreeMap<String, (ListedUnit, Meta)>,
     locked: HashSet<UnitId>,
     skipped: u64,
 }
@@ -165,7 +166,7 @@ impl Vault {
                 .copies
                 .iter()
                 .take(limit)
-                .map(|(key, unit)| (key.clone(), unit.clone()))
+                .map(|(key, copy)| (key.clone(), copy.clone()))
                 .collect();
             Some(last)
         });
@@ -173,7 +174,7 @@ impl Vault {
     }
 
     /// Names in which `__opentaco_` stands somewhere inside are units like any other.
-    async fn unfold(&self, page: &Page) -> Result<Vec<Vec<(String, crate::bucket::Meta)>>, StorageError> {
+    async fn unfold(&self, page: &Page) -> Result<Vec<Vec<(String, Meta)>>, StorageError> {
         let reserved = self.bucket().layout().reserved();
         let mut all = Vec::new();
         for folded in page.folded.iter().filter(|folded| !folded.starts_with(&reserved)) {
@@ -182,14 +183,7 @@ impl Vault {
         Ok(all)
     }
 
-    fn take(
-        &self,
-        found: &mut Found,
-        key: &str,
-        meta: &crate::bucket::Meta,
-        prefix: &UnitPrefix,
-        after: Option<&str>,
-    ) {
+    fn take(&self, found: &mut Found, key: &str, meta: &Meta, prefix: &UnitPrefix, after: Option<&str>) {
         match self.bucket().layout().listed(key) {
             Listed::Copy(unit) if prefix.matches(&unit) && after.is_none_or(|after| key > after) => {
                 let listed = ListedUnit {
@@ -199,7 +193,7 @@ impl Vault {
                     locked: false,
                     head: None,
                 };
-                found.copies.insert(key.to_owned(), listed);
+                found.copies.insert(key.to_owned(), (listed, meta.clone()));
             }
             Listed::LockCopy(unit) => {
                 found.locked.insert(unit);
@@ -217,20 +211,28 @@ impl Vault {
         }
     }
 
-    /// Reads the heads that a listing cannot do without: of units whose copy is empty, or all for their labels.
+    /// Reads the heads that a listing cannot do without: of units whose copy may hold no state, or all for their labels.
     async fn with_heads(&self, found: Found, all: bool) -> Result<Vec<ListedUnit>, StorageError> {
         let Found { copies, locked, .. } = found;
         let units: Vec<Option<ListedUnit>> = stream::iter(copies.into_values())
-            .map(|mut listed| {
+            .map(|(mut listed, copy)| {
                 listed.locked = locked.contains(&listed.unit);
                 async move {
+                    let known = match all || may_be_vacant(&copy) {
+                        true => self.recent_head(&listed.unit).await?,
+                        false => None,
+                    };
+                    let head = known.as_ref().map(|known| &*known.head);
+                    if self.holds_note(&listed.unit, head, &copy).await? {
+                        listed.size = 0;
+                    }
                     if !all && listed.size > 0 {
                         if listed.locked {
                             self.verify_lock_copy_behind(&listed.unit);
                         }
                         return Ok(Some(listed));
                     }
-                    let Some(known) = self.recent_head(&listed.unit).await? else {
+                    let Some(known) = known else {
                         return Ok(Some(listed));
                     };
                     if !known.head.exists() {
@@ -249,6 +251,25 @@ impl Vault {
             .try_collect()
             .await?;
         Ok(units.into_iter().flatten().collect())
+    }
+
+    /// Whether what was seen of a copy is a note that there is no state.
+    pub(crate) async fn holds_note(
+        &self,
+        unit: &UnitId,
+        head: Option<&Head>,
+        copy: &Meta,
+    ) -> Result<bool, StorageError> {
+        if copy.size == 0 || !may_be_vacant(copy) || head.is_some_and(|head| head.current.is_some()) {
+            return Ok(false);
+        }
+        let record = head.and_then(|head| head.copy.as_ref());
+        if record.is_some_and(|record| record.version.is_none() && record.is(copy)) {
+            return Ok(true);
+        }
+        let key = self.bucket().layout().copy(unit);
+        let fetched = self.bucket().fetch(Kind::Copy, &key).await?;
+        Ok(fetched.is_some_and(|(_, bytes)| is_vacant(&bytes)))
     }
 
     /// A head from memory, up to a minute old, or else from the bucket.

@@ -11,6 +11,7 @@ use crate::head::{Committed, Head};
 use crate::heads::applies;
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
+use crate::vacancy::{is_vacant, may_be_vacant};
 use crate::vault::Vault;
 
 /// A copy up to this size is hashed in memory and served from there; a larger one is hashed as it streams by, and its
@@ -111,7 +112,7 @@ impl Vault {
         if appears || self.load(unit).await?.is_some() {
             return Err(StorageError::Busy { key, tries: 1 });
         }
-        Ok(untouched(copy))
+        untouched(copy).await
     }
 
     /// The bytes of a version, streamed; `None` if it is not in the history of the unit.
@@ -153,7 +154,10 @@ impl Vault {
     async fn look_at(&self, unit: &UnitId, head: &Head, copy: Option<Got>) -> Result<Look, StorageError> {
         let Some(current) = &head.current else {
             // That there is no copy may be said of a bucket that is not there; settling looks on both sides of the head.
-            let is_empty = copy.is_some_and(|got| got.meta.size == 0) || planted(Bug::EmptyBesideState);
+            let is_empty = match copy {
+                Some(got) if may_be_vacant(&got.meta) => is_vacant(&got.bytes().await?),
+                _ => planted(Bug::EmptyBesideState),
+            };
             return Ok(if is_empty { Look::Empty } else { Look::Other });
         };
         let Some(got) = copy else { return Ok(Look::Other) };
@@ -254,13 +258,25 @@ impl Vault {
 }
 
 /// A unit without a head is read as it is.
-fn untouched(copy: Option<Got>) -> Option<Reading> {
-    let got = copy.filter(|got| got.meta.size > 0)?;
-    Some(Reading {
-        size: got.meta.size,
-        committed: None,
-        body: got.body,
-    })
+async fn untouched(copy: Option<Got>) -> Result<Option<Reading>, StorageError> {
+    let Some(got) = copy else { return Ok(None) };
+    let size = got.meta.size;
+    let body = match may_be_vacant(&got.meta) {
+        true => {
+            let bytes = got.bytes().await?;
+            if is_vacant(&bytes) {
+                return Ok(None);
+            }
+            whole(bytes)
+        }
+        false => got.body,
+    };
+    let committed = None;
+    Ok(Some(Reading {
+        size,
+        committed,
+        body,
+    }))
 }
 
 /// Whether the copy is known to hold the version just before the current one.

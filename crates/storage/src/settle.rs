@@ -12,6 +12,7 @@ use crate::head::{CopyRecord, Head, Origin};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::read::{BUFFERED_BYTES_MAX, digest};
+use crate::vacancy::{self, is_vacant, may_be_vacant};
 use crate::vault::{TURN_AWAITED, Vault};
 
 /// How often a write without a usable answer is followed by another round.
@@ -57,6 +58,15 @@ struct Scene {
 struct Content {
     sha256: Sha256,
     bytes: Option<Whole>,
+}
+
+impl Scene {
+    /// The copy, if a state lies there.
+    fn state(&self) -> Option<&Meta> {
+        let bytes = self.content.as_ref().and_then(|content| content.bytes.as_ref());
+        let is_vacant = |meta: &&Meta| meta.size == 0 || bytes.is_some_and(|bytes| is_vacant(bytes));
+        self.copy.as_ref().filter(|meta| !is_vacant(meta))
+    }
 }
 
 /// What a scene calls for.
@@ -222,7 +232,10 @@ impl Vault {
         let known = self.touch_fresh(unit).await?;
         let told = match &before {
             None => true,
-            Some(meta) => meta.size == 0 || known.head.copy.as_ref().is_some_and(|record| record.is(meta)),
+            Some(meta) => {
+                let recorded = known.head.copy.as_ref().is_some_and(|record| record.is(meta));
+                meta.size == 0 || (recorded && !may_be_vacant(meta))
+            }
         };
         let large = before.as_ref().is_some_and(|meta| meta.size > BUFFERED_BYTES_MAX);
         let (after, content) = if told {
@@ -276,7 +289,7 @@ impl Vault {
         insist: Insist,
     ) -> Result<Judgement, StorageError> {
         let head = &scene.known.head;
-        let Some(meta) = scene.copy.as_ref().filter(|meta| meta.size > 0) else {
+        let Some(meta) = scene.state() else {
             // A unit without a state is seen in listings by its empty copy: one that was created has one. A deleted one
             // has it too, since a first copy that is still on its way must find something there.
             let unseen = scene.copy.is_none() && head.created.is_some() && !planted(Bug::AbsentIsEmpty);
@@ -436,7 +449,7 @@ impl Vault {
     ) -> Result<bool, StorageError> {
         let whole = match &known.head.current {
             Some(current) => self.version_bytes(unit, &current.version).await?,
-            None => Whole::default(),
+            None => Whole::from(vacancy::over(copy.map(|meta| &meta.tag), || self.draw())),
         };
         if known.head.current.is_none() && planted(Bug::CopyDeleted) {
             self.bucket()

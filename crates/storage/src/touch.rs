@@ -11,6 +11,7 @@ use crate::bucket::{Kind, Meta};
 use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
+use crate::vacancy::is_vacant;
 use crate::vault::{TURN_AWAITED, Vault};
 
 /// Who wrote what was there before us.
@@ -67,7 +68,7 @@ impl Vault {
         if let Some((meta, bytes)) = copy {
             head.created = Some(meta.modified);
             head.living_since = epoch;
-            let version = if bytes.is_empty() {
+            let version = if is_vacant(&bytes) {
                 None
             } else {
                 let adopted = self

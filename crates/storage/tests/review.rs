@@ -11,7 +11,7 @@ use opentaco_storage::lifecycle::{Annotation, Undeleting};
 use opentaco_storage::listing::ListUnits;
 use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::{Does, Fate, Gate, Late, On};
+use opentaco_testkit::faults::{Does, Fate, Gate, On};
 
 use crate::common::{
     alice, dies, done, lock, locked, meanwhile, read, refused, rejected, state, unit, unlocked, uuid, write,
@@ -294,24 +294,6 @@ async fn a_write_whose_copy_was_seen_to_be_right_is_acknowledged_however_fast_th
         };
         done(answer);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deleted_unit_whose_first_copy_lands_late_is_in_no_listing() {
-    // Where tags are digests it lands: one empty copy is like the other there, and the condition holds again.
-    let world = World::new();
-    let ((r0, faults), r1) = (world.failing_replica(), world.replica());
-    r0.create(&unit(), BTreeMap::new(), String::new()).await.unwrap();
-    r0.settle_down().await;
-    let late = Late::new();
-    faults.say(On::next(Does::Put, COPY).ending(), Fate::LandsLater(late.clone()));
-    done(write_unlocked(&r0, state(1, "deleted")).await);
-    r0.settle_down().await;
-    r1.delete(&unit(), &alice()).await.unwrap();
-    r1.settle_down().await;
-    assert!(late.land().await.is_err(), "conditional on the first empty copy");
-    let units = world.replica().list(&ListUnits::default()).await.unwrap().units;
-    assert!(units.is_empty(), "{units:?}");
 }
 
 /// Whoever settles or touches first holds the whole state in memory, outside of what the doors budget.

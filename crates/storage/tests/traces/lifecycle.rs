@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::slice::from_ref;
 
-use bytes::Bytes;
-use opentaco_storage::StorageError;
-use opentaco_storage::Vault;
 use opentaco_storage::commit::Committing;
 use opentaco_storage::head::Origin;
-use opentaco_storage::lifecycle::{Creating, Deleting, Undeleting};
+use opentaco_storage::lifecycle::{Creating, Deleting, Described, Undeleting};
+use opentaco_storage::listing::ListUnits;
 use opentaco_storage::locks::Locked;
+use opentaco_storage::{StorageError, Vault, is_vacant};
 use opentaco_testkit::buckets::World;
 use opentaco_testkit::faults::{Does, Fate, Gate, Late};
 use tokio::task::JoinHandle;
@@ -24,6 +23,11 @@ use crate::common::{
 
 async fn create(replica: &Vault) -> Result<Creating, StorageError> {
     replica.create(&unit(), BTreeMap::new(), String::new()).await
+}
+
+/// Whether a copy lies there, and no state in it.
+async fn is_empty(world: &World) -> bool {
+    world.copy(&unit()).await.is_some_and(|bytes| is_vacant(&bytes))
 }
 
 fn deleting(replica: &Vault) -> JoinHandle<Result<Deleting, StorageError>> {
@@ -143,7 +147,7 @@ async fn trace_14_neither_a_late_emptying_nor_a_late_first_copy_reaches_the_unit
             first_copy.land().await.is_err(),
             "there is a copy, though an empty one"
         );
-        assert_eq!(world.copy(&unit()).await.map(|bytes| bytes.len()), Some(0));
+        assert!(is_empty(&world).await);
 
         create(&r1).await.unwrap();
         done(write_unlocked(&r1, v2.clone()).await);
@@ -202,11 +206,7 @@ async fn trace_30_a_deleted_state_that_was_left_in_the_copy_is_not_adopted() {
                 let head = head(&world).await;
                 assert!(head.current.is_none(), "{then}");
                 assert_eq!(head.deleted.is_some(), then == "read");
-                assert_eq!(
-                    world.copy(&unit()).await.map(|bytes| bytes.len()),
-                    Some(0),
-                    "{then}"
-                );
+                assert!(is_empty(&world).await, "{then}");
                 assert_eq!(history(&world).await, [v1]);
                 assert!(f0.all_used());
             }
@@ -270,7 +270,7 @@ async fn trace_35_where_a_late_emptying_finds_the_same_bytes_the_next_read_mends
     let world = World::with_content_tags();
     let late = undeleted_with_a_late_emptying(&world).await;
     assert!(late.land().await.is_ok(), "its condition is true again");
-    assert_eq!(world.copy(&unit()).await.map(|bytes| bytes.len()), Some(0));
+    assert!(is_empty(&world).await);
 
     let (v1, reader) = (state(1, "a"), world.replica());
     assert_eq!(read(&reader).await.unwrap(), Some(v1.clone()));
@@ -306,7 +306,7 @@ async fn trace_39_a_first_copy_that_is_still_on_its_way_does_not_reach_a_unit_th
         let answer = under_way.await.unwrap().unwrap();
         assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
         assert!(late.land().await.is_err(), "it finds an empty copy");
-        assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
+        assert!(is_empty(&world).await);
         assert_eq!(read(&r1).await.unwrap(), None);
         assert_eq!(history(&world).await, [v1]);
     }
@@ -342,78 +342,139 @@ async fn trace_35_an_undelete_whose_put_was_refused_puts_the_copy_all_the_same()
 
 #[tokio::test(start_paused = true)]
 async fn trace_42_the_put_of_a_write_that_was_deleted_does_not_find_the_empty_copy_it_was_made_for() {
-    // Where a tag is a digest of the content, every empty copy has the same one: the next read mends it then.
-    let world = World::new();
-    let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
-    let v1 = state(1, "a");
-    let created = create(&r0).await.unwrap();
-    assert!(matches!(created, Creating::Created(_)), "{created:?}");
-    r0.settle_down().await;
-    // The delete has mended the copy and is about to swap the head when the write comes in between.
-    let gate = Gate::new();
-    f1.say(head_put(), Fate::HeldBefore(gate.clone()));
-    let under_way = deleting(&r1);
-    gate.reached().await;
-    let late = Late::new();
-    f0.say(copy_put(), Fate::LandsLater(late.clone()));
-    let crashing = writing_unlocked(&r0, &v1);
-    late.sent().await;
-    dies(crashing).await;
-    gate.open();
+    for world in World::of_each_kind() {
+        let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
+        let v1 = state(1, "a");
+        let created = create(&r0).await.unwrap();
+        assert!(matches!(created, Creating::Created(_)), "{created:?}");
+        r0.settle_down().await;
+        // The delete has mended the copy and is about to swap the head when the write comes in between.
+        let gate = Gate::new();
+        f1.say(head_put(), Fate::HeldBefore(gate.clone()));
+        let under_way = deleting(&r1);
+        gate.reached().await;
+        let late = Late::new();
+        f0.say(copy_put(), Fate::LandsLater(late.clone()));
+        let crashing = writing_unlocked(&r0, &v1);
+        late.sent().await;
+        dies(crashing).await;
+        gate.open();
 
-    let answer = under_way.await.unwrap().unwrap();
-    assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
-    assert!(late.land().await.is_err(), "the empty copy was put once more");
-    assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
-    assert_eq!(read(&r1).await.unwrap(), None);
-    assert_eq!(history(&world).await, [v1]);
+        let answer = under_way.await.unwrap().unwrap();
+        assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+        assert!(late.land().await.is_err(), "the empty copy was put once more");
+        assert!(is_empty(&world).await);
+        assert_eq!(read(&r1).await.unwrap(), None);
+        assert_eq!(history(&world).await, [v1]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn trace_42_a_copy_that_others_emptied_before_the_deleted_write_is_emptied_once_more_too() {
-    let world = World::new();
-    let (r0, (r1, f1), r2) = (world.replica(), world.failing_replica(), world.replica());
-    let ((r3, f3), (r4, f4)) = (world.failing_replica(), world.failing_replica());
-    let (v1, v2) = (state(1, "a"), state(2, "b"));
-    done(write_unlocked(&r0, v1.clone()).await);
-    r0.settle_down().await;
+    for world in World::of_each_kind() {
+        let (r0, (r1, f1), r2) = (world.replica(), world.failing_replica(), world.replica());
+        let ((r3, f3), (r4, f4)) = (world.failing_replica(), world.failing_replica());
+        let (v1, v2) = (state(1, "a"), state(2, "b"));
+        done(write_unlocked(&r0, v1.clone()).await);
+        r0.settle_down().await;
 
-    // One delete has its tombstone, and is about to empty the copy.
-    let emptying = Gate::new();
-    f1.say(copy_put(), Fate::HeldBefore(emptying.clone()));
-    let slow = deleting(&r1);
-    emptying.reached().await;
-    // Others empty it first, and make the unit anew.
-    assert_eq!(read(&r2).await.unwrap(), None);
-    r2.settle_down().await;
-    create(&r2).await.unwrap();
-    r2.settle_down().await;
-    // A second delete is about to swap the head when a write comes in between, whose copy travels.
-    let swapping = Gate::new();
-    f4.say(head_put(), Fate::HeldBefore(swapping.clone()));
-    let second = deleting(&r4);
-    swapping.reached().await;
-    let late = Late::new();
-    // The first put is refused, for the second delete has emptied the copy anew; the one that settling makes travels.
-    f3.say(copy_put().after(1), Fate::LandsLater(late.clone()));
-    let crashing = writing_unlocked(&r3, &v2);
-    late.sent().await;
-    dies(crashing).await;
-    // The second delete has its tombstone too, and dies before it looks at the copy.
-    let looking = Gate::new();
-    f4.say(copy_get(), Fate::HeldBefore(looking.clone()));
-    swapping.open();
-    looking.reached().await;
-    dies(second).await;
-    assert!(head(&world).await.deleted.is_some());
+        // One delete has its tombstone, and is about to empty the copy.
+        let emptying = Gate::new();
+        f1.say(copy_put(), Fate::HeldBefore(emptying.clone()));
+        let slow = deleting(&r1);
+        emptying.reached().await;
+        // Others empty it first, and make the unit anew.
+        assert_eq!(read(&r2).await.unwrap(), None);
+        r2.settle_down().await;
+        create(&r2).await.unwrap();
+        r2.settle_down().await;
+        // A second delete is about to swap the head when a write comes in between, whose copy travels.
+        let swapping = Gate::new();
+        f4.say(head_put(), Fate::HeldBefore(swapping.clone()));
+        let second = deleting(&r4);
+        swapping.reached().await;
+        let late = Late::new();
+        // The first put is refused, for the second delete has emptied the copy anew; the one that settling makes travels.
+        f3.say(copy_put().after(1), Fate::LandsLater(late.clone()));
+        let crashing = writing_unlocked(&r3, &v2);
+        late.sent().await;
+        dies(crashing).await;
+        // The second delete has its tombstone too, and dies before it looks at the copy.
+        let looking = Gate::new();
+        f4.say(copy_get(), Fate::HeldBefore(looking.clone()));
+        swapping.open();
+        looking.reached().await;
+        dies(second).await;
+        assert!(head(&world).await.deleted.is_some());
 
-    emptying.open();
-    let answer = slow.await.unwrap().unwrap();
-    assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
-    assert!(
-        late.land().await.is_err(),
-        "what is empty since before the write does not count as emptied"
-    );
-    assert_eq!(world.copy(&unit()).await, Some(Bytes::new()));
-    assert_eq!(history(&world).await, [v2, v1]);
+        emptying.open();
+        let answer = slow.await.unwrap().unwrap();
+        assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+        assert!(
+            late.land().await.is_err(),
+            "what is empty since before the write does not count as emptied"
+        );
+        assert!(is_empty(&world).await);
+        assert_eq!(history(&world).await, [v2, v1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_43_the_first_copy_of_a_unit_that_was_deleted_finds_no_empty_copy_like_the_one_it_was_made_for()
+{
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        create(&r0).await.unwrap();
+        r0.settle_down().await;
+        let late = Late::new();
+        faults.say(copy_put(), Fate::LandsLater(late.clone()));
+        let v1 = state(1, "a");
+        done(write_unlocked(&r0, v1.clone()).await);
+        r0.settle_down().await;
+        let answer = r1.delete(&unit(), &alice()).await.unwrap();
+        assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+        r1.settle_down().await;
+        assert!(is_empty(&world).await);
+
+        assert!(
+            late.land().await.is_err(),
+            "it was made for the empty copy of before the write"
+        );
+        assert!(is_empty(&world).await);
+        let listed = r1.list(&ListUnits::default()).await.unwrap().units;
+        assert!(listed.is_empty(), "{listed:?}");
+        assert_eq!(read(&r1).await.unwrap(), None);
+        assert_eq!(history(&world).await, [v1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_43_a_unit_that_is_created_anew_has_no_state_whatever_emptied_its_copy() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        done(write_unlocked(&r0, state(1, "a")).await);
+        r0.settle_down().await;
+        r0.delete(&unit(), &alice()).await.unwrap();
+        r0.settle_down().await;
+        create(&r1).await.unwrap();
+        r1.settle_down().await;
+        assert_eq!(read(&r0).await.unwrap(), None);
+        let listed = world.replica().list(&ListUnits::default()).await.unwrap().units;
+        let [listed] = &*listed else {
+            panic!("it is listed: {listed:?}")
+        };
+        assert_eq!((&listed.unit, listed.size), (&unit(), 0));
+
+        // Its head is lost: what lies in the copy is nobody's state all the same.
+        world
+            .person_removes(&format!("__opentaco_units/{}/@head.json", unit()))
+            .await;
+        let r2 = world.replica();
+        assert_eq!(read(&r2).await.unwrap(), None);
+        assert!(
+            matches!(r2.describe(&unit()).await.unwrap(), Described::Untouched(meta, None) if meta.size == 0)
+        );
+        done(write_unlocked(&r2, state(2, "b")).await);
+        assert_eq!(read(&r2).await.unwrap(), Some(state(2, "b")));
+    }
 }
