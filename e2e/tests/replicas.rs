@@ -10,7 +10,7 @@ use object_store::{ObjectStore as _, ObjectStoreExt as _, PutPayload};
 use opentaco_storage::Store;
 use opentaco_testkit::client::Client;
 use opentaco_testkit::proxy::Proxy;
-use opentaco_testkit::s3_server::S3Server;
+use opentaco_testkit::s3_server::{ACCESS, S3Server, SECRET};
 use opentaco_testkit::service::Service;
 use tempfile::TempDir;
 
@@ -359,4 +359,46 @@ async fn a_bucket_that_is_gone_is_an_error_and_never_a_unit_without_a_state() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_is_deleted_leaves_no_state_in_its_copy_none_that_resembles_another_and_comes_back() {
+    let pair = Pair::on("deleted");
+    let client = reqwest::Client::new();
+    let units = format!("{}/v1/units", pair.replicas[1].url());
+    let mut emptied = BTreeSet::new();
+    for unit in ["one", "two"] {
+        let written = http::status(&client, "POST", &pair.address(0, unit), http::state(1, unit)).await;
+        assert_eq!(written, 200);
+        let deleted = http::status(&client, "DELETE", &format!("{units}/{unit}"), "").await;
+        assert_eq!(deleted, 204);
+        emptied.insert(pair.person_gets(&format!("{unit}/terraform.tfstate")).await);
+        for replica in [0, 1] {
+            let read = http::status(&client, "GET", &pair.address(replica, unit), "").await;
+            assert_eq!(read, 404);
+        }
+    }
+    assert_eq!(emptied.len(), 2, "the same bytes have the same ETag: {emptied:?}");
+    for copy in &emptied {
+        assert!(opentaco_storage::is_vacant(copy.as_bytes()), "{copy}");
+    }
+    let listed: serde_json::Value = http::send(&client, "GET", &units, "").await.json().await.unwrap();
+    assert_eq!(listed["count"], 0, "{listed}");
+
+    // A client that goes to the bucket with the service gone is told, and does not plan to create everything again.
+    let block = format!(
+        "terraform {{\n  backend \"s3\" {{\n    bucket = \"deleted\"\n    key = \"one/terraform.tfstate\"\n    \
+         region = \"us-east-1\"\n    access_key = \"{ACCESS}\"\n    secret_key = \"{SECRET}\"\n    use_path_style = true\n    \
+         skip_credentials_validation = true\n    skip_requesting_account_id = true\n    \
+         skip_metadata_api_check = true\n    endpoints = {{ s3 = \"{}\" }}\n  }}\n}}\n",
+        S3Server::shared().endpoint()
+    );
+    let direct = Client::without_backend(ONE);
+    direct.write("backend.tf", &block);
+    let _ = direct.run(&["init", "-input=false"]).failed_with("JSON");
+
+    let back = http::status(&client, "POST", &format!("{units}/one/undelete"), "").await;
+    assert_eq!(back, 200);
+    assert_eq!(pair.copy("one").await["marker"], "one");
+    assert_eq!(pair.history("one").await.len(), 2);
 }

@@ -12,8 +12,10 @@ use crate::process::Process;
 use crate::service::Service;
 use crate::tools;
 
-const ACCESS: &str = "tester";
-const SECRET: &str = "testersecret";
+/// The access key id that it knows.
+pub const ACCESS: &str = "tester";
+/// The secret access key of it.
+pub const SECRET: &str = "testersecret";
 
 /// A running S3 server.
 #[derive(Debug)]
