@@ -13,7 +13,7 @@ use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::settle::{Insist, Settled};
-use crate::vault::{TURN_AWAITED, Vault};
+use crate::vault::Vault;
 
 /// How often a write without a lock tries to get its turn among others.
 const TURNS_MAX: usize = 100;
@@ -185,11 +185,7 @@ impl Vault {
                 }
             }
             if my_turn.is_none() {
-                my_turn = self
-                    .bucket()
-                    .within(TURN_AWAITED, turns.writing.lock())
-                    .await
-                    .ok();
+                my_turn = self.queue(&turns.writing).await;
                 // Whoever had the turn before has moved the head again, and this replica remembers how.
                 known = self.touch(unit).await?;
             }
@@ -337,11 +333,7 @@ impl Vault {
         // One at a time on this replica, and in one queue with writers that lost a race: else fifty of them would move
         // the head faster than anybody can copy it.
         let turns = self.turns(unit);
-        let _my_turn = self
-            .bucket()
-            .within(TURN_AWAITED, turns.writing.lock())
-            .await
-            .ok();
+        let _my_turn = self.queue(&turns.writing).await;
         // Whoever waits for this answers for the copy; a reader does not.
         let insist = match insist {
             Insist::No if !planted(Bug::EmptyStays) => Insist::EmptyAgain,

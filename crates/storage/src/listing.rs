@@ -227,8 +227,8 @@ impl Vault {
                         listed.size = 0;
                     }
                     if !all && listed.size > 0 {
-                        if listed.locked {
-                            self.verify_lock_copy_behind(&listed.unit);
+                        if listed.locked && !self.is_known_to_be_locked(&listed.unit) {
+                            self.repair_lock_copy_behind(&listed.unit, true);
                         }
                         return Ok(Some(listed));
                     }
@@ -240,8 +240,8 @@ impl Vault {
                         return Ok(None);
                     }
                     if listed.locked != known.head.lock.is_some() {
+                        self.repair_lock_copy_behind(&listed.unit, listed.locked);
                         listed.locked = known.head.lock.is_some();
-                        self.repair_lock_copy_behind(&listed.unit);
                     }
                     listed.head = Some(known.head);
                     Ok::<_, StorageError>(Some(listed))
@@ -280,44 +280,36 @@ impl Vault {
         }
     }
 
-    /// A lock copy that landed late would show a unit as locked until somebody locks it again. Where no head of the
-    /// last minute says that it is locked, one is read behind the answer.
-    fn verify_lock_copy_behind(&self, unit: &UnitId) {
-        let is_known = self.remembered(unit).is_some_and(|known| {
+    /// Whether a head of the last minute says so.
+    fn is_known_to_be_locked(&self, unit: &UnitId) -> bool {
+        self.remembered(unit).is_some_and(|known| {
             known.head.lock.is_some() && self.now().duration_since(known.seen) <= HEAD_AGE_MAX
-        });
-        if is_known {
-            return;
-        }
+        })
+    }
+
+    /// Has a unit that a listing shows as locked, or as not, be shown as its head says: a lock copy that landed late
+    /// would stand there until somebody locks the unit again. A lock file beside a unit that nobody has touched through
+    /// us is somebody else's, and holds.
+    fn repair_lock_copy_behind(&self, unit: &UnitId, shown: bool) {
         let vault = self.clone();
         let unit = unit.clone();
         self.behind(async move {
-            // A lock file beside a unit that nobody has touched through us is somebody else's, and holds.
-            if let Ok(Some(known)) = vault.load(&unit).await
-                && known.head.lock.is_none()
-            {
+            let Ok(Some(mut known)) = vault.load(&unit).await else {
+                return;
+            };
+            if shown && known.head.lock.is_none() {
                 vault.hide_lock(&unit, false);
                 vault.lock_copies_written().await;
                 // Another replica may have granted a lock, and shown it, in between.
-                if let Ok(Some(Known { head, .. })) = vault.load(&unit).await
-                    && let Some(lock) = &head.lock
-                {
-                    vault.show_lock(&unit, lock);
+                match vault.load(&unit).await {
+                    Ok(Some(now)) => known = now,
+                    _ => return,
                 }
+            } else if shown {
+                return;
             }
-        });
-    }
-
-    /// A lock copy beside a unit that nobody holds: look again, and remove it.
-    fn repair_lock_copy_behind(&self, unit: &UnitId) {
-        let vault = self.clone();
-        let unit = unit.clone();
-        self.behind(async move {
-            if let Ok(Some(known)) = vault.load(&unit).await {
-                match &known.head.lock {
-                    Some(lock) => vault.show_lock(&unit, lock),
-                    None => vault.hide_lock(&unit, false),
-                }
+            if let Some(lock) = &known.head.lock {
+                vault.show_lock(&unit, lock);
             }
         });
     }

@@ -1,5 +1,7 @@
 //! Reading: the head and the copy side by side, and the copy served if it is what the head names.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use opentaco_domain::digest::Sha256Hasher;
@@ -110,7 +112,12 @@ impl Vault {
         self.bucket().ping().await?;
         let appears = copy.is_none() && self.bucket().head(Kind::Copy, &key).await?.is_some();
         if appears || self.load(unit).await?.is_some() {
-            return Err(StorageError::Busy { key, tries: 1 });
+            let source = "parts of the unit were not found at first, and then they were: it is being written, or the bucket itself was not found for a moment";
+            return Err(StorageError::Unavailable {
+                doing: "reading",
+                key,
+                source: Arc::from(Box::from(source)),
+            });
         }
         untouched(copy).await
     }

@@ -13,7 +13,7 @@ use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::read::{BUFFERED_BYTES_MAX, digest};
 use crate::vacancy::{self, is_vacant, may_be_vacant};
-use crate::vault::{TURN_AWAITED, Vault};
+use crate::vault::Vault;
 
 /// How often a write without a usable answer is followed by another round.
 const WRITE_FAILURES_MAX: usize = 2;
@@ -135,11 +135,7 @@ impl Vault {
                     Err(_) => {
                         drop(scene);
                         waited = true;
-                        my_turn = self
-                            .bucket()
-                            .within(TURN_AWAITED, turns.adopting.lock())
-                            .await
-                            .ok();
+                        my_turn = self.queue(&turns.adopting).await;
                         continue;
                     }
                 }

@@ -12,7 +12,7 @@ use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::vacancy::is_vacant;
-use crate::vault::{TURN_AWAITED, Vault};
+use crate::vault::Vault;
 
 /// Who wrote what was there before us.
 pub(crate) const BEFORE_US: &str = "unknown (found in the bucket)";
@@ -38,10 +38,7 @@ impl Vault {
         let turns = self.turns(unit);
         let (_turn, waited) = match turns.adopting.try_lock() {
             Ok(turn) => (Some(turn), false),
-            Err(_) => {
-                let turn = self.bucket().within(TURN_AWAITED, turns.adopting.lock()).await;
-                (turn.ok(), true)
-            }
+            Err(_) => (self.queue(&turns.adopting).await, true),
         };
         // Whoever had the turn before has made the head.
         if waited && let Some(known) = self.load(unit).await? {

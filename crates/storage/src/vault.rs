@@ -45,7 +45,7 @@ impl Default for Retention {
 
 /// How long a turn is waited for. It saves requests and decides nothing, so nobody waits behind a copy that takes
 /// forever.
-pub(crate) const TURN_AWAITED: Duration = Duration::from_secs(5);
+const TURN_AWAITED: Duration = Duration::from_secs(5);
 
 /// Where those who would get into each other's way queue, in one replica. A queue decides nothing.
 #[derive(Debug, Default)]
@@ -151,6 +151,14 @@ impl Vault {
     pub(crate) fn turns(&self, unit: &UnitId) -> Arc<Turns> {
         let mut turns = hold(&self.inner.turns);
         turns.get_or_insert(unit.clone(), Arc::default).clone()
+    }
+
+    /// A turn in one of these queues, as soon as it comes; none if that takes too long, and then one goes on without.
+    pub(crate) async fn queue<'q>(
+        &self,
+        queue: &'q tokio::sync::Mutex<()>,
+    ) -> Option<tokio::sync::MutexGuard<'q, ()>> {
+        self.bucket().within(TURN_AWAITED, queue.lock()).await.ok()
     }
 
     pub(crate) fn remembered(&self, unit: &UnitId) -> Option<Known> {
