@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
-use opentaco_control::{Door, LockRequest, Retention, StateControl, StateWrite};
+use opentaco_control::{Door, Retention, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
 use opentaco_domain::digest::md5_base64;
-use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, Sha256, StateSummary, UnitId};
+use opentaco_domain::{Caller, Holding, LockId, Principal, Sha256, StateSummary, UnitId};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::memory::MemoryStore;
 use opentaco_storage::{Bucket, Head, Surroundings, Vault};
 
 use crate::failure::{Doing, Failure};
 use crate::report::figure;
+use crate::requests::lock_request;
 use crate::states::States;
 use crate::throughput::Operation;
 use crate::usage::{Processor, processor};
@@ -221,22 +222,8 @@ impl Room {
     }
 
     async fn lock(&self, id: &LockId) -> Result<(), Failure> {
-        let info = LockInfo {
-            id: id.clone(),
-            operation: "OperationTypeApply".to_owned(),
-            info: String::new(),
-            who: "bench@localhost".to_owned(),
-            version: "1.11.4".to_owned(),
-            created: "2026-11-22T12:00:00Z".to_owned(),
-            path: String::new(),
-        };
-        let request = LockRequest {
-            info,
-            sent: Bytes::from_static(b"{}"),
-            door: Door::Terraform,
-        };
         self.control
-            .lock(&self.caller, &self.unit, request)
+            .lock(&self.caller, &self.unit, lock_request(id))
             .await
             .doing("locking")
             .map(drop)

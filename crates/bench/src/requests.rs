@@ -315,22 +315,8 @@ impl Replica {
     }
 
     async fn lock(&self, id: &LockId) -> Result<(), ControlError> {
-        let info = LockInfo {
-            id: id.clone(),
-            operation: "OperationTypeApply".to_owned(),
-            info: String::new(),
-            who: "bench@localhost".to_owned(),
-            version: "1.11.4".to_owned(),
-            created: "2026-11-22T12:00:00Z".to_owned(),
-            path: String::new(),
-        };
-        let request = LockRequest {
-            info,
-            sent: Bytes::from_static(b"{}"),
-            door: Door::Terraform,
-        };
         self.control
-            .lock(&self.caller, &self.unit, request)
+            .lock(&self.caller, &self.unit, lock_request(id))
             .await
             .map(drop)
     }
@@ -357,5 +343,23 @@ impl Replica {
             .describe_unit(&self.caller, &self.unit)
             .await
             .map(drop)
+    }
+}
+
+/// A lock as Terraform asks for it.
+pub(crate) fn lock_request(id: &LockId) -> LockRequest {
+    let info = LockInfo {
+        id: id.clone(),
+        operation: "OperationTypeApply".to_owned(),
+        info: String::new(),
+        who: "bench@localhost".to_owned(),
+        version: "1.11.4".to_owned(),
+        created: "2026-11-22T12:00:00Z".to_owned(),
+        path: String::new(),
+    };
+    LockRequest {
+        info,
+        sent: Bytes::from_static(b"{}"),
+        door: Door::Terraform,
     }
 }
