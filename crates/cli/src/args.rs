@@ -143,6 +143,34 @@ pub struct Yes {
     pub yes: bool,
 }
 
+/// Why a lock is taken.
+#[derive(Debug, Args)]
+pub struct Reason {
+    /// What to tell those who have to wait
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub reason: String,
+}
+
+/// How bytes that are kept become current again.
+#[derive(Debug, Args)]
+pub struct Reinstate {
+    /// The lock to write under; the one saved in `.taco/` without it
+    #[arg(long, value_name = "LOCK")]
+    pub lock_id: Option<LockId>,
+    /// Also if it is of another lineage
+    #[arg(long)]
+    pub force: bool,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
 /// `taco unit create`
 #[derive(Debug, Args)]
 pub struct Create {
@@ -231,15 +259,9 @@ pub struct Lock {
     /// Which unit.
     #[command(flatten)]
     pub one: One,
-    /// What to tell those who have to wait
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub reason: String,
+    /// What others are told.
+    #[command(flatten)]
+    pub reason: Reason,
 }
 
 /// `taco unit unlock`
@@ -268,15 +290,9 @@ pub struct Acquire {
     /// The file to write; standard output without it
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
-    /// What to tell those who have to wait
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub reason: String,
+    /// What others are told.
+    #[command(flatten)]
+    pub reason: Reason,
 }
 
 /// `taco unit release`
@@ -312,15 +328,9 @@ pub struct Restore {
     pub one: One,
     /// The version, in full or as `versions` shows it; `previous` is the one before the current
     pub version: String,
-    /// The lock to write under; the one saved in `.taco/` without it
-    #[arg(long, value_name = "LOCK")]
-    pub lock_id: Option<LockId>,
-    /// Also if it is of another lineage
-    #[arg(long)]
-    pub force: bool,
-    /// Whether it is meant.
+    /// How it becomes current.
     #[command(flatten)]
-    pub yes: Yes,
+    pub how: Reinstate,
 }
 
 /// `taco unit diff`
@@ -374,15 +384,9 @@ pub struct Promote {
     pub one: One,
     /// The refused write, as `rejected ls` shows it
     pub rejected: String,
-    /// The lock to write under; the one saved in `.taco/` without it
-    #[arg(long, value_name = "LOCK")]
-    pub lock_id: Option<LockId>,
-    /// Also if it is of another lineage
-    #[arg(long)]
-    pub force: bool,
-    /// Whether it is meant.
+    /// How it becomes current.
     #[command(flatten)]
-    pub yes: Yes,
+    pub how: Reinstate,
 }
 
 /// `taco unit outputs`

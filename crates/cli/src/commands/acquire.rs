@@ -18,7 +18,10 @@ pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Fa
     // What cannot be written is known before anybody is kept waiting.
     let pending = Pending::open(args.file.as_deref())?;
     context.interrupt.hold();
-    let taken = context.interrupt.or(take(context, &unit, &args.reason)).await;
+    let taken = context
+        .interrupt
+        .or(take(context, &unit, &args.reason.reason))
+        .await;
     let taken = match taken {
         Ok(taken) => taken,
         Err(failure) if failure.kind == Kind::Interrupted => {

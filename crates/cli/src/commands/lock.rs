@@ -12,7 +12,7 @@ use crate::saved_locks::SavedLock;
 
 pub(super) async fn run(context: &Context, args: args::Lock) -> Result<(), Failure> {
     let unit = args.one.unit;
-    let taken = take(context, &unit, &args.reason).await?;
+    let taken = take(context, &unit, &args.reason.reason).await?;
     if context.output.is_json() {
         return context.output.json(&taken.lock);
     }

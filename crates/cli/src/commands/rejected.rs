@@ -2,13 +2,11 @@
 
 use opentaco_domain::UnitId;
 use opentaco_sdk::state::Source;
-use opentaco_sdk::versions::Reinstate;
 use serde_json::json;
 
 use super::pull::keep;
-use super::support::{self, about, lock_at_hand, short, short_rejected};
+use super::support::{self, about, confirmed, short, short_rejected};
 use crate::args;
-use crate::confirm::{Unasked, confirm};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::files::Pending;
@@ -52,11 +50,7 @@ pub(super) async fn promote(context: &Context, args: args::Promote) -> Result<()
     let unit = args.one.unit;
     let rejected = support::rejected(context, &unit, &args.rejected).await?;
     let question = format!("make the rejected write current in `{unit}`?");
-    confirm(&question, args.yes.yes, Unasked::Proceed).await?;
-    let how = Reinstate {
-        holding: lock_at_hand(context, &unit, args.lock_id)?,
-        force: args.force,
-    };
+    let how = confirmed(context, &unit, args.how, &question).await?;
     let client = context.client()?;
     let receipt = about(context, &unit, client.promote(&unit, &rejected, &how)).await?;
     if context.output.is_json() {

@@ -10,8 +10,11 @@ use opentaco_domain::{LockId, UnitId, VersionId};
 use opentaco_sdk::api::ErrorCode;
 use opentaco_sdk::state::{Downloaded, Source};
 use opentaco_sdk::units::ListUnits;
+use opentaco_sdk::versions::Reinstate;
 use opentaco_sdk::{Outgoing, SdkError};
 
+use crate::args;
+use crate::confirm::{Unasked, confirm};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Pending};
@@ -210,6 +213,20 @@ pub(super) fn lock_at_hand(
         Some(id) => Ok(Some(id)),
         None => Ok(context.locks.held(&context.server, unit)?.map(|saved| saved.lock)),
     }
+}
+
+/// How kept bytes become current again, once it is sure that this is meant.
+pub(super) async fn confirmed(
+    context: &Context,
+    unit: &UnitId,
+    how: args::Reinstate,
+    question: &str,
+) -> Result<Reinstate, Failure> {
+    confirm(question, how.yes.yes, Unasked::Proceed).await?;
+    Ok(Reinstate {
+        holding: lock_at_hand(context, unit, how.lock_id)?,
+        force: how.force,
+    })
 }
 
 /// A version as people call it: `current`, `previous`, the short name that `versions` shows, or the name in full.

@@ -1,11 +1,9 @@
 //! `taco unit versions` and `taco unit restore`
 
 use opentaco_sdk::api::{Origin, Version};
-use opentaco_sdk::versions::Reinstate;
 
-use super::support::{self, about, lock_at_hand, short};
+use super::support::{self, about, confirmed, short};
 use crate::args;
-use crate::confirm::{Unasked, confirm};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::output::{Cell, GOOD, Table};
@@ -56,11 +54,7 @@ pub(super) async fn restore(context: &Context, args: args::Restore) -> Result<()
     let unit = args.one.unit;
     let version = support::version(context, &unit, &args.version).await?;
     let question = format!("make version {} of `{unit}` current again?", short(&version));
-    confirm(&question, args.yes.yes, Unasked::Proceed).await?;
-    let how = Reinstate {
-        holding: lock_at_hand(context, &unit, args.lock_id)?,
-        force: args.force,
-    };
+    let how = confirmed(context, &unit, args.how, &question).await?;
     let client = context.client()?;
     let receipt = about(context, &unit, client.restore(&unit, version, &how)).await?;
     if context.output.is_json() {
