@@ -277,11 +277,7 @@ fn the_reference_names_every_refusal_of_the_service_and_no_other() {
         let Some((status, rest)) = rest.split_once(',') else {
             continue;
         };
-        let rest = rest.trim_start();
-        let word = match rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-            Some((word, _)) => Some(word.to_owned()),
-            None => rest.strip_prefix("ErrorCode::").map(word_of),
-        };
+        let word = rest.trim_start().strip_prefix("ErrorCode::").map(word_of);
         if let (Some(word), Some(code)) = (word, code_of(status)) {
             said.insert((code, word));
         }

@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
+use opentaco_api::ErrorCode;
 use opentaco_domain::digest::Md5Hasher;
 use opentaco_domain::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -371,22 +372,30 @@ impl IntoResponse for BodyError {
         let (status, code, hint) = match &self {
             Self::TooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
+                ErrorCode::BodyTooLarge,
                 ". Nothing was changed; the operator can raise the limit for states with -max-body-size",
             ),
             Self::Stalled { .. } => (
                 StatusCode::REQUEST_TIMEOUT,
-                "body_stalled",
+                ErrorCode::BodyStalled,
                 ". Nothing was changed",
             ),
             Self::Crowded => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "crowded",
+                ErrorCode::Crowded,
                 ". Nothing was changed; try again",
             ),
-            Self::Broken { .. } => (StatusCode::BAD_REQUEST, "body_broken", ". Nothing was changed"),
-            Self::DigestUnreadable => (StatusCode::BAD_REQUEST, "bad_digest", ". Nothing was changed"),
-            Self::DigestDiffers => (StatusCode::BAD_REQUEST, "digest_differs", ""),
+            Self::Broken { .. } => (
+                StatusCode::BAD_REQUEST,
+                ErrorCode::BodyBroken,
+                ". Nothing was changed",
+            ),
+            Self::DigestUnreadable => (
+                StatusCode::BAD_REQUEST,
+                ErrorCode::BadDigest,
+                ". Nothing was changed",
+            ),
+            Self::DigestDiffers => (StatusCode::BAD_REQUEST, ErrorCode::DigestDiffers, ""),
         };
         let problem = Problem::new(status, code, format!("{self}{hint}"));
         match &self {

@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use opentaco_api::ErrorCode;
 use opentaco_domain::{Caller, Principal};
 
 use axum::response::{IntoResponse, Response};
@@ -89,7 +90,8 @@ impl IntoResponse for Unknown {
         let message = format!(
             "{what}. Send the root token as `Authorization: Bearer …`, or as the password of Basic credentials with any user name (terraform: TF_HTTP_USERNAME and TF_HTTP_PASSWORD, or `username` and `password` in the backend block). The operator finds it where the service's first log line says"
         );
-        let mut response = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).into_response();
+        let mut response =
+            Problem::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message).into_response();
         for challenge in [
             "Bearer realm=\"opentaco\"",
             "Basic realm=\"opentaco\", charset=\"UTF-8\"",

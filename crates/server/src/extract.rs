@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::{FromRequestParts, OriginalUri};
 use http::StatusCode;
 use http::request::Parts;
+use opentaco_api::ErrorCode;
 use opentaco_domain::{Caller, Holding, LockId, UnitId, VersionId};
 use percent_encoding::percent_decode_str;
 
@@ -26,7 +27,7 @@ impl<S: Sync> FromRequestParts<S> for Asking {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             Problem::new(
                 StatusCode::UNAUTHORIZED,
-                "unauthenticated",
+                ErrorCode::Unauthenticated,
                 "this address has no caller",
             )
         })
@@ -66,7 +67,7 @@ fn unit_of(raw: &str) -> Result<UnitId, Problem> {
     let refused = |reason: &dyn Display| {
         Problem::new(
             StatusCode::BAD_REQUEST,
-            "bad_unit_id",
+            ErrorCode::BadUnitId,
             format!(
                 "the address names no unit: {reason}. A unit is named by the path behind the door, as in /v1/backend/myapp/prod"
             ),
@@ -89,7 +90,7 @@ impl<S: Sync> FromRequestParts<S> for LockHint {
         let refused = |reason: &dyn Display| {
             Problem::new(
                 StatusCode::BAD_REQUEST,
-                "bad_lock_id",
+                ErrorCode::BadLockId,
                 format!("the lock id of this request cannot be used: {reason}"),
             )
         };
@@ -144,7 +145,7 @@ impl<S: Sync> FromRequestParts<S> for OnlyIf {
         version.map(|version| Self(Some(version))).ok_or_else(|| {
             Problem::new(
                 StatusCode::BAD_REQUEST,
-                "bad_version",
+                ErrorCode::BadVersion,
                 "If-Match is to name one version, as the ETag of a read does",
             )
         })

@@ -12,6 +12,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::EXPECT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use opentaco_api::ErrorCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -153,7 +154,7 @@ impl Drop for Line {
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "panicked",
+        ErrorCode::Panicked,
         "the service made a mistake while it worked on this request; what was written before is safe. The log has the request under its x-request-id",
     )
     .into_response()

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use opentaco_api::ErrorBody;
+use opentaco_api::{ErrorBody, ErrorCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -45,7 +45,7 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
         Ok(()) => Ok(Json(Health { status: "ready" })),
         Err(error) => {
             let message = format!("{error}; the log has the cause");
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message).caused_by(&error))
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::NotReady, message).caused_by(&error))
         }
     }
 }

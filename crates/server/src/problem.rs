@@ -1,9 +1,14 @@
 //! What a refused or failed request is answered with: two texts, one for the client, one for the log.
+//!
+//! [`Problem::of`] holds the one table of what becomes of a [`ControlError`]. A door starts from its answer, and says
+//! only what its own clients have to be told otherwise.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use opentaco_api::ErrorCode;
+use opentaco_control::ControlError;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -11,7 +16,7 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     more: Map<String, Value>,
     cause: Option<String>,
@@ -29,7 +34,7 @@ pub struct Told {
 impl Problem {
     /// A problem that is wholly told by its text, which is for the client.
     #[must_use]
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             status,
             code,
@@ -37,6 +42,32 @@ impl Problem {
             more: Map::new(),
             cause: None,
         }
+    }
+
+    /// What becomes of an operation that was refused or failed, in the words that every door shares.
+    #[must_use]
+    pub fn of(error: &ControlError) -> Self {
+        let (status, code) = answer(error);
+        let mut problem = Self::new(status, code, error.to_string());
+        problem.cause = std::error::Error::source(error).map(chain);
+        match error {
+            ControlError::NotHolder { kept: Some(id), .. }
+            | ControlError::Late { kept: Some(id), .. }
+            | ControlError::DeletedMeanwhile { kept: Some(id), .. } => problem.with("kept", id.as_str()),
+            ControlError::Conflict {
+                current: Some(version),
+                ..
+            } => problem.with("current", version.to_string()),
+            ControlError::Saved { version, .. } => problem.with("saved_version", version.to_string()),
+            _ => problem,
+        }
+    }
+
+    /// With another text for the client.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
     }
 
     /// With what lies behind it, for the log alone.
@@ -71,7 +102,7 @@ impl IntoResponse for Problem {
             more: &'a Map<String, Value>,
         }
         let said = Said {
-            error: self.code,
+            error: self.code.as_str(),
             message: &self.message,
             more: &self.more,
         };
@@ -88,10 +119,37 @@ impl IntoResponse for Problem {
                 .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(Told {
-            code: self.code,
+            code: self.code.as_str(),
             cause: self.cause,
         });
         response
+    }
+}
+
+/// Every way to be refused, and what becomes of it. What was decided is a 4xx; 503 is for what the client may well try
+/// again, and it does.
+fn answer(error: &ControlError) -> (StatusCode, ErrorCode) {
+    match error {
+        ControlError::Forbidden { .. } => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
+        ControlError::Locked { .. } => (StatusCode::CONFLICT, ErrorCode::Locked),
+        ControlError::NotHolder { .. } => (StatusCode::CONFLICT, ErrorCode::NotHolder),
+        ControlError::LockOver { .. } => (StatusCode::GONE, ErrorCode::LockOver),
+        ControlError::Late { .. } => (StatusCode::CONFLICT, ErrorCode::Late),
+        ControlError::Conflict { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::VersionConflict),
+        ControlError::OtherLineage { .. } => (StatusCode::CONFLICT, ErrorCode::OtherLineage),
+        ControlError::OlderSerial { .. } => (StatusCode::CONFLICT, ErrorCode::OlderSerial),
+        ControlError::Protected { .. } => (StatusCode::CONFLICT, ErrorCode::Protected),
+        ControlError::Encrypted { .. } => (StatusCode::CONFLICT, ErrorCode::Encrypted),
+        ControlError::DeletedMeanwhile { .. } => (StatusCode::CONFLICT, ErrorCode::Deleted),
+        ControlError::NoState { .. } => (StatusCode::NOT_FOUND, ErrorCode::NoState),
+        ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
+        ControlError::AlreadyExists { .. } => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
+        ControlError::Invalid { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
+        ControlError::Saved { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Saved),
+        ControlError::PolicyUnreadable { .. }
+        | ControlError::Unavailable { .. }
+        | ControlError::Corrupt { .. }
+        | ControlError::Unopened { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
     }
 }
 

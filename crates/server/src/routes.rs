@@ -9,6 +9,7 @@ use axum::routing::any;
 use futures::future::BoxFuture;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
+use opentaco_api::ErrorCode;
 
 use crate::app::App;
 use crate::extract::Notes;
@@ -164,8 +165,12 @@ fn method_not_allowed(path: &str) -> Response {
         .collect();
     let methods = methods.join(", ");
     let message = format!("this address knows {methods}");
-    let mut response =
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response();
+    let mut response = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::MethodNotAllowed,
+        message,
+    )
+    .into_response();
     let allow = HeaderValue::from_str(&methods).expect("methods are visible ASCII");
     response.headers_mut().insert(ALLOW, allow);
     response
@@ -176,7 +181,7 @@ fn method_not_allowed(path: &str) -> Response {
 async fn no_such_address() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
-        "no_such_address",
+        ErrorCode::NoSuchAddress,
         "there is nothing at this address; states are at /v1/backend/<unit>, and units at /v1/units/<unit>, where a unit is one segment with `__` for each `/`",
     )
 }

@@ -17,8 +17,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::extract::Asking;
 use crate::management::Refused;
-use crate::management::error::refusal;
 use crate::management::request::{Named, NamedOutput, etag, not_modified};
+use crate::problem::Problem;
 
 /// The outputs of the current state.
 ///
@@ -83,7 +83,7 @@ pub async fn one(
     let mut outputs = read(&app, &unit, state, Some(&name)).await?;
     match outputs.remove(&name) {
         Some(output) => Ok(told(version, &output)),
-        None => Err(refusal(
+        None => Err(Problem::new(
             StatusCode::NOT_FOUND,
             ErrorCode::NotFound,
             format!("there is no output `{name}` in the state of `{unit}`"),

@@ -10,7 +10,6 @@ use opentaco_domain::{Holding, LockId, UnitPrefix, VersionId};
 use percent_encoding::percent_decode_str;
 use utoipa::IntoParams;
 
-use crate::management::error::refusal;
 use crate::problem::Problem;
 
 /// The largest page.
@@ -180,7 +179,7 @@ impl FromQuery for WriteQuery {
             .map(|id| LockId::parse(&id))
             .transpose();
         let lock = lock.map_err(|error| {
-            refusal(
+            Problem::new(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadLockId,
                 format!("`if_locked_by` names no lock: {error}"),
@@ -211,5 +210,5 @@ impl FromQuery for UnlockQuery {
 }
 
 fn bad_query(message: String) -> Problem {
-    refusal(StatusCode::BAD_REQUEST, ErrorCode::BadQuery, message)
+    Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadQuery, message)
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::app::App;
 use crate::extract::Notes;
 use crate::management::Refused;
-use crate::management::error::{invalid, refusal};
+use crate::management::error::invalid;
 use crate::problem::Problem;
 use crate::routes::Route;
 
@@ -31,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for Named {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let raw = raw_segment(parts, "{unit}");
-        let bad = |why: String| refusal(StatusCode::BAD_REQUEST, ErrorCode::BadUnitId, why);
+        let bad = |why: String| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadUnitId, why);
         let unit = UnitId::from_segment(raw).map_err(|error| {
             bad(format!(
                 "the address names no unit: {error}. A unit is one segment here, with `__` for each `/`: myapp__prod is myapp/prod"
@@ -40,7 +40,7 @@ impl<S: Sync> FromRequestParts<S> for Named {
         if let Some(named) = parts.headers.get(header::UNIT) {
             let named = named.to_str().ok().and_then(header::to_unit);
             if named.as_ref() != Some(&unit) {
-                return Err(refusal(
+                return Err(Problem::new(
                     StatusCode::BAD_REQUEST,
                     ErrorCode::UnitDiffers,
                     format!(
@@ -66,7 +66,7 @@ impl<S: Sync> FromRequestParts<S> for NamedVersion {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let version = segment(parts, "{version}")?.parse();
         version.map(Self).map_err(|error| {
-            refusal(
+            Problem::new(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadVersion,
                 format!("the address names no version: {error}"),
@@ -134,7 +134,7 @@ impl<S: Sync> FromRequestParts<S> for Key {
             Ok(key) if usable && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(Self(Some(key.to_owned())))
             }
-            _ => Err(refusal(
+            _ => Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadIdempotencyKey,
                 format!(

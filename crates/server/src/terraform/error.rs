@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use opentaco_api::ErrorCode;
 use opentaco_control::{ControlError, Holder};
 use opentaco_domain::{LockInfo, UnitId};
 use serde_json::{Map, Value};
@@ -31,63 +32,17 @@ impl From<ControlError> for Refused {
     }
 }
 
-/// Every way to be refused, and what becomes of it. What was decided is a 4xx; 503 is for what the client may well try
-/// again, and it does.
+/// What all doors say, and beside it the holder as Terraform knows one.
 fn problem(error: &ControlError) -> Problem {
-    let text = error.to_string();
     match error {
-        ControlError::Forbidden { .. } => Problem::new(StatusCode::FORBIDDEN, "forbidden", text),
         ControlError::Locked { unit, holder } => {
-            Problem::new(StatusCode::LOCKED, "locked", text).with_all(lock_info(unit, Some(holder)))
+            Problem::new(StatusCode::LOCKED, ErrorCode::Locked, error.to_string())
+                .with_all(lock_info(unit, Some(holder)))
         }
-        ControlError::NotHolder { unit, holder, kept } => {
-            let problem = Problem::new(StatusCode::CONFLICT, "not_holder", text);
-            with_kept(
-                problem.with_all(lock_info(unit, holder.as_deref())),
-                kept.as_deref(),
-            )
+        ControlError::NotHolder { unit, holder, .. } => {
+            Problem::of(error).with_all(lock_info(unit, holder.as_deref()))
         }
-        ControlError::LockOver { .. } => Problem::new(StatusCode::GONE, "lock_over", text),
-        ControlError::Late { kept, .. } => {
-            with_kept(Problem::new(StatusCode::CONFLICT, "late", text), kept.as_deref())
-        }
-        ControlError::Conflict { current, .. } => {
-            let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "version_conflict", text);
-            match current {
-                Some(current) => problem.with("current", current.to_string()),
-                None => problem,
-            }
-        }
-        ControlError::OtherLineage { .. } => Problem::new(StatusCode::CONFLICT, "other_lineage", text),
-        ControlError::OlderSerial { .. } => Problem::new(StatusCode::CONFLICT, "older_serial", text),
-        ControlError::Protected { .. } => Problem::new(StatusCode::CONFLICT, "protected", text),
-        ControlError::Encrypted { .. } => Problem::new(StatusCode::CONFLICT, "encrypted", text),
-        ControlError::DeletedMeanwhile { kept, .. } => with_kept(
-            Problem::new(StatusCode::CONFLICT, "deleted", text),
-            kept.as_deref(),
-        ),
-        ControlError::NoState { .. } => Problem::new(StatusCode::NOT_FOUND, "no_state", text),
-        ControlError::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, "not_found", text),
-        ControlError::AlreadyExists { .. } => Problem::new(StatusCode::CONFLICT, "already_exists", text),
-        ControlError::Invalid { .. } => Problem::new(StatusCode::BAD_REQUEST, "invalid", text),
-        ControlError::Saved { version, source, .. } => {
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "saved", text).caused_by(source);
-            problem.with("saved_version", version.to_string())
-        }
-        ControlError::PolicyUnreadable { source } => unavailable(text, source),
-        ControlError::Unavailable { source } | ControlError::Corrupt { source } => unavailable(text, source),
-        ControlError::Unopened { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text),
-    }
-}
-
-fn unavailable(text: String, source: &(dyn std::error::Error + 'static)) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text).caused_by(source)
-}
-
-fn with_kept(problem: Problem, kept: Option<&str>) -> Problem {
-    match kept {
-        Some(id) => problem.with("kept", id),
-        None => problem,
+        _ => Problem::of(error),
     }
 }
 
