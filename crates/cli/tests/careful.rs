@@ -279,6 +279,54 @@ fn a_lock_whose_answer_never_comes_is_known_here_and_can_be_given_back() {
 }
 
 #[test]
+fn a_lock_that_is_held_stays_known_here_when_it_cannot_be_asked_about() {
+    let (proxy, desk) = proxied();
+    desk.write("one.json", &state(1, "a"));
+    desk.taco("unit push careful/kept one.json").worked();
+    let id = desk.taco("unit lock careful/kept").worked().stdout;
+    for line in ["unit lock careful/kept", "unit acquire careful/kept mine.json"] {
+        desk.taco(&format!("--token wrong {line}")).with(5);
+        assert_eq!(saved(&desk).len(), 1, "{line} without the right token");
+        proxy.lead_to(opentaco_testkit::tools::free_port());
+        desk.taco(line).with(6);
+        proxy.lead_to(service().port());
+        assert_eq!(saved(&desk).len(), 1, "{line} without a service");
+    }
+    assert_eq!(desk.taco("unit lock careful/kept").worked().stdout, id);
+    desk.taco("unit unlock careful/kept").worked();
+    assert!(!is_locked("careful/kept"));
+}
+
+#[test]
+fn a_lock_that_was_held_before_survives_an_interrupted_acquire() {
+    let (proxy, desk) = proxied();
+    desk.write("one.json", &state(1, "a"));
+    desk.taco("unit push careful/before one.json").worked();
+    desk.taco("unit lock careful/before").worked();
+    let (tell, told) = mpsc::channel::<u32>();
+    let (over, ended) = mpsc::channel::<()>();
+    proxy.next_with("POST", Fate::LoseRequest, move || {
+        let pid = told.recv().unwrap().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(killed.success());
+        // No answer to the lock while taco makes up its mind.
+        ended.recv().unwrap();
+    });
+    let mut command = desk.program(TACO, &["unit", "acquire", "careful/before", "mine.json"]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tell.send(child.id()).unwrap();
+    Ran::of(&child.wait_with_output().unwrap()).with(130);
+    over.send(()).unwrap();
+    assert!(is_locked("careful/before"));
+    desk.taco("unit unlock careful/before").worked();
+    assert!(!is_locked("careful/before"));
+}
+
+#[test]
 fn a_pull_that_fails_leaves_the_file_that_was_there() {
     let desk = Desk::new();
     desk.write("mine.json", "before");

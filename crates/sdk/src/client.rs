@@ -273,7 +273,9 @@ impl Client {
 
     /// Asks until `take` has taken an answer.
     ///
-    /// What `take` fails with counts as an attempt that may have been heard.
+    /// What `take` fails with counts as an attempt that may have been heard. Once an attempt may have been heard, the
+    /// service going away leaves the request in doubt, and the error is that attempt's: "nobody listens" would say that
+    /// nothing was done.
     pub(crate) async fn attempts<T>(
         &self,
         call: &Call<'_>,
@@ -291,6 +293,7 @@ impl Client {
         let mut token = self.inner.tokens.token(&self.inner.server).await?;
         let mut renewed = false;
         let mut attempt = 1;
+        let mut doubt = None;
         loop {
             let error = match self.once(call, token.as_ref()).await {
                 Ok(response) => match take(Answer { response }).await {
@@ -316,11 +319,17 @@ impl Client {
             };
             let wait = self.inner.retries.wait_after(attempt, retry_after);
             let Some(wait) = wait.filter(|_| call.repeatable.after(heard)) else {
-                return Err(error);
+                return Err(match heard {
+                    Heard::No => doubt.unwrap_or(error),
+                    Heard::Perhaps => error,
+                });
             };
             tracing::debug!(attempt, ?wait, error = %Chain(&error), "asking again");
             pause(wait).await;
-            *doubted |= heard == Heard::Perhaps;
+            if heard == Heard::Perhaps {
+                *doubted = true;
+                doubt = Some(error);
+            }
             attempt += 1;
         }
     }

@@ -213,6 +213,26 @@ async fn nothing_that_listens_is_told_apart_from_an_answer_that_was_lost() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_perhaps_heard_stays_in_doubt_when_the_service_goes_away() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let once = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut head = [0; 1];
+        std::io::Read::read_exact(&mut client, &mut head).unwrap();
+    });
+    let wanted = LockRequest {
+        id: Some(LockId::parse("mine").unwrap()),
+        ..LockRequest::default()
+    };
+    let error = client(&url).lock(&prod(), &wanted).await.unwrap_err();
+    once.join().unwrap();
+    assert!(matches!(error, SdkError::Unanswered { .. }), "{error:?}");
+    assert!(error.is_in_doubt(), "it may have taken the lock before it went");
+}
+
+#[tokio::test]
 async fn no_token_follows_a_redirect() {
     let elsewhere = Scripted::new(vec![answer(200, &[], UNIT)]);
     for status in [301, 302, 303, 307, 308] {

@@ -11,12 +11,14 @@ use crate::args;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::files::Pending;
+use crate::saved_locks::SavedLock;
 use crate::{output, progress};
 
 pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Failure> {
     let unit = args.one.unit;
     // What cannot be written is known before anybody is kept waiting.
     let pending = Pending::open(args.file.as_deref())?;
+    let before = context.locks.held(&context.server, &unit)?;
     context.interrupt.hold();
     let taken = context
         .interrupt
@@ -25,7 +27,7 @@ pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Fa
     let taken = match taken {
         Ok(taken) => taken,
         Err(failure) if failure.kind == Kind::Interrupted => {
-            return Err(after_interruption(context, &unit, failure).await);
+            return Err(after_interruption(context, &unit, before, failure).await);
         }
         Err(failure) => return Err(failure),
     };
@@ -85,11 +87,19 @@ async fn fetch(
     }
 }
 
-/// Ctrl-C while the lock was asked for: if it was taken, it is given back.
-async fn after_interruption(context: &Context, unit: &UnitId, failure: Failure) -> Failure {
+/// Ctrl-C while the lock was asked for: if it was taken, it is given back; one that was held before stays.
+async fn after_interruption(
+    context: &Context,
+    unit: &UnitId,
+    before: Option<SavedLock>,
+    failure: Failure,
+) -> Failure {
     let Ok(Some(saved)) = context.locks.held(&context.server, unit) else {
         return failure;
     };
+    if before.is_some_and(|before| before.lock == saved.lock) {
+        return failure;
+    }
     match give_back(context, unit, &saved.lock).await {
         Ok(()) => failure,
         Err(_) => failure.hint(format!(

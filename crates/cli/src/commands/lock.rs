@@ -44,7 +44,10 @@ pub(super) async fn take(context: &Context, unit: &UnitId, reason: &str) -> Resu
             Ok(lock) => return Ok(Taken { lock, anew: false }),
             // Broken meanwhile, or released elsewhere: a new one may be taken.
             Err(SdkError::LockOver { .. }) => context.locks.forget(&context.server, unit)?,
-            Err(error) => return Err(refused(context, unit, error).await),
+            // Somebody else holds the unit, so this lock is over, too.
+            Err(error @ SdkError::Locked { .. }) => return Err(not_taken(context, unit, error).await),
+            // Whatever else keeps us from asking, the lock may well be held: its id is known nowhere but here.
+            Err(error) => return Err(explain(context, unit, error).await),
         }
     }
     let id = LockId::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is a lock id");
@@ -60,17 +63,15 @@ pub(super) async fn take(context: &Context, unit: &UnitId, reason: &str) -> Resu
     )?;
     match client.lock(unit, &describe(context, id, reason)).await {
         Ok(lock) => Ok(Taken { lock, anew: true }),
-        Err(error) => Err(refused(context, unit, error).await),
+        Err(error) if error.is_in_doubt() => Err(explain(context, unit, error).await.hint(format!(
+            "if the lock was taken, its id is saved here: `taco unit unlock {unit}` gives it back"
+        ))),
+        Err(error) => Err(not_taken(context, unit, error).await),
     }
 }
 
-/// A lock that was not taken is forgotten; one that may have been is kept.
-async fn refused(context: &Context, unit: &UnitId, error: SdkError) -> Failure {
-    if error.is_in_doubt() {
-        return explain(context, unit, error).await.hint(format!(
-            "if the lock was taken, its id is saved here: `taco unit unlock {unit}` gives it back"
-        ));
-    }
+/// A lock that is surely not held is forgotten.
+async fn not_taken(context: &Context, unit: &UnitId, error: SdkError) -> Failure {
     if let Err(failure) = context.locks.forget(&context.server, unit) {
         context.output.warn(&failure.text());
     }
