@@ -6,6 +6,8 @@ use std::path::Path;
 
 use opentaco_control::{ControlError, OpenOptions, StateControl, StoreConfig};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::app::App;
 use crate::bodies::Bodies;
 use crate::config::{Auth, Config, exit};
@@ -56,6 +58,7 @@ pub enum RunError {
 /// What keeps it from serving.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let stop = asked_to_stop()?;
+    let hangups = signal(SignalKind::hangup())?;
     let tls = config.tls.as_ref().map(Tls::open).transpose()?;
     let main = bind(&config.listen)?;
     let metrics = config.metrics.as_deref().map(bind).transpose()?;
@@ -87,8 +90,25 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tls.warn_if_expired();
         app.metrics.show(tls.renewals());
     }
+    let has_tls = tls.is_some();
     let listening = Listening { main, tls, metrics };
-    Ok(serve(listening, app, stop, Patience::default()).await?)
+    tokio::select! {
+        served = serve(listening, app, stop, Patience::default()) => Ok(served?),
+        () = outlive(hangups, has_tls) => Ok(()),
+    }
+}
+
+/// Hears SIGHUP, which would end the process otherwise. Never returns.
+///
+/// With TLS it is [`Tls::renew`] that does something about it; without, whoever sends it to every service after renewing
+/// a certificate means no harm.
+async fn outlive(mut hangups: Signal, has_tls: bool) {
+    while hangups.recv().await.is_some() {
+        if !has_tls {
+            tracing::info!("SIGHUP: there is no certificate to read anew; nothing was done");
+        }
+    }
+    std::future::pending().await
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<TcpListener, RunError> {

@@ -180,6 +180,24 @@ fn asked_to_stop_it_finishes_what_is_under_way_and_takes_nothing_new() {
 }
 
 #[test]
+fn without_a_certificate_a_hangup_is_told_and_ends_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path(), &["-storage", "memory"]);
+    running.signal("-HUP");
+    loop {
+        let line = next_line(&mut running.log);
+        if line["message"].as_str().unwrap().starts_with("SIGHUP") {
+            assert_eq!(line["level"], "INFO", "{line}");
+            break;
+        }
+    }
+    assert_eq!(ask(running.address, "", "GET", "/healthz", "").status, 200);
+    running.signal("-TERM");
+    let (log, code) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
 fn without_auth_everybody_is_let_in_and_the_log_is_loud_about_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::start(directory.path(), &["-auth-disable", "-storage", "memory"]);
