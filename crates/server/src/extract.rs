@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, OriginalUri};
 use http::StatusCode;
 use http::request::Parts;
 use opentaco_api::ErrorCode;
-use opentaco_domain::{Caller, Holding, LockId, UnitId, VersionId};
+use opentaco_domain::{Caller, Clock as _, Holding, LockId, LockInfo, SystemClock, UnitId, VersionId};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
@@ -32,6 +32,19 @@ impl<S: Sync> FromRequestParts<S> for Asking {
             )
         })
     }
+}
+
+/// A lock as it was asked for, with what it leaves out about who asks and when: a lock file in the bucket, and whoever has
+/// to wait, should not have to guess.
+#[must_use]
+pub fn introduced(caller: &Caller, mut lock: LockInfo) -> LockInfo {
+    if lock.who.is_empty() {
+        lock.who = caller.principal().to_string();
+    }
+    if lock.created.is_empty() {
+        lock.created = SystemClock.now().to_string();
+    }
+    lock
 }
 
 /// The unit that the rest of the path names.

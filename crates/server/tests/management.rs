@@ -531,6 +531,15 @@ fn a_lock_without_a_body_gets_an_id_of_its_own() {
     let service = created();
     let taken = service.ask("POST", &of("lock")).send();
     assert_eq!((taken.status, taken.says("id").len()), (200, 36), "{taken:?}");
+    assert_eq!(taken.says("who"), "root", "the service knows who asks");
+    let created: jiff::Timestamp = taken.says("created").parse().unwrap();
+    let since: jiff::Timestamp = taken.says("since").parse().unwrap();
+    assert!(created <= since, "{taken:?}");
+    let second = service.ask("POST", &of("lock")).send();
+    assert!(
+        second.says("message").contains("is locked by root since 20"),
+        "{second:?}"
+    );
     let id = json!({"id": taken.says("id")}).to_string();
     assert_eq!(service.ask("DELETE", &of("unlock")).body(&id).send().status, 200);
     let next = service.ask("POST", &of("lock")).send();

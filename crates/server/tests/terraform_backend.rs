@@ -99,8 +99,9 @@ fn a_holder_that_says_nothing_of_itself_is_still_one_that_go_can_decode() {
     let service = Service::start();
     let taken = service
         .ask("LOCK", UNIT)
-        .body(r#"{"id":"by hand","created":"yesterday","info":"back at noon"}"#);
-    assert_eq!(taken.send().status, 200);
+        .body(r#"{"id":"by hand","created":"yesterday","info":"back at noon"}"#)
+        .send();
+    assert_eq!((taken.status, taken.says("Who").as_str()), (200, "root"));
     let refused = service.ask("LOCK", UNIT).body(lock(BOB, "bob@ci")).send();
     assert_eq!((refused.status, refused.says("ID").as_str()), (423, "by hand"));
     assert!(
@@ -118,6 +119,16 @@ fn a_holder_that_says_nothing_of_itself_is_still_one_that_go_can_decode() {
         created > "2020-01-01T00:00:00Z".parse().unwrap(),
         "since we know of it"
     );
+}
+
+#[test]
+fn a_holder_that_gives_no_time_is_given_the_services() {
+    let service = Service::start();
+    let taken = service.ask("LOCK", UNIT).body(r#"{"ID":"by hand"}"#).send();
+    let created: jiff::Timestamp = taken.says("Created").parse().unwrap();
+    assert!(created > "2020-01-01T00:00:00Z".parse().unwrap(), "{taken:?}");
+    let again = service.ask("LOCK", UNIT).body(r#"{"ID":"by hand"}"#).send();
+    assert_eq!(again.says("Created"), taken.says("Created"), "the same lock");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn held(unit: &UnitId, holder: &Holder) -> String {
         since,
     } = holder;
     let at = since.strftime("%Y-%m-%d %H:%M:%S UTC");
-    if info.who.is_empty() {
+    if info.who.is_empty() || info.who == principal.as_str() {
         format!("`{unit}` is locked by {principal} since {at}")
     } else {
         format!(

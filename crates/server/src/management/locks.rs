@@ -9,13 +9,14 @@ use opentaco_domain::{LockId, LockInfo};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::extract::{Asking, Notes};
+use crate::extract::{Asking, Notes, introduced};
 use crate::management::Refused;
 use crate::management::error::{invalid, lock_of};
 use crate::management::query::{Asked, UnlockQuery};
 use crate::management::request::{Named, read_document, small_body};
 
-/// Takes the lock of a unit. The same lock asked for again is granted again; without an id, one is made up.
+/// Takes the lock of a unit. The same lock asked for again is granted again; without an id, one is made up. Without a name
+/// or a time, the caller's and the service's stand for them.
 ///
 /// # Errors
 /// 409 with the holder; 410 if this lock is over; 404 if there is no such unit.
@@ -49,15 +50,18 @@ pub async fn take(
     } else {
         read_document(&body)?
     };
-    let info = LockInfo {
-        id: asked.id.unwrap_or_else(fresh_id),
-        operation: asked.operation,
-        info: asked.info,
-        who: asked.who,
-        version: asked.version,
-        created: asked.created,
-        path: asked.path,
-    };
+    let info = introduced(
+        &caller,
+        LockInfo {
+            id: asked.id.unwrap_or_else(fresh_id),
+            operation: asked.operation,
+            info: asked.info,
+            who: asked.who,
+            version: asked.version,
+            created: asked.created,
+            path: asked.path,
+        },
+    );
     let request = opentaco_control::LockRequest {
         sent: info.to_terraform_json().into(),
         info,

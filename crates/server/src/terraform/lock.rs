@@ -9,11 +9,11 @@ use opentaco_control::{ControlError, Door, LockRequest};
 use opentaco_domain::{Holding, LockId, LockInfo};
 
 use crate::app::App;
-use crate::extract::{Asking, LockHint, Notes, UnitPath};
+use crate::extract::{Asking, LockHint, Notes, UnitPath, introduced};
 use crate::terraform::Refused;
 
 /// Takes the lock that the body describes. The same lock asked for again is granted again: clients repeat a LOCK
-/// whose answer was lost.
+/// whose answer was lost. What it does not say of who asks and when, the service adds for whoever has to wait.
 ///
 /// # Errors
 /// 423 with the holder; 410 if this lock is over.
@@ -30,7 +30,7 @@ pub async fn take(
         ))
     })?;
     let lock = LockRequest {
-        info,
+        info: introduced(&caller, info),
         sent,
         door: Door::Terraform,
     };
