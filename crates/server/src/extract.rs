@@ -141,6 +141,8 @@ fn query_values(query: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// The version that has to be current for a write to happen: `If-Match`, with the ETag of a read.
+///
+/// A condition that is not understood is refused: overlooked, it would be a write without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnlyIf(pub Option<VersionId>);
 
@@ -148,20 +150,24 @@ impl<S: Sync> FromRequestParts<S> for OnlyIf {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(http::header::IF_MATCH) else {
+        let refused = |message: &str| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadVersion, message);
+        if parts.headers.contains_key(http::header::IF_NONE_MATCH) {
+            return Err(refused(
+                "If-None-Match is no condition for a write here; nothing was written. If-Match names the version that has to be current",
+            ));
+        }
+        let mut values = parts.headers.get_all(http::header::IF_MATCH).iter();
+        let Some(value) = values.next() else {
             return Ok(Self(None));
         };
         let version = value
             .to_str()
             .ok()
+            .filter(|_| values.next().is_none())
             .and_then(|text| text.trim().trim_matches('"').parse().ok());
-        version.map(|version| Self(Some(version))).ok_or_else(|| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                ErrorCode::BadVersion,
-                "If-Match is to name one version, as the ETag of a read does",
-            )
-        })
+        version
+            .map(|version| Self(Some(version)))
+            .ok_or_else(|| refused("If-Match is to name one version, as the ETag of a read does"))
     }
 }
 

@@ -108,7 +108,7 @@ async fn outlive(mut hangups: Signal, has_tls: bool) {
             tracing::info!("SIGHUP: there is no certificate to read anew; nothing was done");
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<TcpListener, RunError> {

@@ -163,6 +163,7 @@ fn a_query_that_is_not_understood_is_refused_and_not_ignored() {
         "/v1/units?limit=ten",
         "/v1/units?limit=1&limit=2",
         "/v1/units?label=team",
+        "/v1/units?label=team=red&label=team=blue",
         "/v1/units?prefix=%00",
         "/v1/units?prefix=%FF",
         "/v1/units?perfix=a",
@@ -447,12 +448,18 @@ fn of_two_uploads_on_one_version_one_is_412_and_told_what_is_current() {
     let lost = on(&first, 3);
     refused_with(&lost, 412, "version_conflict");
     assert_eq!(lost.says("current"), won.says("version"));
-    let nonsense = service
-        .ask("POST", &of("upload"))
-        .header("If-Match", "\"x\"")
-        .body(state(4))
-        .send();
-    refused_with(&nonsense, 400, "bad_version");
+    let current = format!("\"{}\"", won.says("version"));
+    for conditions in [
+        vec![("If-Match", "\"x\"")],
+        vec![("If-Match", current.as_str()), ("If-Match", "\"x\"")],
+        vec![("If-None-Match", "*")],
+    ] {
+        let mut asked = service.ask("POST", &of("upload"));
+        for (name, value) in &conditions {
+            asked = asked.header(name, value);
+        }
+        refused_with(&asked.body(state(4)).send(), 400, "bad_version");
+    }
 }
 
 #[test]

@@ -122,15 +122,21 @@ impl FromQuery for ListQuery {
         let prefix = query.one("prefix")?.unwrap_or_default();
         let prefix = UnitPrefix::parse(&prefix)
             .map_err(|error| bad_query(format!("`prefix` cannot be the beginning of a unit: {error}")))?;
-        let labels = query.every("label").into_iter().map(|label| {
-            label
-                .split_once('=')
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .ok_or_else(|| bad_query("`label` is given as name=value".to_owned()))
-        });
+        let mut labels = BTreeMap::new();
+        for label in query.every("label") {
+            let Some((name, value)) = label.split_once('=') else {
+                return Err(bad_query("`label` is given as name=value".to_owned()));
+            };
+            let before = labels.insert(name.to_owned(), value.to_owned());
+            if before.is_some_and(|before| before != value) {
+                return Err(bad_query(format!(
+                    "no unit has two values of the label `{name}`, and two are asked for"
+                )));
+            }
+        }
         Ok(Self {
             prefix,
-            label: labels.collect::<Result<_, _>>()?,
+            label: labels,
             limit: query.limit()?,
             page_token: query.one("page_token")?,
         })
