@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::digest::{self, Digests, Sketch};
 use super::reader::{Instance, ResourceName, See};
 use super::secrets::{Secrets, speaks_of_a_secret};
-use super::{Change, Field, Resource, tree};
+use super::{Change, Field, Resource, secrets, tree};
 
 /// The texts of the instances that are wanted, by address.
 pub(super) struct Details<'a> {
@@ -170,12 +170,16 @@ fn field(name: &str, before: Option<&RawValue>, after: Option<&RawValue>, sensit
     })
 }
 
-/// A value as it can be printed. A number that a double would round becomes a string, with its digits.
+/// A value as it can be printed: without the secrets in it. A number that a double would round becomes a string, with its
+/// digits.
 fn exact(value: &RawValue) -> Value {
     let parsed: Value = serde_json::from_str(value.get()).unwrap_or(Value::Null);
     match parsed {
         Value::Number(number) if number.to_string() != value.get() => Value::String(value.get().to_owned()),
-        other => other,
+        mut other => {
+            secrets::mask(&mut other);
+            other
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A state says of each instance which attributes are sensitive. Clients before Terraform 1.10 say it only of values
 //! that came from a sensitive variable, and not of attributes that the provider calls sensitive; so an attribute whose
-//! name speaks of a secret counts as one, too.
+//! name speaks of a secret counts as one, too, and so does what lies under such a name within an attribute.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What is part of the names of secrets.
@@ -43,7 +44,7 @@ impl Secrets {
         struct Step {
             #[serde(rename = "type")]
             kind: String,
-            value: serde_json::Value,
+            value: Value,
         }
         let Some(paths) = paths.filter(|paths| paths.get() != "null") else {
             return Self::default();
@@ -60,7 +61,7 @@ impl Secrets {
             match path.first() {
                 Some(Step {
                     kind,
-                    value: serde_json::Value::String(name),
+                    value: Value::String(name),
                 }) if kind == "get_attr" => names.push(name.clone()),
                 _ => return all,
             }
@@ -71,6 +72,32 @@ impl Secrets {
     /// Whether an attribute is one.
     pub(super) fn has(&self, attribute: &str) -> bool {
         self.all || self.names.iter().any(|name| name == attribute) || speaks_of_a_secret(attribute)
+    }
+}
+
+/// What stands in the place of a secret that is a part of something else.
+const MASKED: &str = "(sensitive)";
+
+/// Masks what lies in a value under a name that secrets have; also in a list of names and values, as containers have
+/// them for their environment.
+pub(super) fn mask(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Object(members) => {
+            let named = ["name", "key"]
+                .iter()
+                .filter_map(|name| members.get(*name)?.as_str());
+            let names_a_secret = named.into_iter().any(speaks_of_a_secret);
+            for (name, value) in members {
+                let is_secret = speaks_of_a_secret(name) || names_a_secret && name == "value";
+                match value {
+                    Value::Null | Value::Bool(_) => {}
+                    value if is_secret => *value = MASKED.into(),
+                    value => mask(value),
+                }
+            }
+        }
+        _ => {}
     }
 }
 

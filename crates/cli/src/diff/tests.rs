@@ -151,6 +151,39 @@ fn no_sensitive_value_is_told_from_either_side() {
     assert_eq!((diff.resources.len(), diff.outputs.len()), (1, 2));
 }
 
+#[test]
+fn a_secret_within_an_attribute_is_masked_and_what_stands_beside_it_is_told() {
+    let with = |secret: &str, port: u16| {
+        let attributes = json!({
+            "settings": [{"port": port, "admin": {"password": secret, "has_token": true}}],
+            "environment": [{"name": "DB_PASSWORD", "value": secret}, {"name": "PORT", "value": port.to_string()}],
+        });
+        state(
+            json!([resource("a", json!([instance(attributes)]))]),
+            json!({"db": {"value": {"client_secret": secret, "port": port}}}),
+        )
+    };
+    let diff = differ(&with("CANARY-1", 1), &with("CANARY-2", 2));
+    assert!(!serde_json::to_string(&diff).unwrap().contains("CANARY"));
+    let fields = &diff.resources[0].attributes;
+    assert_eq!(
+        fields
+            .iter()
+            .map(|field| field.after.clone().unwrap())
+            .collect::<Vec<_>>(),
+        [
+            json!([{"name": "DB_PASSWORD", "value": "(sensitive)"}, {"name": "PORT", "value": "2"}]),
+            json!([{"port": 2, "admin": {"password": "(sensitive)", "has_token": true}}]),
+        ]
+    );
+    assert_eq!(
+        diff.outputs[0].before,
+        Some(json!({"client_secret": "(sensitive)", "port": 1}))
+    );
+    let only = differ(&with("CANARY-1", 1), &with("CANARY-2", 1));
+    assert!(!only.same, "that a secret changed is told");
+}
+
 fn attributes_of(instance: &Value) -> Value {
     json!(instance["attributes"].to_string())
 }
