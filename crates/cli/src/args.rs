@@ -1,5 +1,6 @@
 //! The command tree: what can be typed. Help, man pages, completions and the reference are made from it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
@@ -7,7 +8,10 @@ use clap_complete::engine::ArgValueCompleter;
 use opentaco_domain::{LockId, UnitId, VersionId};
 
 use crate::complete;
-use crate::error::Kind;
+use crate::error::{self, Failure, Kind};
+
+/// The flag that asks for JSON; looked for by hand where a command line cannot be understood.
+const JSON: &str = "json";
 
 /// State control for Terraform and OpenTofu: units, their states, locks and histories.
 #[derive(Debug, Parser)]
@@ -27,25 +31,17 @@ pub struct Taco {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Address of the service
-    #[arg(long, global = true, value_name = "URL", env = "OPENTACO_SERVER")]
-    #[arg(default_value = "http://localhost:8080", value_hint = ValueHint::Url, hide_env_values = true)]
-    pub server: String,
-    /// Token to ask with; it is sent to that service and to no other
-    #[arg(long, global = true, env = "OPENTACO_TOKEN", hide_env_values = true)]
+    /// Address of the service [env: OPENTACO_SERVER] [default: http://localhost:8080]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub server: Option<String>,
+    /// Token to ask with; it is sent to that service and to no other [env: OPENTACO_TOKEN]
+    #[arg(long, global = true)]
     pub token: Option<String>,
-    /// Certificates to trust beside the system's, in PEM
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "OPENTACO_CA_FILE",
-        hide_env_values = true
-    )]
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// Certificates to trust beside the system's, in PEM [env: OPENTACO_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
     /// Answer in JSON, errors too
-    #[arg(long, global = true)]
+    #[arg(long = JSON, global = true)]
     pub json: bool,
     /// Tell what is asked of the service; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -201,7 +197,7 @@ pub struct Ls {
     #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// At most so many
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     pub limit: Option<usize>,
 }
 
@@ -316,7 +312,7 @@ pub struct Versions {
     #[command(flatten)]
     pub one: One,
     /// At most so many, the newest
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     pub limit: Option<usize>,
 }
 
@@ -346,7 +342,7 @@ pub struct Diff {
     /// Compare with this file instead; without FROM, the current version
     #[arg(short, long, value_hint = ValueHint::FilePath, conflicts_with = "to")]
     pub file: Option<PathBuf>,
-    /// Exit with 2 if there is a difference, and with 0 if there is none
+    /// Exit with 7 if there is a difference, and with 0 if there is none
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -485,11 +481,39 @@ pub fn command() -> clap::Command {
 }
 
 fn exit_codes() -> String {
-    let mut text = String::from("Exit codes:\n    0  It is done\n");
-    for kind in Kind::ALL {
-        text.push_str(&format!("  {:>3}  {}\n", kind.code(), kind.meaning()));
+    let mut text = String::from("Exit codes:\n");
+    for (code, _, meaning) in error::exit_codes() {
+        text.push_str(&format!("  {code:>3}  {meaning}\n"));
     }
     text
+}
+
+/// What is wrong with a command line, for programs; none if they did not ask for JSON.
+#[must_use]
+pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
+    let words = words.iter().take_while(|word| *word != "--");
+    let wants_json = words
+        .filter_map(|word| word.to_str())
+        .any(|word| word.strip_prefix("--") == Some(JSON));
+    if !wants_json || !error.use_stderr() {
+        return None;
+    }
+    let text = error.render().to_string();
+    let mut parts = text
+        .split("\n\n")
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let what = parts.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    let tip = parts.find_map(|part| part.strip_prefix("tip: ").map(str::to_owned));
+    let hint = tip.unwrap_or_else(|| "`--help` tells what can be said".to_owned());
+    Some(Failure::new(Kind::Usage, what).hint(hint))
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is expected".to_owned()),
+        Ok(count) => Ok(count),
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -531,9 +555,10 @@ mod tests {
     }
 
     #[test]
-    fn no_two_kinds_of_failure_share_a_code() {
-        let codes: std::collections::BTreeSet<u8> = Kind::ALL.iter().map(|kind| kind.code()).collect();
-        assert_eq!(codes.len(), Kind::ALL.len());
-        assert!(!codes.contains(&0));
+    fn no_two_ends_share_a_code_and_all_failures_are_told() {
+        let told = error::exit_codes();
+        let codes: std::collections::BTreeSet<u8> = told.iter().map(|(code, ..)| *code).collect();
+        assert_eq!(codes.len(), told.len());
+        assert_eq!(told.len(), Kind::ALL.len() + 2, "done, and different");
     }
 }

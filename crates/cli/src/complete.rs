@@ -9,6 +9,8 @@ use clap_complete::env::{CompleteEnv, Shells};
 use opentaco_sdk::units::ListUnits;
 use opentaco_sdk::{Client, RetryPolicy, Server, StaticToken, Token};
 
+use crate::context::{SERVER, setting};
+
 /// How long a person waits for a completion.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -50,9 +52,9 @@ pub fn units(typed: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn ask(prefix: &str, words: &[OsString]) -> Option<Vec<String>> {
-    let setting = |flag, variable| given(words, flag).or_else(|| std::env::var(variable).ok());
+    let setting = |flag, variable| setting(given(words, flag).as_deref(), variable);
     let server = setting("--server", "OPENTACO_SERVER");
-    let server = Server::parse(server.as_deref().unwrap_or("http://localhost:8080")).ok()?;
+    let server = Server::parse(server.as_deref().unwrap_or(SERVER)).ok()?;
     let mut client = Client::builder(server.clone()).retries(RetryPolicy::never());
     if let Some(token) = setting("--token", "OPENTACO_TOKEN") {
         client = client.tokens(StaticToken::new(&server, Token::parse(&token).ok()?));

@@ -1,7 +1,8 @@
-//! What every command has at hand: the service, credentials and output, resolved once. Only here and in [`crate::complete`]
+//! What every command has at hand: the service, credentials and output, resolved once. Only here
 //! is the environment read.
 
 use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use opentaco_domain::{Clock, SystemClock};
@@ -13,6 +14,9 @@ use crate::error::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::saved_locks::SavedLocks;
+
+/// Where the service is if nobody says where.
+pub(crate) const SERVER: &str = "http://localhost:8080";
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -42,13 +46,15 @@ impl Context {
         log(global.verbose);
         let clock = SystemClock;
         let output = Output::new(global.json, clock.now());
-        let server = Server::parse(&global.server).map_err(|error| {
+        let server = setting(global.server.as_deref(), "OPENTACO_SERVER");
+        let server = server.as_deref().unwrap_or(SERVER);
+        let server = Server::parse(server).map_err(|error| {
             let failure = Failure::new(Kind::Usage, "--server is no address of a service").because(&error);
             let failure = failure.hint("write it as http://localhost:8080; OPENTACO_SERVER sets it, too");
             Box::new((output, failure))
         })?;
-        let given = global.token.as_deref().filter(|token| !token.trim().is_empty());
-        let token = given.map(Token::parse).transpose().map_err(|error| {
+        let token = setting(global.token.as_deref(), "OPENTACO_TOKEN");
+        let token = token.as_deref().map(Token::parse).transpose().map_err(|error| {
             let failure = Failure::new(Kind::Usage, "--token is no token").because(&error);
             Box::new((output, failure))
         })?;
@@ -59,7 +65,10 @@ impl Context {
             interrupt: Interrupt::default(),
             clock,
             token,
-            ca_file: global.ca_file.clone(),
+            ca_file: global
+                .ca_file
+                .clone()
+                .or_else(|| variable("OPENTACO_CA_FILE").map(PathBuf::from)),
             client: OnceCell::new(),
         })
     }
@@ -103,6 +112,17 @@ impl Context {
             .unwrap_or_else(|| "somewhere".to_owned());
         format!("{user}@{host}")
     }
+}
+
+/// What was given, or else what its variable says.
+pub(crate) fn setting(given: Option<&str>, name: &str) -> Option<String> {
+    let given = given.map(str::to_owned);
+    given.or_else(|| variable(name).map(|value| value.to_string_lossy().into_owned()))
+}
+
+/// A variable of the environment; one that is empty says nothing.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn colours(when: Color) {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use opentaco_sdk::SdkError;
 use serde_json::{Map, Value, json};
 
+use crate::output::one_line;
+
 /// Why a command ended as it did. The codes are stable: scripts branch on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -22,6 +24,22 @@ pub enum Kind {
     Unavailable,
     /// Ctrl-C.
     Interrupted,
+}
+
+/// What `diff --exit-code` ends with where there is a difference: no failure, and no code that a failure has.
+pub const DIFFERENT: u8 = 7;
+
+/// All exit codes in their order: each with its word in JSON, if it has one, and what it means.
+#[must_use]
+pub fn exit_codes() -> Vec<(u8, Option<&'static str>, &'static str)> {
+    let failures = Kind::ALL.map(|kind| (kind.code(), Some(kind.word()), kind.meaning()));
+    let mut codes = vec![
+        (0, None, "It is done"),
+        (DIFFERENT, None, "`taco unit diff --exit-code` found a difference"),
+    ];
+    codes.extend(failures);
+    codes.sort_by_key(|(code, ..)| *code);
+    codes
 }
 
 impl Kind {
@@ -82,6 +100,9 @@ impl Kind {
         }
     }
 }
+
+/// What to try where somebody else seems to have answered.
+const NOT_OURS: &str = "is that a service of OpenTaco? --server or OPENTACO_SERVER name another";
 
 /// A command that failed.
 #[derive(Debug)]
@@ -144,6 +165,13 @@ impl Failure {
         self
     }
 
+    /// Whether what answered a greeting of TLS was no TLS. The error's type is three libraries below the SDK's.
+    fn speaks_no_tls(&self) -> bool {
+        self.causes
+            .iter()
+            .any(|cause| cause.contains("InvalidContentType"))
+    }
+
     /// Something could not be done with a file.
     #[must_use]
     pub fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
@@ -151,6 +179,9 @@ impl Failure {
         // An error of the system says why; one that a library has wrapped names a path that people do not know.
         match error.raw_os_error() {
             Some(_) => failure.because(error),
+            None if error.kind() == std::io::ErrorKind::NotFound => {
+                failure.because(&std::io::Error::other("there is no such directory"))
+            }
             None => failure.because(&std::io::Error::from(error.kind())),
         }
     }
@@ -165,14 +196,15 @@ impl Failure {
         }
     }
 
-    /// For people.
+    /// For people, in one line: what others have written into a lock or a state stands in some, and no more than
+    /// letters of it reach a terminal.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = self.message.clone();
         for cause in &self.causes {
             let _ = write!(text, ": {cause}");
         }
-        text
+        one_line(&text)
     }
 
     /// For programs.
@@ -220,6 +252,9 @@ impl From<SdkError> for Failure {
             failure = failure.because(cause);
         }
         failure.hint = match &error {
+            SdkError::Unreachable { server, .. } if server.is_encrypted() && failure.speaks_no_tls() => {
+                Some(format!("it does not seem to speak TLS; if that is so, write {server} with http://"))
+            }
             SdkError::Unreachable { .. } => {
                 Some("is the service running there? --server or OPENTACO_SERVER name another".to_owned())
             }
@@ -230,7 +265,12 @@ impl From<SdkError> for Failure {
             SdkError::NotAuthenticated { .. } => {
                 Some("pass a token that the service knows with --token or OPENTACO_TOKEN".to_owned())
             }
+            SdkError::Unreadable { .. } => Some(NOT_OURS.to_owned()),
             SdkError::Saved { .. } => Some("repeat the command; nothing is lost".to_owned()),
+            // Our own refusals have a word for why.
+            other
+                if other.refusal().is_some_and(|refusal| refusal.word.is_none())
+                    && !matches!(other, SdkError::Unavailable { .. }) => Some(NOT_OURS.to_owned()),
             other => other.hint(),
         };
         if let Some(refusal) = error.refusal() {

@@ -5,12 +5,17 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use opentaco_cli::args::{self, Taco};
 use opentaco_cli::context::Context;
+use opentaco_cli::output::Output;
 use opentaco_cli::{commands, complete};
+use opentaco_domain::{Clock as _, SystemClock};
 
 fn main() -> ExitCode {
     // Asked by a shell what may follow, it answers and ends here.
     complete::answer_the_shell(args::command);
-    let taco = Taco::parse();
+    let taco = match Taco::try_parse() {
+        Ok(taco) => taco,
+        Err(error) => return refuse(&error),
+    };
     let context = match Context::resolve(&taco.global) {
         Ok(context) => context,
         Err(refused) => {
@@ -33,5 +38,17 @@ fn main() -> ExitCode {
             context.output.failure(&failure);
             ExitCode::from(failure.kind.code())
         }
+    }
+}
+
+/// The command line means nothing, or it asks for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    match args::refusal(error, &words) {
+        Some(failure) => {
+            Output::new(true, SystemClock.now()).failure(&failure);
+            ExitCode::from(failure.kind.code())
+        }
+        None => error.exit(),
     }
 }

@@ -149,8 +149,9 @@ fn push_aligned(text: &mut String, row: &[Cell], widths: &[usize]) {
     text.push('\n');
 }
 
-/// A cell never breaks its line, whatever somebody wrote into a description.
-fn one_line(text: &str) -> String {
+/// Text never breaks its line nor speaks to the terminal, whatever somebody wrote into a description.
+#[must_use]
+pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
@@ -186,6 +187,17 @@ impl Output {
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::output(&error))
+    }
+
+    /// Data to the byte: on its way to a pipe nothing is taken for a colour and left out.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)
             .and_then(|()| out.flush())
             .map_err(|error| Failure::output(&error))
     }
@@ -262,7 +274,7 @@ impl Output {
         say(&format!("{error}error:{error:#} {}", failure.text()));
         if let Some(hint) = &failure.hint {
             for line in hint.lines() {
-                self.hint(line);
+                self.hint(&one_line(line));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::args;
-use crate::error::Kind;
+use crate::error;
 
 /// The page.
 #[must_use]
@@ -13,16 +13,11 @@ pub fn page() -> String {
     let mut page = String::from(
         "---\ntitle: \"CLI reference\"\ndescription: \"Every command of taco, as its help tells it\"\n---\n\n\
          {/* generated from the command tree: do not edit; run the tests of crates/cli with OPENTACO_UPDATE_DOCS=1 */}\n\n\
-         [The CLI](/cli) shows how to work with it.\n\n## Exit codes\n\n| Code | In JSON | Meaning |\n|---|---|---|\n| 0 | | It is done |\n",
+         [The CLI](/cli) shows how to work with it.\n\n## Exit codes\n\n| Code | In JSON | Meaning |\n|---|---|---|\n",
     );
-    for kind in Kind::ALL {
-        let _ = writeln!(
-            page,
-            "| {} | `{}` | {} |",
-            kind.code(),
-            kind.word(),
-            kind.meaning()
-        );
+    for (code, word, meaning) in error::exit_codes() {
+        let word = word.map(|word| format!("`{word}` ")).unwrap_or_default();
+        let _ = writeln!(page, "| {code} | {word}| {meaning} |");
     }
     describe(&mut page, &command, "taco", 2);
     page

@@ -344,6 +344,57 @@ fn a_service_that_is_not_there_is_told_with_where_it_was_looked_for() {
 }
 
 #[test]
+fn somebody_else_who_answers_is_not_taken_for_the_service() {
+    let tls = service().url().replace("http://", "https://");
+    Desk::at(&tls)
+        .taco("unit ls")
+        .with(6)
+        .said("does not seem to speak TLS");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let desk = Desk::at(&format!("http://{}", listener.local_addr().unwrap()));
+    let answers = ["200 OK", "404 Not Found", "501 Not Implemented"];
+    let welcome = std::thread::spawn(move || {
+        for answer in answers {
+            let (client, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&client).lines();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let page =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<p>Hi</p>");
+            std::io::Write::write_all(&mut &client, page.as_bytes()).unwrap();
+        }
+    });
+    for answer in answers {
+        let ran = desk.taco("unit ls").with(1);
+        assert!(
+            ran.stderr.contains("is that a service of OpenTaco?"),
+            "{answer}: {ran:?}"
+        );
+    }
+    welcome.join().unwrap();
+}
+
+#[test]
+fn a_variable_that_is_empty_says_nothing() {
+    let desk = Desk::new();
+    let mut command = desk.program(
+        TACO,
+        &["--server", &service().url(), "unit", "ls", "careful/none/"],
+    );
+    for name in ["OPENTACO_SERVER", "OPENTACO_CA_FILE"] {
+        command.env(name, "");
+    }
+    Ran::of(&command.output().unwrap()).worked();
+    // Nobody listens where it looks then.
+    let mut command = desk.program(TACO, &["version", "--json"]);
+    let ran = Ran::of(&command.env("OPENTACO_SERVER", "").output().unwrap()).worked();
+    assert!(ran.stdout.contains("http://localhost:8080"), "{ran:?}");
+    let mut command = desk.program(TACO, &["unit", "ls"]);
+    Ran::of(&command.env("OPENTACO_TOKEN", "").output().unwrap())
+        .with(5)
+        .said("no credentials came");
+}
+
+#[test]
 fn units_are_completed_from_the_service_and_silence_is_kept_without_one() {
     let desk = Desk::new();
     desk.taco("unit create careful/completed").worked();

@@ -60,6 +60,15 @@ fn a_list_goes_through_jq_and_a_plain_one_through_cut() {
 }
 
 #[test]
+fn an_output_goes_into_a_pipe_to_the_byte() {
+    let desk = Desk::new();
+    desk.write("one.json", &state(1, "a\\u001b[31mred\\u0007"));
+    desk.taco("unit push pipes/bytes one.json").worked();
+    let ran = desk.taco("unit outputs pipes/bytes o").worked();
+    assert_eq!(ran.stdout, "a\u{1b}[31mred\u{7}\n");
+}
+
+#[test]
 fn nothing_in_a_pipe_is_coloured_unless_that_is_asked_for() {
     let desk = Desk::new();
     desk.write("one.json", &state(1, "a"));

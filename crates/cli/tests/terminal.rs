@@ -101,6 +101,40 @@ fn is_coloured(text: &str) -> bool {
 }
 
 #[test]
+fn what_others_have_written_does_not_speak_to_the_terminal() {
+    const CLEAR: &str = "\x1b[2J";
+    let desk = Desk::new();
+    desk.write("one.json", &state(1, "a"));
+    desk.taco("unit push terminal/evil one.json").worked();
+    let evil = r#"{"version":4,"serial":2,"lineage":"l","outputs":{"o\u001b[2J":{"value":"\u009b2J"}},
+        "resources":[{"mode":"managed","type":"t","name":"n\u001b[2J\nerror: x","instances":[{"attributes":{"id":"1"}}]}]}"#;
+    desk.write("evil.json", evil);
+    let other = Desk::new();
+    let reason = format!("--reason={CLEAR}\nerror:x");
+    let mut lock = other.program(TACO, &["unit", "lock", "terminal/evil", &reason]);
+    assert!(
+        lock.env("USER", format!("eve{CLEAR}\nerror: you"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    for (line, said) in [
+        ("unit info terminal/evil", "eve"),
+        ("unit lock terminal/evil", "is locked by eve"),
+        ("unit diff terminal/evil --file evil.json", "output.o"),
+    ] {
+        let (_, shown) = Terminal::run(&desk, line, &[]).ends();
+        assert!(shown.contains(said), "{line}: {shown:?}");
+        assert!(
+            !shown.contains(CLEAR) && !shown.contains('\u{9b}'),
+            "{line}: {shown:?}"
+        );
+        assert!(!shown.contains("\nerror: "), "{line}: {shown:?}");
+    }
+    other.taco("unit unlock terminal/evil").worked();
+}
+
+#[test]
 fn a_table_has_a_head_and_colours_which_no_color_takes_away() {
     let desk = Desk::new();
     desk.write("one.json", &state(1, "a"));

@@ -178,6 +178,8 @@ pub struct Refusal {
     pub status: StatusCode,
     /// Why, in a word, if this client knows the word.
     pub code: Option<ErrorCode>,
+    /// The word itself; none if whoever answered does not speak this API.
+    pub word: Option<String>,
     /// For people.
     pub message: String,
     /// Who holds the unit instead.
@@ -199,6 +201,7 @@ impl Refusal {
             return Self {
                 status,
                 code: None,
+                word: None,
                 message: format!("the service answered {status}"),
                 holder: None,
                 rejected: None,
@@ -210,6 +213,7 @@ impl Refusal {
         Self {
             status,
             code: said.code(),
+            word: Some(said.error.clone()),
             message: said.message,
             holder: said.holder.map(Box::new),
             rejected: said.kept,

@@ -41,6 +41,9 @@ impl Client {
     pub async fn versions(&self, unit: &UnitId, limit: Option<usize>) -> Result<Vec<Version>, SdkError> {
         let mut all = Vec::new();
         let mut page_token: Option<String> = None;
+        if limit == Some(0) {
+            return Ok(all);
+        }
         loop {
             let missing = limit.map(|limit| limit - all.len());
             let call = Call::get(paths::versions(unit))

@@ -10,12 +10,8 @@ use super::support::{self, explain, short};
 use crate::args;
 use crate::context::Context;
 use crate::diff::{self, Change, Field, Side, StateDiff};
-use crate::error::Failure;
-use crate::files;
-use crate::output::{BAD, DIM, GOOD, HEAD, WARN};
-
-/// What `--exit-code` says of a difference, as `terraform plan -detailed-exitcode` does.
-const DIFFERENT: u8 = 2;
+use crate::error::{DIFFERENT, Failure};
+use crate::output::{BAD, DIM, GOOD, HEAD, WARN, one_line};
 
 /// The longest value that is shown to people in full.
 const SHOWN_MAX: usize = 100;
@@ -30,7 +26,7 @@ pub(super) async fn run(context: &Context, args: args::Diff) -> Result<ExitCode,
     let from = args.from.as_deref().unwrap_or(default);
     let (from, to) = match &args.file {
         Some(path) => {
-            let file = files::open_to_send(path)?;
+            let file = support::readable(path).await?;
             let to = Side {
                 name: path.display().to_string(),
                 file: Some(file),
@@ -102,14 +98,14 @@ fn report(context: &Context, found: &StateDiff) -> Result<(), Failure> {
         return context.output.json(found);
     }
     if found.same {
+        let (from, to) = (one_line(&found.from), one_line(&found.to));
         context
             .output
-            .note(&format!("no difference between {} and {}", found.from, found.to));
+            .note(&format!("no difference between {from} and {to}"));
         return Ok(());
     }
-    context
-        .output
-        .note(&format!("{HEAD}from {} to {}{HEAD:#}", found.from, found.to));
+    let (from, to) = (one_line(&found.from), one_line(&found.to));
+    context.output.note(&format!("{HEAD}from {from} to {to}{HEAD:#}"));
     let mut lines = Vec::new();
     for field in &found.state {
         lines.push(line(field, &format!("({})", field.name)));
@@ -133,7 +129,7 @@ fn marked(change: Change, text: &str) -> String {
         Change::Changed => ('~', WARN),
         Change::Removed => ('-', BAD),
     };
-    format!("{style}{mark}{style:#} {text}")
+    format!("{style}{mark}{style:#} {}", one_line(text))
 }
 
 fn line(field: &Field, name: &str) -> String {
@@ -149,7 +145,8 @@ fn line(field: &Field, name: &str) -> String {
 }
 
 fn shown(value: &serde_json::Value) -> String {
-    let text = value.to_string();
+    // JSON escapes most of what a terminal would obey, and not all.
+    let text = one_line(&value.to_string());
     match text.char_indices().nth(SHOWN_MAX) {
         Some((at, _)) => format!("{}… ({} characters)", &text[..at], text.chars().count()),
         None => text,

@@ -1,17 +1,19 @@
 //! `taco unit ls`
 
+use std::collections::BTreeMap;
+
 use opentaco_sdk::api::UnitSummary;
 use opentaco_sdk::units::ListUnits;
 
 use crate::args;
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::output::{Cell, Table, WARN};
 
 pub(super) async fn run(context: &Context, args: args::Ls) -> Result<(), Failure> {
     let wanted = ListUnits {
         prefix: args.prefix,
-        labels: args.labels.into_iter().collect(),
+        labels: all_of(args.labels)?,
         limit: args.limit,
         page_token: None,
     };
@@ -39,6 +41,21 @@ pub(super) async fn run(context: &Context, args: args::Ls) -> Result<(), Failure
             .note(&format!("these are {}; there are more", page.count));
     }
     Ok(())
+}
+
+/// Labels that a unit may have all of.
+fn all_of(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for (name, value) in labels {
+        match all.insert(name.clone(), value.clone()) {
+            Some(before) if before != value => {
+                let both = format!("no unit has the label `{name}` as `{before}` and as `{value}`");
+                return Err(Failure::new(Kind::Usage, both).hint("ask for one of them at a time"));
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// Whether a unit is locked, in a cell.

@@ -25,7 +25,7 @@ async fn one(context: &Context, unit: &UnitId, name: &str) -> Result<(), Failure
     }
     let raw = output.value.get();
     let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
-    context.output.data(&format!("{text}\n"))
+    context.output.bytes(format!("{text}\n").as_bytes())
 }
 
 async fn all(context: &Context, unit: &UnitId) -> Result<(), Failure> {

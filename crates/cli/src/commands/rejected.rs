@@ -22,7 +22,7 @@ pub(super) async fn list(context: &Context, unit: &UnitId) -> Result<(), Failure
     }
     if writes.is_empty() {
         context.output.note("nothing was rejected");
-        return Ok(());
+        return support::warn_if_unknown(context, unit).await;
     }
     let mut table = Table::new(&["CREATED", "BY", "WHY", "HOLDER", "SIZE", "REJECTED"]);
     for write in &writes {

@@ -1,5 +1,6 @@
 //! What several commands do: fail about a unit, move a state, find a version by the name that people use.
 
+use std::fs::File;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,6 +122,21 @@ pub(super) async fn rejected(context: &Context, unit: &UnitId, called: &str) -> 
     }
 }
 
+/// Tells whoever may have mistyped a name that there is no such unit, and which one may be meant.
+///
+/// For commands that succeed all the same: a unit may be locked, or have refused a write, before there is one.
+pub(super) async fn warn_if_unknown(context: &Context, unit: &UnitId) -> Result<(), Failure> {
+    let Err(error @ SdkError::NotFound { .. }) = context.client()?.unit(unit).await else {
+        return Ok(());
+    };
+    let failure = explain(context, unit, error).await;
+    context.output.warn(&failure.text());
+    if let Some(hint) = failure.hint {
+        context.output.hint(&hint);
+    }
+    Ok(())
+}
+
 /// The id that is most like this one, if one is.
 async fn similar(context: &Context, unit: &UnitId) -> Option<String> {
     let client = context.client().ok()?;
@@ -165,7 +181,7 @@ pub(super) async fn download_to(
     context: &Context,
     unit: &UnitId,
     source: &Source,
-    into: &mut std::fs::File,
+    into: &mut File,
 ) -> Result<Downloaded, Failure> {
     let client = context.client()?;
     let (moved, total) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -181,13 +197,25 @@ pub(super) async fn download_to(
 /// Reads a file that is to be sent.
 pub(super) async fn outgoing(path: &Path) -> Result<Outgoing, Failure> {
     let path = path.to_owned();
-    // On a thread of its own: a pipe may let us wait, and Ctrl-C should be heard meanwhile.
-    let read = tokio::task::spawn_blocking(move || {
+    aside(move || {
         let file = files::open_to_send(&path)?;
         Outgoing::file(file).map_err(|error| Failure::file("read", &path, &error))
-    });
-    match read.await {
-        Ok(outgoing) => outgoing,
+    })
+    .await
+}
+
+/// Opens a file that is to be read, more than once if need be.
+pub(super) async fn readable(path: &Path) -> Result<File, Failure> {
+    let path = path.to_owned();
+    aside(move || files::open_to_send(&path)).await
+}
+
+/// Reads on a thread of its own: a pipe may let us wait, and Ctrl-C should be heard meanwhile.
+async fn aside<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
         Err(error) => Err(Failure::new(Kind::Failure, "the file cannot be read").because(&error)),
     }
 }
@@ -236,15 +264,16 @@ pub(super) async fn version(context: &Context, unit: &UnitId, called: &str) -> R
     }
     let client = context.client()?;
     let history = about(context, unit, client.versions(unit, None)).await?;
-    let mut ids = history.iter().map(|version| version.version);
+    let mut versions = history.iter();
+    // Of a deleted unit there are versions, and none of them is current.
     let found = match called {
-        "current" => ids.next(),
-        "previous" => ids.nth(1),
-        short => ids.find(|id| self::short(id) == short),
+        "current" => versions.find(|version| version.current),
+        "previous" => versions.skip_while(|version| !version.current).nth(1),
+        short => versions.find(|version| self::short(&version.version) == short),
     };
-    found.ok_or_else(|| {
+    found.map(|version| version.version).ok_or_else(|| {
         let missing = match called {
-            "current" => format!("`{unit}` has no version"),
+            "current" => format!("`{unit}` has no current version"),
             "previous" => format!("`{unit}` has no version before the current one"),
             other => format!("`{unit}` has no version `{other}`"),
         };

@@ -4,7 +4,7 @@ use opentaco_domain::UnitId;
 use serde_json::json;
 
 use super::lock::give_back;
-use super::support::{about, lock_at_hand};
+use super::support::{about, lock_at_hand, warn_if_unknown};
 use crate::args;
 use crate::confirm::{Unasked, confirm};
 use crate::context::Context;
@@ -15,6 +15,7 @@ pub(super) async fn run(context: &Context, args: args::Unlock) -> Result<(), Fai
     if args.force {
         return break_it(context, &unit, args.yes.yes).await;
     }
+    let named = args.lock_id.is_some();
     let Some(id) = lock_at_hand(context, &unit, args.lock_id)? else {
         return Err(Failure::new(
             Kind::Usage,
@@ -31,7 +32,10 @@ pub(super) async fn run(context: &Context, args: args::Unlock) -> Result<(), Fai
             .json(&json!({"id": unit, "lock": id, "unlocked": true}));
     }
     context.output.said(&format!("unlocked `{unit}`"));
-    Ok(())
+    match named {
+        true => warn_if_unknown(context, &unit).await,
+        false => Ok(()),
+    }
 }
 
 async fn break_it(context: &Context, unit: &UnitId, yes: bool) -> Result<(), Failure> {
@@ -45,5 +49,5 @@ async fn break_it(context: &Context, unit: &UnitId, yes: bool) -> Result<(), Fai
             .json(&json!({"id": unit, "unlocked": true, "forced": true}));
     }
     context.output.said(&format!("nobody holds `{unit}` any more"));
-    Ok(())
+    warn_if_unknown(context, unit).await
 }

@@ -2,7 +2,7 @@
 
 use opentaco_sdk::api::{Origin, Version};
 
-use super::support::{self, about, confirmed, short};
+use super::support::{self, about, confirmed, short, short_rejected};
 use crate::args;
 use crate::context::Context;
 use crate::error::Failure;
@@ -39,7 +39,7 @@ pub(super) async fn list(context: &Context, args: args::Versions) -> Result<(), 
 fn how(version: &Version) -> String {
     let of = version.origin_of.as_deref().map(|of| match of.parse() {
         Ok(version) => short(&version),
-        Err(_) => of.to_owned(),
+        Err(_) => short_rejected(of).to_owned(),
     });
     let current = if version.current { ", current" } else { "" };
     match (version.origin, of) {
