@@ -185,14 +185,16 @@ impl Bodies {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        let room = self
+        let mut room = self
             .room_for(announced.unwrap_or(UNTOLD_BYTES.min(limit)))
             .await?;
-        let (bytes, md5, room) = self.read(headers, body, announced, limit, Some(room)).await?;
+        let (bytes, md5) = self
+            .read(headers, body, announced, limit, Some(&mut room))
+            .await?;
         Ok(Arrived {
             bytes,
             md5,
-            _room: room.expect("it was given one"),
+            _room: room,
         })
     }
 
@@ -268,8 +270,8 @@ impl Bodies {
         body: Body,
         announced: Option<u64>,
         limit: u64,
-        mut room: Option<Room>,
-    ) -> Result<(Bytes, Option<String>, Option<Room>), BodyError> {
+        mut room: Option<&mut Room>,
+    ) -> Result<(Bytes, Option<String>), BodyError> {
         let mut digest = ContentMd5::of(headers)?;
         let capacity = usize::try_from(announced.unwrap_or(0)).map_err(|_| BodyError::TooLarge { limit })?;
         let mut whole = BytesMut::with_capacity(capacity);
@@ -279,15 +281,18 @@ impl Bodies {
                 return Err(BodyError::TooLarge { limit });
             }
             let outgrown = announced.is_none() && (whole.len() + piece.len()) as u64 > UNTOLD_BYTES;
-            if outgrown && room.as_ref().is_some_and(|room| room.large.is_none()) {
+            if outgrown
+                && let Some(room) = room.as_deref_mut()
+                && room.large.is_none()
+            {
                 // Whoever sits there waits for nobody, so this comes to an end.
-                room = Some(self.seat(limit).await?);
+                *room = self.seat(limit).await?;
             }
             digest.update(&piece);
             whole.extend_from_slice(&piece);
         }
         let digest = digest.verify()?;
-        Ok((whole.freeze(), digest, room))
+        Ok((whole.freeze(), digest))
     }
 
     async fn next_piece(&self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, BodyError> {

@@ -15,8 +15,8 @@
 //! the wrong place.
 //!
 //! In reading order: [`config`], [`root_token`] and [`logging`] before anything runs; then [`serve`], [`tls`] and [`app`];
-//! [`layers`], [`doorkeeper`], [`routes`], [`extract`] and [`bodies`] on the way in; the doors; [`problem`] on the way
-//! out.
+//! [`layers`], [`doorkeeper`], [`routes`], [`extract`] and [`bodies`] on the way in; the doors; `transfer`, which moves
+//! states through each of them; [`problem`] on the way out.
 
 pub mod app;
 pub mod bodies;
@@ -35,6 +35,7 @@ pub mod run;
 pub mod serve;
 pub mod terraform;
 pub mod tls;
+mod transfer;
 
 pub use app::App;
 pub use routes::router;

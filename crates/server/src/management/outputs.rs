@@ -17,8 +17,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::extract::Asking;
 use crate::management::Refused;
-use crate::management::request::{Named, NamedOutput, etag, not_modified};
+use crate::management::request::{Named, NamedOutput, not_modified};
 use crate::problem::Problem;
+use crate::transfer::etag;
 
 /// The outputs of the current state.
 ///

@@ -10,8 +10,9 @@ use crate::extract::Asking;
 use crate::management::Refused;
 use crate::management::query::{Asked, WriteQuery};
 use crate::management::request::{Key, Named, NamedRejected};
-use crate::management::state::{receipt_of, sent};
+use crate::management::state::receipt_of;
 use crate::management::versions::reinstate;
+use crate::transfer::sent;
 
 /// The refused writes of a unit that are still kept, newest first. Writes to a unit that there is not may have been
 /// refused, too.

@@ -3,9 +3,9 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ETAG, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use opentaco_api::{ErrorCode, header};
 use opentaco_domain::limits::MANAGEMENT_BODY_BYTES_MAX;
 use opentaco_domain::{UnitId, VersionId};
@@ -18,6 +18,7 @@ use crate::management::Refused;
 use crate::management::error::invalid;
 use crate::problem::Problem;
 use crate::routes::Route;
+use crate::transfer::etag;
 
 /// The unit that a segment of the path names.
 ///
@@ -179,11 +180,6 @@ pub(crate) async fn small_body(app: &App, request: Request) -> Result<Bytes, Ref
     Ok(app.bodies.read_small(&parts.headers, body, limit).await?)
 }
 
-/// A version as an ETag.
-pub(crate) fn etag(version: &VersionId) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{version}\"")).expect("a version id is visible ASCII")
-}
-
 /// 304, if the client says that it has this version already.
 pub(crate) fn not_modified(headers: &HeaderMap, version: Option<&VersionId>) -> Option<Response> {
     let version = version?;
@@ -199,19 +195,4 @@ pub(crate) fn not_modified(headers: &HeaderMap, version: Option<&VersionId>) -> 
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     response.headers_mut().insert(ETAG, etag(version));
     Some(response)
-}
-
-/// The headers of bytes that are sent.
-pub(crate) fn describe_bytes(
-    response: &mut Response,
-    content_type: &'static str,
-    size: u64,
-    version: Option<&VersionId>,
-) {
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-    if let Some(version) = version {
-        headers.insert(ETAG, etag(version));
-    }
 }

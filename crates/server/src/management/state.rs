@@ -1,22 +1,20 @@
 //! States: downloaded and uploaded.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use futures::TryStreamExt as _;
 use http::HeaderMap;
 use http::header::ETAG;
 use opentaco_api::{ErrorBody, Receipt, paths};
-use opentaco_control::{ControlError, Door, StateRead, StateWrite};
+use opentaco_control::{Door, StateWrite};
 use opentaco_domain::UnitId;
 
 use crate::app::App;
 use crate::extract::{Asking, OnlyIf};
 use crate::management::Refused;
 use crate::management::query::{Asked, WriteQuery};
-use crate::management::request::{Key, Named, describe_bytes, etag, not_modified};
-use crate::problem::chain;
+use crate::management::request::{Key, Named, not_modified};
+use crate::transfer::{JSON, Upload, described, etag, sent};
 
 /// The current state, byte for byte as it was written.
 ///
@@ -44,7 +42,7 @@ pub async fn download(
     if let Some(response) = not_modified(&headers, state.version.as_ref()) {
         return Ok(response);
     }
-    Ok(sent(unit, state, "application/json"))
+    Ok(sent(unit, state, JSON))
 }
 
 /// What a download would say, without the state.
@@ -65,14 +63,7 @@ pub async fn head(
     Named(unit): Named,
 ) -> Result<Response, Refused> {
     let state = app.control.read_existing(&caller, &unit).await?;
-    let mut response = Response::new(Body::empty());
-    describe_bytes(
-        &mut response,
-        "application/json",
-        state.size,
-        state.version.as_ref(),
-    );
-    Ok(response)
+    Ok(described(&state, JSON))
 }
 
 /// Makes the body the current state. A unit that there is not is created by it.
@@ -112,27 +103,14 @@ pub async fn upload(
         .control
         .prepare_write(&caller, &id, &query.if_locked_by)
         .await?;
-    let (parts, body) = request.into_parts();
-    let arrived = app.bodies.read_state(&parts.headers, body).await?;
-    if arrived.bytes.is_empty() {
-        let what =
-            format!("there is no state in this request for `{id}`: its body is empty. Nothing was written");
-        return Err(ControlError::Invalid { what }.into());
-    }
-    let mut write = StateWrite::new(arrived.bytes.clone(), query.if_locked_by, Door::Management);
-    write.md5.clone_from(&arrived.md5);
-    write.if_match = if_match;
-    write.force = query.force;
-    write.idempotency_key = key;
-    let control = app.control.clone();
-    let unit = id.clone();
-    let receipt = app
-        .carry_through(async move {
-            let receipt = control.write_state(&caller, &unit, write).await;
-            drop(arrived);
-            receipt
-        })
-        .await?;
+    let upload = Upload::read::<Refused>(&app, &id, request).await?;
+    let write = StateWrite {
+        if_match,
+        force: query.force,
+        idempotency_key: key,
+        ..upload.to_write(query.if_locked_by, Door::Management)
+    };
+    let receipt = upload.carry_through(&app, caller, id.clone(), write).await?;
     Ok(receipt_of(id, &receipt))
 }
 
@@ -146,16 +124,4 @@ pub(crate) fn receipt_of(id: UnitId, receipt: &opentaco_control::Receipt) -> Res
         size: receipt.size,
     };
     ([(ETAG, etag)], Json(receipt)).into_response()
-}
-
-/// Bytes, as they come.
-pub(crate) fn sent(unit: UnitId, state: StateRead, content_type: &'static str) -> Response {
-    let mut response = Response::new(Body::empty());
-    describe_bytes(&mut response, content_type, state.size, state.version.as_ref());
-    let body = state.body.inspect_err(move |error| {
-        // The status is long sent; all that is left is to break off, which the client notices by the length.
-        tracing::error!(%unit, cause = chain(error), "bytes could not be sent to their end");
-    });
-    *response.body_mut() = Body::from_stream(body);
-    response
 }

@@ -13,7 +13,8 @@ use crate::extract::Asking;
 use crate::management::Refused;
 use crate::management::query::{Asked, HistoryQuery, WriteQuery};
 use crate::management::request::{Key, Named, NamedVersion, document, not_modified};
-use crate::management::state::{receipt_of, sent};
+use crate::management::state::receipt_of;
+use crate::transfer::{JSON, sent};
 
 /// What was committed and is still kept, newest first.
 ///
@@ -89,7 +90,7 @@ pub async fn download(
     if let Some(response) = not_modified(&headers, state.version.as_ref()) {
         return Ok(response);
     }
-    Ok(sent(unit, state, "application/json"))
+    Ok(sent(unit, state, JSON))
 }
 
 /// Makes an old version current again, as a new version whose serial is one higher than the current one's.

@@ -1,18 +1,16 @@
 //! GET, POST, PUT and DELETE of a state.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
-use futures::TryStreamExt as _;
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue};
-use opentaco_control::{ControlError, Door, StateRead, StateWrite};
+use http::header::ETAG;
+use opentaco_control::{ControlError, Door, StateWrite};
 use opentaco_domain::{LockInfo, StateSummary};
 
 use crate::app::App;
 use crate::extract::{Asking, LockHint, OnlyIf, UnitPath};
-use crate::problem::chain;
 use crate::terraform::Refused;
+use crate::transfer::{JSON, Upload, described, etag, sent};
 
 /// The current state, as it was written.
 ///
@@ -24,13 +22,7 @@ pub async fn read(
     UnitPath(unit): UnitPath,
 ) -> Result<Response, Refused> {
     let state = app.control.read_state(&caller, &unit).await?;
-    let mut response = headers_of(&state);
-    let body = state.body.inspect_err(move |error| {
-        // The status is long sent; all that is left is to break off, which the client notices by the length.
-        tracing::error!(%unit, cause = chain(error), "a state could not be sent to its end");
-    });
-    *response.body_mut() = Body::from_stream(body);
-    Ok(response)
+    Ok(sent(unit, state, JSON))
 }
 
 /// What GET would say, without the state.
@@ -43,19 +35,7 @@ pub async fn head(
     UnitPath(unit): UnitPath,
 ) -> Result<Response, Refused> {
     let state = app.control.read_state(&caller, &unit).await?;
-    Ok(headers_of(&state))
-}
-
-fn headers_of(state: &StateRead) -> Response {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(state.size));
-    if let Some(version) = state.version {
-        let etag = HeaderValue::from_str(&format!("\"{version}\"")).expect("a version id is visible ASCII");
-        headers.insert(ETAG, etag);
-    }
-    response
+    Ok(described(&state, JSON))
 }
 
 /// Makes the body the current state. The caller's rights are looked at before a byte of it is read.
@@ -71,41 +51,25 @@ pub async fn write(
     request: Request,
 ) -> Result<Response, Refused> {
     let _permit = app.control.prepare_write(&caller, &unit, &holding).await?;
-    let (parts, body) = request.into_parts();
-    let arrived = app.bodies.read_state(&parts.headers, body).await?;
-    if arrived.bytes.is_empty() {
-        let what =
-            format!("there is no state in this request for `{unit}`: its body is empty. Nothing was written");
-        return Err(ControlError::Invalid { what }.into());
-    }
+    let upload = Upload::read::<Refused>(&app, &unit, request).await?;
     // Read once for both: to walk through a state costs as much as to hash it. What is no state, control refuses.
-    let summary = StateSummary::read(&arrived.bytes).ok();
+    let summary = StateSummary::read(upload.bytes()).ok();
     if summary
         .as_ref()
-        .is_some_and(|summary| is_lock(summary, &arrived.bytes))
+        .is_some_and(|summary| is_lock(summary, upload.bytes()))
     {
         let what = format!(
             "what was sent for `{unit}` describes a lock and is no state; nothing was written. With lock_method = \"POST\" the lock_address is /v1/backend-lock/{unit}"
         );
         return Err(ControlError::Invalid { what }.into());
     }
-    let mut write = StateWrite::new(arrived.bytes.clone(), holding, Door::Terraform);
-    write.md5.clone_from(&arrived.md5);
-    write.summary = summary;
-    write.if_match = if_match;
-    let control = app.control.clone();
-    let receipt = app
-        .carry_through(async move {
-            let receipt = control.write_state(&caller, &unit, write).await;
-            drop(arrived);
-            receipt
-        })
-        .await?;
-    let mut response = Response::new(Body::empty());
-    let etag =
-        HeaderValue::from_str(&format!("\"{}\"", receipt.version)).expect("a version id is visible ASCII");
-    response.headers_mut().insert(ETAG, etag);
-    Ok(response)
+    let write = StateWrite {
+        summary,
+        if_match,
+        ..upload.to_write(holding, Door::Terraform)
+    };
+    let receipt = upload.carry_through(&app, caller, unit, write).await?;
+    Ok([(ETAG, etag(&receipt.version))].into_response())
 }
 
 /// Deletes the unit; that there was none is success.
