@@ -22,7 +22,7 @@ use crate::management::request::{Named, read_document, small_body};
 /// 409 with the holder; 410 if this lock is over; 404 if there is no such unit.
 #[utoipa::path(
     post, path = paths::LOCK, operation_id = "lock_unit", tag = "locks",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     request_body(content = Option<LockRequest>, description = "Who asks, and under which id; may be left out."),
     responses(
         (status = 200, description = "You hold it.", body = Lock),
@@ -82,10 +82,7 @@ pub async fn take(
 /// 409 with the holder if somebody else holds the unit.
 #[utoipa::path(
     delete, path = paths::UNLOCK, operation_id = "unlock_unit", tag = "locks",
-    params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        UnlockQuery,
-    ),
+    params(Named, UnlockQuery),
     request_body(content = Option<UnlockRequest>, description = "Which lock. Left out only together with `?force=true`."),
     responses(
         (status = 200, description = "Nobody holds it under that id.", body = Unlocked),

@@ -28,7 +28,7 @@ use crate::transfer::etag;
 #[utoipa::path(
     get, path = paths::OUTPUTS, operation_id = "list_outputs", tag = "outputs",
     params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
+        Named,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer."),
     ),
     responses(
@@ -59,8 +59,8 @@ pub async fn list(
 #[utoipa::path(
     get, path = paths::OUTPUT, operation_id = "read_output", tag = "outputs",
     params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        ("output" = String, Path, description = "The output's name.", example = "address", min_length = 1),
+        Named,
+        NamedOutput,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer."),
     ),
     responses(

@@ -21,7 +21,7 @@ use crate::transfer::sent;
 /// 403, 503.
 #[utoipa::path(
     get, path = paths::REJECTED, operation_id = "list_rejected", tag = "rejected",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     responses((status = 200, description = "All of them.", body = RejectedWrites)),
 )]
 pub async fn list(
@@ -48,10 +48,7 @@ pub async fn list(
 /// 404 if there is none of that id.
 #[utoipa::path(
     get, path = paths::REJECTED_WRITE, operation_id = "download_rejected", tag = "rejected",
-    params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        ("rejected" = String, Path, description = "The id of the refused write.", min_length = 1),
-    ),
+    params(Named, NamedRejected),
     responses(
         (status = 200, description = "What was sent.", content_type = "application/octet-stream", body = String),
         (status = 404, description = "`not_found`: there is none of that id.", body = ErrorBody),
@@ -74,12 +71,7 @@ pub async fn download(
 /// id.
 #[utoipa::path(
     post, path = paths::PROMOTE, operation_id = "promote_rejected", tag = "rejected",
-    params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        ("rejected" = String, Path, description = "The id of the refused write.", min_length = 1),
-        WriteQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key: repeated with it, the answer is the first one's.", min_length = 1, max_length = 128),
-    ),
+    params(Named, NamedRejected, WriteQuery, Key),
     responses(
         (status = 200, description = "It is current.", body = Receipt, headers(("ETag" = String, description = "The new version, in quotes."))),
         (status = 404, description = "`not_found`: there is none of that id.", body = ErrorBody),

@@ -11,6 +11,7 @@ use opentaco_domain::limits::MANAGEMENT_BODY_BYTES_MAX;
 use opentaco_domain::{UnitId, VersionId};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::extract::Notes;
@@ -24,8 +25,13 @@ use crate::transfer::etag;
 ///
 /// Taken from the raw path, because its encoding is finer than a decoded path could tell; and compared with the
 /// `OpenTaco-Unit` header, because some proxies decode paths on their own.
-#[derive(Debug, Clone)]
-pub struct Named(pub UnitId);
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("unit"), parameter_in = Path)]
+pub struct Named(
+    /// The unit's id, with `__` for each `/`.
+    #[param(value_type = String, example = "myapp__prod", min_length = 1)]
+    pub UnitId,
+);
 
 impl<S: Sync> FromRequestParts<S> for Named {
     type Rejection = Problem;
@@ -58,8 +64,13 @@ impl<S: Sync> FromRequestParts<S> for Named {
 }
 
 /// The version that a segment of the path names.
-#[derive(Debug, Clone, Copy)]
-pub struct NamedVersion(pub VersionId);
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(names("version"), parameter_in = Path)]
+pub struct NamedVersion(
+    /// The version's name.
+    #[param(value_type = String)]
+    pub VersionId,
+);
 
 impl<S: Sync> FromRequestParts<S> for NamedVersion {
     type Rejection = Problem;
@@ -77,8 +88,13 @@ impl<S: Sync> FromRequestParts<S> for NamedVersion {
 }
 
 /// The refused write that a segment of the path names.
-#[derive(Debug, Clone)]
-pub struct NamedRejected(pub String);
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("rejected"), parameter_in = Path)]
+pub struct NamedRejected(
+    /// The id of the refused write.
+    #[param(min_length = 1)]
+    pub String,
+);
 
 impl<S: Sync> FromRequestParts<S> for NamedRejected {
     type Rejection = Problem;
@@ -89,8 +105,13 @@ impl<S: Sync> FromRequestParts<S> for NamedRejected {
 }
 
 /// The output that a segment of the path names.
-#[derive(Debug, Clone)]
-pub struct NamedOutput(pub String);
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("output"), parameter_in = Path)]
+pub struct NamedOutput(
+    /// The output's name.
+    #[param(example = "address", min_length = 1)]
+    pub String,
+);
 
 impl<S: Sync> FromRequestParts<S> for NamedOutput {
     type Rejection = Problem;
@@ -119,8 +140,13 @@ fn raw_segment<'a>(parts: &'a Parts, name: &str) -> &'a str {
 }
 
 /// The request's own key, if it has one.
-#[derive(Debug, Clone)]
-pub struct Key(pub Option<String>);
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("Idempotency-Key"), parameter_in = Header)]
+pub struct Key(
+    /// The request's own key: repeated with it, the answer is the first one's.
+    #[param(value_type = Option<String>, required = false, min_length = 1, max_length = 128)]
+    pub Option<String>,
+);
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;

@@ -23,7 +23,7 @@ use crate::transfer::{JSON, Upload, described, etag, sent};
 #[utoipa::path(
     get, path = paths::DOWNLOAD, operation_id = "download_state", tag = "state",
     params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
+        Named,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier download."),
     ),
     responses(
@@ -51,7 +51,7 @@ pub async fn download(
 /// As [`download`].
 #[utoipa::path(
     head, path = paths::DOWNLOAD, operation_id = "head_state", tag = "state",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     responses(
         (status = 200, description = "There is a state.", headers(("ETag" = String, description = "The version, in quotes."))),
         (status = 404, description = "There is no such unit, or it has no state."),
@@ -77,10 +77,10 @@ pub async fn head(
 #[utoipa::path(
     post, path = paths::UPLOAD, operation_id = "upload_state", tag = "state",
     params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
+        Named,
         WriteQuery,
         ("If-Match" = Option<String>, Header, description = "The version that has to be current, as the ETag of a download."),
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key: repeated with it, the answer is the first one's.", min_length = 1, max_length = 128),
+        Key,
         ("Content-MD5" = Option<String>, Header, description = "What the body has to match, in base64."),
     ),
     request_body(content = serde_json::Map<String, serde_json::Value>, content_type = "application/json", description = "The state, whole."),

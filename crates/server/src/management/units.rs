@@ -86,7 +86,7 @@ pub async fn list(
 /// 404 if there is none.
 #[utoipa::path(
     get, path = paths::UNIT, operation_id = "describe_unit", tag = "units",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     responses(
         (status = 200, description = "The unit.", body = Unit),
         (status = 404, description = "`not_found`: there is no such unit.", body = ErrorBody),
@@ -107,7 +107,7 @@ pub async fn describe(
 /// 404 if there is no such unit; 400 over the limits.
 #[utoipa::path(
     patch, path = paths::UNIT, operation_id = "change_unit", tag = "units",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     request_body = ChangeUnit,
     responses(
         (status = 200, description = "The unit, as it is now.", body = Unit),
@@ -139,7 +139,7 @@ pub async fn change(
 /// 409 with the holder while it is locked, or if it is protected; 404 if there is none.
 #[utoipa::path(
     delete, path = paths::UNIT, operation_id = "delete_unit", tag = "units",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, description = "`not_found`: there is no such unit.", body = ErrorBody),
@@ -163,7 +163,7 @@ pub async fn delete(
 /// 409 if it is not deleted, or with the holder while it is locked; 404 if there never was one, or too long ago.
 #[utoipa::path(
     post, path = paths::UNDELETE, operation_id = "undelete_unit", tag = "units",
-    params(("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1)),
+    params(Named),
     responses(
         (status = 200, description = "It lives again.", body = Undeleted),
         (status = 404, description = "`not_found`: there never was such a unit, or its versions are gone.", body = ErrorBody),

@@ -22,10 +22,7 @@ use crate::transfer::{JSON, sent};
 /// 404 if there is no such unit, not even a deleted one.
 #[utoipa::path(
     get, path = paths::VERSIONS, operation_id = "list_versions", tag = "versions",
-    params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        HistoryQuery,
-    ),
+    params(Named, HistoryQuery),
     responses(
         (status = 200, description = "One page, or all.", body = Versions),
         (status = 404, description = "`not_found`: there is no such unit, not even a deleted one.", body = ErrorBody),
@@ -69,8 +66,8 @@ pub async fn list(
 #[utoipa::path(
     get, path = paths::VERSION, operation_id = "download_version", tag = "versions",
     params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        ("version" = String, Path, description = "The version's name."),
+        Named,
+        NamedVersion,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier download."),
     ),
     responses(
@@ -100,11 +97,7 @@ pub async fn download(
 /// have that version.
 #[utoipa::path(
     post, path = paths::RESTORE, operation_id = "restore_version", tag = "versions",
-    params(
-        ("unit" = String, Path, description = "The unit's id, with `__` for each `/`.", example = "myapp__prod", min_length = 1),
-        WriteQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key: repeated with it, the answer is the first one's.", min_length = 1, max_length = 128),
-    ),
+    params(Named, WriteQuery, Key),
     request_body = Restore,
     responses(
         (status = 200, description = "It is current again.", body = Receipt, headers(("ETag" = String, description = "The new version, in quotes."))),
