@@ -41,10 +41,12 @@ impl App {
     ///
     /// A state that has arrived whole is in our care: a client that is killed between its last byte and our answer must
     /// find the state committed or kept, never half thought about.
-    pub async fn carry_through<T: Send + 'static>(
-        &self,
-        operation: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    pub async fn carry_through<T, F>(&self, operation: impl FnOnce(StateControl) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let operation = operation(self.control.clone());
         let under_way = Arc::clone(&self.under_way).read_owned().await;
         let operation = async move {
             let _under_way = under_way;

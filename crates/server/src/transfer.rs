@@ -92,8 +92,7 @@ impl Upload {
         unit: UnitId,
         write: StateWrite,
     ) -> Result<Receipt, ControlError> {
-        let control = app.control.clone();
-        app.carry_through(async move {
+        app.carry_through(|control| async move {
             let receipt = control.write_state(&caller, &unit, write).await;
             drop(self);
             receipt

@@ -246,7 +246,7 @@ async fn what_has_to_be_carried_through_outlives_a_client_that_hangs_up() {
         }
     };
     {
-        let mut request = pin!(app.carry_through(operation));
+        let mut request = pin!(app.carry_through(|_| operation));
         assert!(poll!(&mut request).is_pending());
     }
     go_on.send(()).unwrap();

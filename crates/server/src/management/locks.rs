@@ -67,9 +67,8 @@ pub async fn take(
         info,
         door: Door::Management,
     };
-    let control = app.control.clone();
     let holder = app
-        .carry_through(async move { control.lock_existing(&caller, &unit, request).await })
+        .carry_through(|control| async move { control.lock_existing(&caller, &unit, request).await })
         .await?;
     Ok(Json(lock_of(holder)))
 }
@@ -109,12 +108,11 @@ pub async fn release(
         )
         .into());
     }
-    let control = app.control.clone();
     let unit = id.clone();
     if named.is_none() {
         notes.action("unit.force-unlock");
     }
-    app.carry_through(async move {
+    app.carry_through(|control| async move {
         match named {
             // An id has to be the holder's, forced or not: it may be another one's by now.
             Some(lock) => control.unlock(&caller, &unit, &lock).await,

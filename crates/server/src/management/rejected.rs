@@ -87,11 +87,10 @@ pub async fn promote(
     Asked(query): Asked<WriteQuery>,
     Key(key): Key,
 ) -> Result<Response, Refused> {
-    let control = app.control.clone();
     let unit = id.clone();
     let how = reinstate(query, key);
     let receipt = app
-        .carry_through(async move { control.promote(&caller, &unit, &rejected, how).await })
+        .carry_through(|control| async move { control.promote(&caller, &unit, &rejected, how).await })
         .await?;
     Ok(receipt_of(id, &receipt))
 }

@@ -39,9 +39,8 @@ pub async fn create(
     } = document(&app, request).await?;
     notes.unit(&id);
     let create = opentaco_control::CreateUnit { labels, description };
-    let control = app.control.clone();
     let view = app
-        .carry_through(async move { control.create_unit(&caller, &id, create).await })
+        .carry_through(|control| async move { control.create_unit(&caller, &id, create).await })
         .await?;
     let address = HeaderValue::from_str(&paths::unit(&view.unit)).expect("an address is visible ASCII");
     let created = Created {
@@ -126,9 +125,8 @@ pub async fn change(
         description: change.description,
         deletion_protection: change.deletion_protection,
     };
-    let control = app.control.clone();
     let view = app
-        .carry_through(async move { control.annotate_unit(&caller, &unit, &annotation).await })
+        .carry_through(|control| async move { control.annotate_unit(&caller, &unit, &annotation).await })
         .await?;
     Ok(Json(unit_of(view)))
 }
@@ -151,8 +149,7 @@ pub async fn delete(
     Asking(caller): Asking,
     Named(unit): Named,
 ) -> Result<StatusCode, Refused> {
-    let control = app.control.clone();
-    app.carry_through(async move { control.delete_unit(&caller, &unit).await })
+    app.carry_through(|control| async move { control.delete_unit(&caller, &unit).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -175,10 +172,9 @@ pub async fn undelete(
     Asking(caller): Asking,
     Named(id): Named,
 ) -> Result<Json<Undeleted>, Refused> {
-    let control = app.control.clone();
     let unit = id.clone();
     let version = app
-        .carry_through(async move { control.undelete_unit(&caller, &unit, Door::Management).await })
+        .carry_through(|control| async move { control.undelete_unit(&caller, &unit, Door::Management).await })
         .await?;
     Ok(Json(Undeleted { id, version }))
 }

@@ -115,11 +115,10 @@ pub async fn restore(
     request: Request,
 ) -> Result<Response, Refused> {
     let Restore { version } = document(&app, request).await?;
-    let control = app.control.clone();
     let unit = id.clone();
     let how = reinstate(query, key);
     let receipt = app
-        .carry_through(async move { control.restore(&caller, &unit, &version, how).await })
+        .carry_through(|control| async move { control.restore(&caller, &unit, &version, how).await })
         .await?;
     Ok(receipt_of(id, &receipt))
 }

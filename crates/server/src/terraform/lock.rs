@@ -34,9 +34,8 @@ pub async fn take(
         sent,
         door: Door::Terraform,
     };
-    let control = app.control.clone();
     let taken = app
-        .carry_through(async move { control.lock(&caller, &unit, lock).await })
+        .carry_through(|control| async move { control.lock(&caller, &unit, lock).await })
         .await?;
     let mut response = taken.to_terraform_json().into_response();
     response
@@ -66,8 +65,7 @@ pub async fn release(
     if released.is_none() {
         notes.action("unit.force-unlock");
     }
-    let control = app.control.clone();
-    app.carry_through(async move {
+    app.carry_through(|control| async move {
         match released {
             Some(id) => control.unlock(&caller, &unit, &id).await,
             None => control.force_unlock(&caller, &unit).await.map(|_| ()),

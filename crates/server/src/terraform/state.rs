@@ -90,9 +90,8 @@ pub async fn delete(
         );
         return Err(ControlError::Invalid { what }.into());
     }
-    let control = app.control.clone();
     match app
-        .carry_through(async move { control.delete_unit(&caller, &unit).await })
+        .carry_through(|control| async move { control.delete_unit(&caller, &unit).await })
         .await
     {
         Ok(()) | Err(ControlError::NotFound { .. } | ControlError::NoState { .. }) => Ok(StatusCode::OK),
