@@ -1,10 +1,6 @@
 //! The management API, route by route, in the order in which the product description tells them.
 
-use std::sync::Arc;
-
-use opentaco_control::{OpenOptions, StoreConfig};
 use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
-use opentaco_server::bodies::BodyLimits;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Service, lock, state};
@@ -904,11 +900,7 @@ impl Policy for Readers {
 
 #[test]
 fn a_reader_is_told_403_by_everything_that_changes_something_whether_the_unit_exists_or_not() {
-    let options = OpenOptions {
-        policy: Arc::new(Readers),
-        ..OpenOptions::default()
-    };
-    let service = Service::with(StoreConfig::Memory, options, BodyLimits::default());
+    let service = Service::with_policy(Readers);
     for unit in ["/v1/units/myapp__prod", "/v1/units/nowhere"] {
         let version = format!("0000000000000001-1-00000000-{}-00000000", "0".repeat(64));
         for (method, target, body) in [

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use opentaco_control::{OpenOptions, StateControl, StoreConfig};
+use opentaco_domain::Policy;
 use opentaco_server::App;
 use opentaco_server::bodies::{Bodies, BodyLimits};
 use opentaco_server::doorkeeper::Doorkeeper;
@@ -34,6 +35,14 @@ impl Service {
 
     pub(crate) fn with_limits(limits: BodyLimits) -> Self {
         Self::with(StoreConfig::Memory, OpenOptions::default(), limits)
+    }
+
+    pub(crate) fn with_policy(policy: impl Policy + 'static) -> Self {
+        let options = OpenOptions {
+            policy: Arc::new(policy),
+            ..OpenOptions::default()
+        };
+        Self::with(StoreConfig::Memory, options, BodyLimits::default())
     }
 
     pub(crate) fn with(store: StoreConfig, options: OpenOptions, limits: BodyLimits) -> Self {

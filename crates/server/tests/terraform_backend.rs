@@ -1,7 +1,5 @@
 //! The dialect of the HTTP backend: what the clients send, what they must be answered.
 
-use std::sync::Arc;
-
 use opentaco_control::{OpenOptions, StoreConfig};
 use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
 use opentaco_server::bodies::BodyLimits;
@@ -301,41 +299,15 @@ fn an_empty_body_beside_a_lock_id_is_no_force() {
 fn gitlab_style_addresses_lock_the_same_unit() {
     let service = Service::start();
     let lock_address = UNIT.replace("backend", "backend-lock");
-    assert_eq!(
-        service
-            .ask("POST", &lock_address)
-            .body(lock(ALICE, "alice@laptop"))
-            .send()
-            .status,
-        200
-    );
-    assert_names_alice(&service.ask("LOCK", UNIT).body(lock(BOB, "bob@ci")).send());
-    let refused = service.ask("PUT", &lock_address).body(lock(BOB, "bob@ci")).send();
-    assert_eq!(refused.status, 423);
-    assert_eq!(
-        service
-            .ask("POST", &format!("{UNIT}?ID={ALICE}"))
-            .body(state(1))
-            .send()
-            .status,
-        200
-    );
-    assert_eq!(
-        service
-            .ask("DELETE", &lock_address)
-            .body(lock(BOB, "bob@ci"))
-            .send()
-            .status,
-        409
-    );
-    assert_eq!(
-        service
-            .ask("DELETE", &lock_address)
-            .body(lock(ALICE, "alice@laptop"))
-            .send()
-            .status,
-        200
-    );
+    let status =
+        |method: &str, target: &str, body: String| service.ask(method, target).body(body).send().status;
+    let (alice, bob) = (|| lock(ALICE, "alice@laptop"), || lock(BOB, "bob@ci"));
+    assert_eq!(status("POST", &lock_address, alice()), 200);
+    assert_names_alice(&service.ask("LOCK", UNIT).body(bob()).send());
+    assert_eq!(status("PUT", &lock_address, bob()), 423);
+    assert_eq!(status("POST", &format!("{UNIT}?ID={ALICE}"), state(1)), 200);
+    assert_eq!(status("DELETE", &lock_address, bob()), 409);
+    assert_eq!(status("DELETE", &lock_address, alice()), 200);
     assert_eq!(
         service.ask("GET", UNIT).send().text(),
         state(1),
@@ -621,17 +593,9 @@ impl Policy for Never {
     }
 }
 
-fn with_policy(answer: Result<Decision, PolicyUnreadable>) -> Service {
-    let options = OpenOptions {
-        policy: Arc::new(Never(answer)),
-        ..OpenOptions::default()
-    };
-    Service::with(StoreConfig::Memory, options, BodyLimits::default())
-}
-
 #[test]
 fn forbidden_is_403_whether_or_not_there_is_a_state() {
-    let service = with_policy(Ok(Decision::Deny));
+    let service = Service::with_policy(Never(Ok(Decision::Deny)));
     for (method, body) in [
         ("GET", ""),
         ("POST", "{}"),
@@ -650,9 +614,9 @@ fn forbidden_is_403_whether_or_not_there_is_a_state() {
 
 #[test]
 fn a_policy_that_cannot_be_read_is_503_and_its_reason_is_for_the_log() {
-    let service = with_policy(Err(PolicyUnreadable {
+    let service = Service::with_policy(Never(Err(PolicyUnreadable {
         reason: "the canary sang".to_owned(),
-    }));
+    })));
     let answer = service
         .ask("GET", UNIT)
         .header("X-Request-Id", "unreadable-policy")
@@ -669,7 +633,7 @@ fn a_policy_that_cannot_be_read_is_503_and_its_reason_is_for_the_log() {
 #[test]
 fn rights_are_looked_at_before_a_byte_of_the_body_is_asked_for() {
     use std::io::Write as _;
-    let service = with_policy(Ok(Decision::Deny));
+    let service = Service::with_policy(Never(Ok(Decision::Deny)));
     let ask = service
         .ask("POST", UNIT)
         .header("Expect", "100-continue")
@@ -728,11 +692,7 @@ impl Policy for Panicking {
 
 #[test]
 fn a_panic_is_one_500_and_the_service_goes_on() {
-    let options = OpenOptions {
-        policy: Arc::new(Panicking),
-        ..OpenOptions::default()
-    };
-    let service = Service::with(StoreConfig::Memory, options, BodyLimits::default());
+    let service = Service::with_policy(Panicking);
     // A read panics in the handler, an unlock in the task that outlives its client.
     for (method, request_id) in [("GET", "panic-read"), ("UNLOCK", "panic-unlock")] {
         let answer = service
