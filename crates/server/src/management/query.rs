@@ -10,6 +10,7 @@ use opentaco_domain::{Holding, LockId, UnitPrefix, VersionId};
 use percent_encoding::percent_decode_str;
 use utoipa::IntoParams;
 
+use crate::management::error::invalid;
 use crate::problem::Problem;
 
 /// The largest page.
@@ -128,8 +129,9 @@ impl FromQuery for ListQuery {
                 return Err(bad_query("`label` is given as name=value".to_owned()));
             };
             let before = labels.insert(name.to_owned(), value.to_owned());
+            // Each of the two can be said; that there is no such unit is beyond what a description can say of a query.
             if before.is_some_and(|before| before != value) {
-                return Err(bad_query(format!(
+                return Err(invalid(format!(
                     "no unit has two values of the label `{name}`, and two are asked for"
                 )));
             }
