@@ -165,11 +165,9 @@ impl Failure {
         self
     }
 
-    /// Whether what answered a greeting of TLS was no TLS. The error's type is three libraries below the SDK's.
-    fn speaks_no_tls(&self) -> bool {
-        self.causes
-            .iter()
-            .any(|cause| cause.contains("InvalidContentType"))
+    /// Whether a cause says so. Its type is three libraries below the SDK's; its words are what we have.
+    fn blames(&self, words: &str) -> bool {
+        self.causes.iter().any(|cause| cause.contains(words))
     }
 
     /// Something could not be done with a file.
@@ -252,11 +250,23 @@ impl From<SdkError> for Failure {
             failure = failure.because(cause);
         }
         failure.hint = match &error {
-            SdkError::Unreachable { server, .. } if server.is_encrypted() && failure.speaks_no_tls() => {
+            SdkError::Unreachable { server, .. } if server.is_encrypted() && failure.blames("InvalidContentType") => {
                 Some(format!("it does not seem to speak TLS; if that is so, write {server} with http://"))
             }
             SdkError::Unreachable { .. } => {
                 Some("is the service running there? --server or OPENTACO_SERVER name another".to_owned())
+            }
+            SdkError::Unanswered { server, .. }
+                if !server.is_encrypted() && failure.blames("invalid HTTP version") =>
+            {
+                Some(format!("it does not seem to speak plain HTTP; if that is so, write {server} with https://"))
+            }
+            SdkError::Untrusted { .. } if failure.blames("CaUsedAsEndEntity") => Some(
+                "it is the certificate of an authority, which is not one of a service; make one with basicConstraints=CA:FALSE"
+                    .to_owned(),
+            ),
+            SdkError::Untrusted { .. } if failure.blames("not valid for name") => {
+                Some("ask for the service by a name that its certificate has".to_owned())
             }
             SdkError::Untrusted { .. } => Some(
                 "if an authority of your own has signed it, name its certificates with --ca-file or OPENTACO_CA_FILE"

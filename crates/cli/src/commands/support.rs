@@ -48,14 +48,20 @@ pub(super) async fn explain(context: &Context, unit: &UnitId, error: SdkError) -
         SdkError::NotFound { .. } => similar(context, unit)
             .await
             .map(|name| format!("did you mean `{name}`?")),
-        SdkError::Unanswered { .. } | SdkError::TimedOut { .. } | SdkError::CutOff { .. } => Some(format!(
-            "look with `taco unit info {unit}`, and repeat the command if need be"
-        )),
         _ => None,
     };
+    let is_unanswered = matches!(
+        error,
+        SdkError::Unanswered { .. } | SdkError::TimedOut { .. } | SdkError::CutOff { .. }
+    );
     let failure = Failure::from(error);
     match hint {
         Some(hint) => failure.hint(hint),
+        None if is_unanswered => failure.or_hint(|| {
+            Some(format!(
+                "look with `taco unit info {unit}`, and repeat the command if need be"
+            ))
+        }),
         None => failure,
     }
 }
