@@ -224,6 +224,9 @@ pub struct Pull {
     /// A version of the history instead of the current state
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
 }
 
 /// `taco unit push`
@@ -289,6 +292,9 @@ pub struct Acquire {
     /// What others are told.
     #[command(flatten)]
     pub reason: Reason,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
 }
 
 /// `taco unit release`
@@ -370,6 +376,9 @@ pub struct RejectedPull {
     /// The file to write; standard output without it
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+    /// Whether it is meant.
+    #[command(flatten)]
+    pub yes: Yes,
 }
 
 /// `taco unit rejected promote`

@@ -135,6 +135,42 @@ fn what_others_have_written_does_not_speak_to_the_terminal() {
 }
 
 #[test]
+fn a_file_is_not_written_over_without_being_asked() {
+    let desk = Desk::new();
+    desk.write("one.json", &state(1, "a"));
+    desk.taco("unit push terminal/over one.json").worked();
+    for line in [
+        "unit pull terminal/over mine.json",
+        "unit acquire terminal/over mine.json",
+    ] {
+        desk.write("mine.json", "work");
+        let terminal = Terminal::run(&desk, line, &[]);
+        terminal.until("write over `mine.json`? [y/N]");
+        terminal.types("n\n");
+        let (code, shown) = terminal.ends();
+        assert_eq!(code, 1, "{shown}");
+        assert_eq!(desk.read("mine.json"), "work", "{line}");
+        let terminal = Terminal::run(&desk, line, &[]);
+        terminal.until("write over `mine.json`? [y/N]");
+        terminal.types("y\n");
+        assert_eq!(terminal.ends().0, 0);
+        assert_eq!(desk.read("mine.json"), state(1, "a"), "{line}");
+    }
+    desk.taco("unit unlock terminal/over").worked();
+    for line in [
+        "unit pull terminal/over new.json",
+        "unit pull terminal/over mine.json --yes",
+    ] {
+        let (code, shown) = Terminal::run(&desk, line, &[]).ends();
+        assert!(code == 0 && !shown.contains("[y/N]"), "{line}: {shown}");
+    }
+    // In a script nobody can be asked, and a script says what it means.
+    desk.write("mine.json", "work");
+    desk.taco("unit pull terminal/over mine.json").worked();
+    assert_eq!(desk.read("mine.json"), state(1, "a"));
+}
+
+#[test]
 fn a_table_has_a_head_and_colours_which_no_color_takes_away() {
     let desk = Desk::new();
     desk.write("one.json", &state(1, "a"));
@@ -251,7 +287,7 @@ fn a_transfer_that_takes_its_time_shows_a_bar_and_leaves_none_behind() {
     assert!(last.contains("pulled `terminal/slow`"), "{last:?}");
     assert_eq!(desk.read("copy.json").len(), desk.read("one.json").len());
 
-    let (_, shown) = Terminal::run(&desk, "unit pull terminal/slow copy.json", &[]).ends();
+    let (_, shown) = Terminal::run(&desk, "unit pull terminal/slow again.json", &[]).ends();
     assert!(
         !shown.contains("pulling"),
         "what ends at once has no bar: {shown}"

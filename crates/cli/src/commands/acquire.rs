@@ -6,7 +6,7 @@ use opentaco_sdk::state::{Downloaded, Source};
 use serde_json::json;
 
 use super::lock::{give_back, take};
-use super::support::explain;
+use super::support::{explain, may_write_over};
 use crate::args;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
@@ -16,9 +16,13 @@ use crate::{output, progress};
 
 pub(super) async fn run(context: &Context, args: args::Acquire) -> Result<(), Failure> {
     let unit = args.one.unit;
-    // What cannot be written is known before anybody is kept waiting.
-    let pending = Pending::open(args.file.as_deref())?;
     let before = context.locks.held(&context.server, &unit)?;
+    // What cannot be written, or may not, is known before anybody is kept waiting. Under a lock that is held, a file stays
+    // as it is anyway.
+    if before.is_none() {
+        may_write_over(args.file.as_deref(), args.yes.yes).await?;
+    }
+    let pending = Pending::open(args.file.as_deref())?;
     context.interrupt.hold();
     let taken = context
         .interrupt

@@ -13,6 +13,7 @@ use crate::output;
 
 pub(super) async fn run(context: &Context, args: args::Pull) -> Result<(), Failure> {
     let unit = args.one.unit;
+    support::may_write_over(args.file.as_deref(), args.yes.yes).await?;
     let source = match &args.version {
         None => Source::Current,
         Some(called) => Source::Version(support::version(context, &unit, called).await?),

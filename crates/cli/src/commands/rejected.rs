@@ -40,6 +40,7 @@ pub(super) async fn list(context: &Context, unit: &UnitId) -> Result<(), Failure
 
 pub(super) async fn pull(context: &Context, args: args::RejectedPull) -> Result<(), Failure> {
     let unit = args.one.unit;
+    support::may_write_over(args.file.as_deref(), args.yes.yes).await?;
     let mut pending = Pending::open(args.file.as_deref())?;
     let source = Source::Rejected(support::rejected(context, &unit, &args.rejected).await?);
     let downloaded = support::download(context, &unit, &source, &mut pending).await?;

@@ -172,6 +172,17 @@ fn most_similar(id: &str, names: impl Iterator<Item = String>) -> Option<String>
     nearest.map(|(_, name)| name)
 }
 
+/// Asks before a file that holds something is written over: it may be somebody's work.
+pub(super) async fn may_write_over(file: Option<&Path>, yes: bool) -> Result<(), Failure> {
+    let Some(path) =
+        file.filter(|path| std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0))
+    else {
+        return Ok(());
+    };
+    let question = format!("write over `{}`?", path.display());
+    confirm(&question, yes, Unasked::Proceed).await
+}
+
 /// Downloads a state into a place, with progress.
 pub(super) async fn download(
     context: &Context,
