@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use opentaco_testkit::service::Service;
+
 use crate::support::Desk;
 
 /// Larger than all the memory that the comparison is given.
@@ -57,4 +59,32 @@ fn two_large_states_are_compared_in_less_memory_than_either_of_them_takes() {
         ran.code, 0,
         "who holds it all does not get by with as much: {ran:?}"
     );
+}
+
+#[test]
+fn a_large_state_is_restored_by_a_service_that_holds_it_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut service = Service::start(home.path(), &["-storage", "local"], &[]);
+    let desk = Desk::at(&service.url());
+    let bytes = write_large(&desk, "one.json", 1);
+    desk.taco("unit push large/restored one.json").worked();
+    write_large(&desk, "one.json", 2);
+    desk.taco("unit push large/restored one.json").worked();
+    desk.taco("unit restore large/restored previous").worked();
+    let ran = desk.taco("unit info large/restored").worked();
+    assert!(ran.stdout.contains("serial\t3\n"), "{ran:?}");
+    let held = peak_bytes(service.process().id());
+    assert!(held > bytes, "it is read whole: {held} of {bytes}");
+    assert!(held < bytes * 2, "{held} bytes for a state of {bytes}");
+}
+
+/// The most memory that a process has had.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kilobytes = line.trim().trim_end_matches(" kB");
+    kilobytes.parse::<u64>().unwrap() * 1024
 }
