@@ -3,6 +3,7 @@
 //! ```text
 //! .taco/                                       0700
 //! .taco/.gitignore                             *
+//! .taco/turn                                   locked by whoever looks whether there is a lock, and saves one
 //! .taco/locks/myapp__prod-1f0c….json           0600, one for each server and unit
 //! ```
 //!
@@ -93,6 +94,28 @@ impl SavedLocks {
             ))
         })?;
         Ok((saved.server == server.as_str() && saved.unit == *unit).then_some(saved))
+    }
+
+    /// Saves a lock unless one is held already; tells which of them is saved then.
+    ///
+    /// Of two that are started at once the second finds the lock of the first, and does not write over its id.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn reserve(&self, server: &Server, wanted: SavedLock) -> Result<SavedLock, Failure> {
+        let _turn = self.turn();
+        match self.held(server, &wanted.unit)? {
+            Some(held) => Ok(held),
+            None => self.save(server, &wanted).map(|()| wanted),
+        }
+    }
+
+    /// Waits until nobody else reserves, and keeps others from it; nobody is waited for where files cannot be locked.
+    fn turn(&self) -> Option<fs::File> {
+        self.prepare().ok()?;
+        let turn = fs::File::create(self.home.join("turn")).ok()?;
+        turn.lock().ok()?;
+        Some(turn)
     }
 
     /// Saves a lock in the place of what was saved for that unit.
@@ -200,6 +223,30 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn of_many_that_reserve_at_once_one_is_saved_and_all_are_told_it() {
+        let home = tempfile::tempdir().unwrap();
+        let locks = SavedLocks::below(home.path());
+        let server = server("http://a");
+        for round in 0..20 {
+            let unit = format!("x{round}");
+            let told: std::collections::BTreeSet<_> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8)
+                    .map(|at| {
+                        let wanted = lock(&server, &unit, &at.to_string());
+                        scope.spawn(|| locks.reserve(&server, wanted).unwrap().lock.to_string())
+                    })
+                    .collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let held = locks
+                .held(&server, &UnitId::parse(&unit).unwrap())
+                .unwrap()
+                .unwrap();
+            assert_eq!(told, [held.lock.to_string()].into());
+        }
     }
 
     #[test]

@@ -39,34 +39,34 @@ pub(super) struct Taken {
 /// Its id is saved before it is asked for, so that whatever happens to the answer, it can be given back.
 pub(super) async fn take(context: &Context, unit: &UnitId, reason: &str) -> Result<Taken, Failure> {
     let client = context.client()?;
-    if let Some(saved) = context.locks.held(&context.server, unit)? {
+    loop {
+        let id = LockId::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is a lock id");
+        let saved = context.locks.reserve(
+            &context.server,
+            SavedLock {
+                server: context.server.to_string(),
+                unit: unit.clone(),
+                lock: id.clone(),
+                since: context.clock.now(),
+                released: None,
+            },
+        )?;
+        let anew = saved.lock == id;
         match client.lock(unit, &describe(context, saved.lock, reason)).await {
-            Ok(lock) => return Ok(Taken { lock, anew: false }),
+            Ok(lock) => return Ok(Taken { lock, anew }),
             // Broken meanwhile, or released elsewhere: a new one may be taken.
-            Err(SdkError::LockOver { .. }) => context.locks.forget(&context.server, unit)?,
-            // Somebody else holds the unit, so this lock is over, too.
+            Err(SdkError::LockOver { .. }) if !anew => context.locks.forget(&context.server, unit)?,
+            // Somebody else holds the unit, so this lock is not held, or is over.
             Err(error @ SdkError::Locked { .. }) => return Err(not_taken(context, unit, error).await),
+            Err(error) if anew && error.is_in_doubt() => {
+                return Err(explain(context, unit, error).await.hint(format!(
+                    "if the lock was taken, its id is saved here: `taco unit unlock {unit}` gives it back"
+                )));
+            }
+            Err(error) if anew => return Err(not_taken(context, unit, error).await),
             // Whatever else keeps us from asking, the lock may well be held: its id is known nowhere but here.
             Err(error) => return Err(explain(context, unit, error).await),
         }
-    }
-    let id = LockId::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID is a lock id");
-    context.locks.save(
-        &context.server,
-        &SavedLock {
-            server: context.server.to_string(),
-            unit: unit.clone(),
-            lock: id.clone(),
-            since: context.clock.now(),
-            released: None,
-        },
-    )?;
-    match client.lock(unit, &describe(context, id, reason)).await {
-        Ok(lock) => Ok(Taken { lock, anew: true }),
-        Err(error) if error.is_in_doubt() => Err(explain(context, unit, error).await.hint(format!(
-            "if the lock was taken, its id is saved here: `taco unit unlock {unit}` gives it back"
-        ))),
-        Err(error) => Err(not_taken(context, unit, error).await),
     }
 }
 
