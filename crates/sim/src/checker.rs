@@ -1,19 +1,30 @@
 //! What must hold of every history. The bucket saw every head in order, so what was true when is known exactly; each
 //! answer a client was given has to fit some moment between its question and its answer.
 
+mod answers;
+mod causes;
+mod copies;
 mod hands;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
-use opentaco_domain::{LockId, Sha256, UnitId, VersionId};
+use opentaco_domain::{LockId, Session, Sha256, UnitId, VersionId};
 use opentaco_storage::head::{Head, Origin};
 use opentaco_storage::is_vacant;
 
 use crate::bucket::Event;
 use crate::executor::Instant;
-use crate::world::{Ask, History, Record, Told};
+use crate::world::{Ask, EPILOGUE, History, Record, Told};
+
+/// Who looks at every unit when all is quiet, in every world.
+const END: &str = "end";
+/// The clocks of two replicas are no further apart than this.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(2 * 3600);
 
 /// A promise that a history breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +67,10 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "a lock is taken only from nobody, and an id that was released is not taken again",
     ),
     (
+        "nothing-unasked",
+        "no lock is taken or ends, and no version comes, without a request for it or a lock that lay there before",
+    ),
+    (
         "answers-fit",
         "what a client is told was true at some moment between question and answer",
     ),
@@ -65,7 +80,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "durable",
-        "every acknowledged write is in the history, with its very bytes, until it is pruned as it may be",
+        "every acknowledged write is in the history, with its very bytes, until it is pruned as it may be, and can be read",
     ),
     (
         "refused-is-kept",
@@ -73,7 +88,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "refused-has-no-effect",
-        "what was refused never becomes current by itself",
+        "what was refused never happens by itself, and no request happens twice",
     ),
     (
         "copy-is-current",
@@ -82,6 +97,10 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     (
         "copy-never-goes-back",
         "the service never puts an older version over a newer one, nor over one that was acknowledged",
+    ),
+    (
+        "copy-holds-versions",
+        "the service puts nothing into the copy that no head had named",
     ),
     (
         "copies-converge",
@@ -118,15 +137,28 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("it-ends", "every history comes to an end"),
 ];
 
+/// One state of the copy.
+#[derive(Debug)]
+struct Copied {
+    /// Which one, counted from the first.
+    index: usize,
+    at: Instant,
+    by_hand: bool,
+    /// What it held; nothing if it was deleted.
+    bytes: Option<Bytes>,
+}
+
 /// One unit's story, as the bucket saw it.
 struct Story<'a> {
     unit: &'a UnitId,
     history: &'a History,
     heads: Vec<(Instant, Head)>,
-    copies: Vec<(Instant, bool, Option<Bytes>)>,
+    copies: Vec<Copied>,
+    /// What clients asked about it and were told, in the order of the answers.
+    records: Vec<Record>,
     rejected: BTreeMap<String, (Instant, Bytes)>,
-    /// What landed late on a copy that looked like the one it was meant for.
-    misplaced: BTreeSet<Sha256>,
+    /// Which of the copies landed late on one that looked like the one it was meant for.
+    misplaced: BTreeSet<usize>,
     violations: Vec<Violation>,
 }
 
@@ -141,13 +173,16 @@ pub fn check(history: &History) -> Vec<Violation> {
             history,
             heads: heads(&events, unit),
             copies: copies(&events, unit),
+            records: records(history, unit),
             rejected: rejected(&events, unit),
             misplaced: BTreeSet::new(),
             violations: Vec::new(),
         };
         story.chain();
+        story.causes(&events);
         story.answers();
-        story.durability();
+        story.durability(&events);
+        story.kept_in_place(&events);
         story.copy();
         story.hands(&events);
         story.end();
@@ -171,24 +206,24 @@ fn heads(events: &[Event], unit: &UnitId) -> Vec<(Instant, Head)> {
     puts.collect()
 }
 
-fn copies(events: &[Event], unit: &UnitId) -> Vec<(Instant, bool, Option<Bytes>)> {
+fn copies(events: &[Event], unit: &UnitId) -> Vec<Copied> {
     let key = unit.state_key();
-    events
-        .iter()
-        .filter(|event| event.key == key)
-        .filter_map(|event| {
-            let now = event.now.clone()?;
-            Some((event.at, event.by.is_none(), now.map(state_in)))
+    let changes = events.iter().filter(|event| event.key == key);
+    changes
+        .filter_map(|event| event.now.clone().map(|now| (event, now)))
+        .enumerate()
+        .map(|(index, (event, bytes))| Copied {
+            index,
+            at: event.at,
+            by_hand: event.by.is_none(),
+            bytes,
         })
         .collect()
 }
 
-/// The state that lies in a copy: none, where it is a note that there is none.
-fn state_in(copy: Bytes) -> Bytes {
-    match is_vacant(&copy) {
-        true => Bytes::new(),
-        false => copy,
-    }
+fn records(history: &History, unit: &UnitId) -> Vec<Record> {
+    let records = history.records.iter();
+    records.filter(|record| record.unit == *unit).cloned().collect()
 }
 
 /// What was kept of refused writes: when it first was there, and the bytes.
@@ -219,11 +254,9 @@ impl Story<'_> {
     fn chain(&mut self) {
         let heads = std::mem::take(&mut self.heads);
         let mut sessions: BTreeMap<(LockId, u32), u64> = BTreeMap::new();
-        let blank = None;
+        let mut over: BTreeSet<LockId> = BTreeSet::new();
         for (index, (at, head)) in heads.iter().enumerate() {
-            let before = index
-                .checked_sub(1)
-                .map_or(blank, |before| Some(&heads[before].1));
+            let before = index.checked_sub(1).map(|before| &heads[before].1);
             let epoch = before.map_or(0, |before| before.epoch) + 1;
             if head.epoch != epoch {
                 self.broken(
@@ -232,30 +265,41 @@ impl Story<'_> {
                     format!("epoch {} follows epoch {}", head.epoch, epoch - 1),
                 );
             }
-            self.lock_step(*at, before, head);
+            self.lock_step(*at, before, head, &mut over);
             self.commit_step(*at, before, head, &mut sessions);
         }
         self.heads = heads;
     }
 
-    fn lock_step(&mut self, at: Instant, before: Option<&Head>, head: &Head) {
-        let Some(before) = before else { return };
-        match (&before.lock, &head.lock) {
-            (None, Some(lock)) if before.released.contains(&lock.info.id) => {
-                self.broken(
-                    "one-lock",
-                    at,
-                    format!("lock {} is taken again after it was released", lock.info.id),
-                );
-            }
-            (Some(old), Some(new)) if old.session != new.session => {
+    /// A lock is taken from nobody, stays as it is, and is over when it ends. `over`: those that have ended so far.
+    fn lock_step(&mut self, at: Instant, before: Option<&Head>, head: &Head, over: &mut BTreeSet<LockId>) {
+        let old = before.and_then(|before| before.lock.as_ref());
+        if old == head.lock.as_ref() {
+            return;
+        }
+        if let Some(old) = old {
+            if let Some(new) = &head.lock {
                 self.broken(
                     "one-lock",
                     at,
                     format!("lock {} replaces lock {}", new.info.id, old.info.id),
                 );
             }
-            _ => {}
+            if !head.released.contains(&old.info.id) {
+                self.broken(
+                    "one-lock",
+                    at,
+                    format!("lock {} ended, and is not over", old.info.id),
+                );
+            }
+            over.insert(old.info.id.clone());
+        }
+        if let Some(new) = head.lock.as_ref().filter(|new| over.contains(&new.info.id)) {
+            self.broken(
+                "one-lock",
+                at,
+                format!("lock {} is taken again after it was released", new.info.id),
+            );
         }
     }
 
@@ -287,7 +331,10 @@ impl Story<'_> {
         match current.origin {
             Origin::External | Origin::Adopted => {}
             Origin::Write | Origin::Restore(_) | Origin::Promote(_) | Origin::Undelete => {
-                if held.map(|lock| &lock.info.id) != current.lock_id.as_ref() {
+                let session = held.map_or(Session::NONE, |lock| lock.session);
+                if held.map(|lock| &lock.info.id) != current.lock_id.as_ref()
+                    || session != current.version.session
+                {
                     let what = format!(
                         "{} was committed under {:?} while {:?} held the unit",
                         current.version,
@@ -297,6 +344,13 @@ impl Story<'_> {
                     self.broken("no-stale-commit", at, what);
                 }
             }
+        }
+        if before.is_some() && held != head.lock.as_ref() {
+            self.broken(
+                "no-stale-commit",
+                at,
+                format!("{} changed the lock as it was committed", current.version),
+            );
         }
         if let (Some(id), Some(serial)) = (&current.lock_id, current.sent_serial) {
             let newest = sessions
@@ -331,223 +385,22 @@ impl Story<'_> {
         seen
     }
 
-    /// What the copy held at some moment of a request, and whether a person had put it there.
-    fn copies_during(&self, from: Instant, until: Instant) -> Vec<(bool, Option<&Bytes>)> {
+    /// What the copy held at some moment of a request; `None` for the time before there was one.
+    fn copies_during(&self, from: Instant, until: Instant) -> Vec<Option<&Copied>> {
         let mut seen = Vec::new();
         let mut since = 0;
-        let mut current = (false, None);
-        for (at, by_hand, bytes) in &self.copies {
-            if since <= until && *at >= from {
+        let mut current = None;
+        for copied in &self.copies {
+            if since <= until && copied.at >= from {
                 seen.push(current);
             }
-            current = (*by_hand, bytes.as_ref());
-            since = *at;
+            current = Some(copied);
+            since = copied.at;
         }
         if since <= until {
             seen.push(current);
         }
         seen
-    }
-
-    fn answers(&mut self) {
-        let records: Vec<Record> = self
-            .history
-            .records
-            .iter()
-            .filter(|record| record.unit == *self.unit)
-            .cloned()
-            .collect();
-        for record in &records {
-            if record.ask == Ask::Read && record.told == Told::NoState && !self.may_look_empty(record) {
-                self.broken(
-                    "never-empty",
-                    record.until,
-                    format!("{} was told that there is no state", record.client),
-                );
-            }
-            if let Err(what) = self.fits(record) {
-                self.broken(
-                    "answers-fit",
-                    record.until,
-                    format!("{} {}: {what}", record.client, spell(&record.ask)),
-                );
-            }
-            self.refusal(record, &records);
-        }
-    }
-
-    fn fits(&self, record: &Record) -> Result<(), String> {
-        let heads = self.during(record.from, record.until);
-        let holder = |head: &Option<&Head>| {
-            head.and_then(|head| head.lock.as_ref())
-                .map(|lock| lock.info.id.clone())
-        };
-        let some = |fits: &dyn Fn(&Option<&Head>) -> bool| heads.iter().any(fits);
-        let fits = match (&record.ask, &record.told) {
-            (Ask::Lock(id), Told::Done) => some(&|head| holder(head).as_ref() == Some(id)),
-            (Ask::Lock(id), Told::Locked(other)) => {
-                id != other && some(&|head| holder(head).as_ref() == Some(other))
-            }
-            (Ask::Lock(id), Told::LockOver) => {
-                some(&|head| head.is_some_and(|head| head.released.contains(id)))
-            }
-            (Ask::Unlock(id), Told::Done) => some(&|head| holder(head).as_ref() != Some(id)),
-            (Ask::Unlock(id), Told::Refused(_)) => some(&|head| {
-                holder(head).is_some_and(|other| other != *id)
-                    && head.is_some_and(|head| !head.released.contains(id))
-            }),
-            (Ask::ForceUnlock, Told::Done) => some(&|head| holder(head).is_none()) || self.lock_ended(record),
-            (Ask::Read, Told::State(bytes)) => {
-                let sha256 = Sha256::of(bytes);
-                some(&|head| match head {
-                    Some(head) => head
-                        .current
-                        .as_ref()
-                        .is_some_and(|current| current.sha256 == sha256),
-                    None => self
-                        .copies_during(record.from, record.until)
-                        .iter()
-                        .any(|(_, copy)| copy.is_some_and(|copy| copy == bytes)),
-                })
-            }
-            (Ask::Read, Told::NoState) => some(&|head| head.is_none_or(|head| head.current.is_none())),
-            (Ask::Write { lock: Some(id), .. }, Told::Refused(_)) => {
-                some(&|head| holder(head).as_ref() != Some(id)) || self.was_late(record)
-            }
-            (Ask::Write { lock: None, .. }, Told::Refused(_)) => {
-                some(&|head| holder(head).is_some() || head.is_some_and(|head| head.deleted.is_some()))
-            }
-            // Without a lock the same bytes may be meant anew, and then they have to be current anew.
-            (Ask::Write { bytes, lock: None }, Told::Done | Told::Saved) => {
-                let sha256 = Sha256::of(bytes);
-                some(&|head| {
-                    head.and_then(|head| head.current.as_ref())
-                        .is_some_and(|current| current.sent_sha256 == sha256)
-                })
-            }
-            (Ask::Write { bytes, lock: Some(_) }, Told::Done | Told::Saved) => {
-                self.committed_by(bytes, record.until)
-            }
-            (Ask::Delete, Told::Done) => some(&|head| head.is_none_or(|head| !head.exists())),
-            (Ask::Create | Ask::Undelete, Told::Done) => some(&|head| head.is_some_and(Head::exists)),
-            _ => true,
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!(
-                "told {:?}, which was true at no moment of the request",
-                short(&record.told)
-            ))
-        }
-    }
-
-    /// Whether at some moment of a request nothing lay in the copy, or nothing that a person had put.
-    fn may_look_empty(&self, record: &Record) -> bool {
-        let copies = self.copies_during(record.from, record.until);
-        let heads = self.during(record.from, record.until);
-        let deleted = |bytes: &Bytes| {
-            let sha256 = Sha256::of(bytes);
-            heads.iter().flatten().any(|head| {
-                head.current.is_none() && head.recent.iter().any(|version| version.sha256 == sha256)
-            })
-        };
-        let none_is_named = heads.iter().flatten().any(|head| head.current.is_none());
-        let refused = |bytes: &Bytes| none_is_named && self.rejected.values().any(|(_, kept)| kept == bytes);
-        // What we have put is known to the head, and so is what was adopted before it was deleted, or refused.
-        let is_known = |bytes: &Bytes| bytes.is_empty() || deleted(bytes) || refused(bytes);
-        copies
-            .iter()
-            .any(|(by_hand, copy)| !by_hand || copy.is_none_or(is_known))
-    }
-
-    /// Whether some lock ended during a request.
-    fn lock_ended(&self, record: &Record) -> bool {
-        let heads = self.during(record.from, record.until);
-        heads.windows(2).any(|pair| {
-            let session =
-                |head: Option<&Head>| head.and_then(|head| head.lock.as_ref()).map(|lock| lock.session);
-            session(pair[0]).is_some() && session(pair[0]) != session(pair[1])
-        })
-    }
-
-    fn was_late(&self, record: &Record) -> bool {
-        let Ask::Write {
-            bytes,
-            lock: Some(id),
-        } = &record.ask
-        else {
-            return false;
-        };
-        let serial = crate::world::serial_of(bytes);
-        self.heads
-            .iter()
-            .filter(|(at, _)| *at <= record.until)
-            .any(|(_, head)| {
-                head.current.as_ref().is_some_and(|current| {
-                    current.lock_id.as_ref() == Some(id)
-                        && current.sent_serial.is_some_and(|sent| sent > serial)
-                })
-            })
-    }
-
-    fn committed_by(&self, bytes: &Bytes, until: Instant) -> bool {
-        let sha256 = Sha256::of(bytes);
-        self.heads.iter().filter(|(at, _)| *at <= until).any(|(_, head)| {
-            head.current
-                .as_ref()
-                .is_some_and(|current| current.sent_sha256 == sha256)
-        })
-    }
-
-    /// A refused write is kept, and never commits by itself.
-    fn refusal(&mut self, record: &Record, records: &[Record]) {
-        let (Ask::Write { bytes, lock }, Told::Refused(kept)) = (&record.ask, &record.told) else {
-            return;
-        };
-        // There when the refusal is answered, and still there at the end.
-        let key = kept
-            .as_ref()
-            .map(|id| format!("__opentaco_rejected/{}/@/{id}", self.unit));
-        let was_kept = key.is_some_and(|key| {
-            let was_there = self.rejected.get(&key).is_some_and(|(at, _)| *at <= record.until);
-            was_there && self.history.bucket.person_gets(&key).as_ref() == Some(bytes)
-        });
-        if !was_kept {
-            self.broken(
-                "refused-is-kept",
-                record.until,
-                format!("{} was told {kept:?}", record.client),
-            );
-        }
-        // A write without a lock that was sent twice may be refused once and commit once: they are two requests.
-        let attempts = records.iter().filter(|other| other.ask == record.ask).count();
-        if lock.is_none() && attempts > 1 {
-            return;
-        }
-        let sha256 = Sha256::of(bytes);
-        let taken = self.heads.iter().find(|(_, head)| {
-            head.current
-                .as_ref()
-                .is_some_and(|current| current.sent_sha256 == sha256 && current.origin == Origin::Write)
-        });
-        // What was pruned is forgotten: a retry of it is a write that nobody has seen.
-        let forgotten = |version: VersionId| {
-            self.heads
-                .iter()
-                .any(|(at, head)| *at <= record.until && head.epoch > version.epoch && !head.names(&version))
-        };
-        if let Some((at, head)) = taken
-            && !head.current_version().is_some_and(forgotten)
-        {
-            let what = format!(
-                "{} was refused, and is version {:?}",
-                record.client,
-                head.current_version()
-            );
-            let at = *at;
-            self.broken("refused-has-no-effect", at, what);
-        }
     }
 
     /// Every version that was ever committed, by its name.
@@ -558,7 +411,16 @@ impl Story<'_> {
             .collect()
     }
 
-    fn durability(&mut self) {
+    /// When a version became current.
+    fn committed_at(&self, version: VersionId) -> Option<Instant> {
+        let first = self
+            .heads
+            .iter()
+            .find(|(_, head)| head.current_version() == Some(version));
+        first.map(|(at, _)| *at)
+    }
+
+    fn durability(&mut self, events: &[Event]) {
         let Some((now, last)) = self.heads.last().cloned() else {
             return;
         };
@@ -580,19 +442,23 @@ impl Story<'_> {
                     format!("the bytes of version {version} are not there"),
                 );
             }
+            // Not only in the end: the replica that committed it may die the next instant, and nobody puts them then.
+            let committed = self.committed_at(version).unwrap_or(now);
+            let changes = events
+                .iter()
+                .filter(|event| event.key == key && event.now.is_some());
+            let there = changes.take_while(|event| event.at <= committed).last();
+            if !there.is_some_and(|event| matches!(event.now, Some(Some(_)))) {
+                self.broken(
+                    "durable",
+                    committed,
+                    format!("version {version} was committed before its bytes were there"),
+                );
+            }
         }
-        let acknowledged: Vec<Record> = self
-            .history
-            .records
-            .iter()
-            .filter(|record| record.unit == *self.unit && matches!(record.told, Told::Done | Told::Saved))
-            .cloned()
-            .collect();
-        for record in acknowledged {
-            let Ask::Write { bytes, .. } = &record.ask else {
-                continue;
-            };
-            if !self.committed_by(bytes, now) {
+        for record in &self.records.clone() {
+            let is_write = matches!(record.ask, Ask::Write { .. });
+            if is_write && matches!(record.told, Told::Done | Told::Saved) && self.written(record).is_none() {
                 self.broken(
                     "durable",
                     record.until,
@@ -602,190 +468,76 @@ impl Story<'_> {
                     ),
                 );
             }
+            let all_is_quiet = record.client == END || record.client == EPILOGUE;
+            if all_is_quiet && record.ask == Ask::Read && record.told == Told::Unavailable {
+                self.broken(
+                    "durable",
+                    record.until,
+                    "nothing goes wrong any more, and what is current cannot be read",
+                );
+            }
         }
     }
 
-    /// Whether a version left the history as one may: because there were more than are kept, and while the copy was
-    /// known to hold a later one.
+    /// Whether a version left the history as one may: because there were more than are kept, it was old enough, and the
+    /// copy was known to hold a later one. Of a unit with a state whose copy is known to hold no version, none may go.
     fn was_pruned(&self, version: &VersionId) -> bool {
         let step = self
             .heads
             .windows(2)
             .find(|pair| pair[0].1.names(version) && !pair[1].1.names(version));
-        let Some([(_, before), (_, after)]) = step else {
+        let Some([(_, before), (at, after)]) = step else {
             return false;
         };
         let remain = after.known().count() + after.kept.len();
-        let holds = before.copy.as_ref().and_then(|copy| copy.version);
-        remain >= self.history.retention.versions_max && holds.is_none_or(|holds| version.epoch < holds.epoch)
-    }
-
-    /// The epoch of what a copy holds: of the newest version with these bytes, or of the head that emptied it.
-    fn epoch_of(&self, bytes: Option<&Bytes>, at: Instant) -> Option<u64> {
-        let heads = self.heads.iter().filter(|(seen, _)| *seen <= at);
-        match bytes.filter(|bytes| !bytes.is_empty()) {
-            None => heads
-                .filter(|(_, head)| head.current.is_none())
-                .map(|(_, head)| head.epoch)
-                .max(),
-            Some(bytes) => {
-                let sha256 = Sha256::of(bytes);
-                heads
-                    .filter_map(|(_, head)| head.current.as_ref())
-                    .filter(|current| current.sha256 == sha256)
-                    .map(|current| current.version.epoch)
-                    .max()
-            }
-        }
-    }
-
-    /// Whether a put that was conditional on one content of the copy may have met another: where a tag is a digest of the
-    /// content, nothing tells apart two versions of the very same bytes, or a write by hand and the version that it was
-    /// promoted to. That is not promised.
-    fn took_one_for_another(&self, replaced: Option<&Bytes>, at: Instant) -> bool {
-        let Some(sha256) = replaced
-            .map(|bytes| Sha256::of(bytes))
-            .filter(|_| self.history.bucket.tags_by_digest())
-        else {
-            return false;
+        let is_past = match before.copy.as_ref().and_then(|copy| copy.version) {
+            Some(holds) => version.epoch < holds.epoch,
+            None => before.current.is_none(),
         };
-        let heads = self.heads.iter().take_while(|(seen, _)| *seen <= at);
-        let versions: BTreeMap<VersionId, &Origin> = heads
-            .filter_map(|(_, head)| head.current.as_ref())
-            .filter(|current| current.sha256 == sha256)
-            .map(|current| (current.version, &current.origin))
-            .collect();
-        // What was adopted is what a person put, and no other content.
-        let made = |origin: &&Origin| !matches!(origin, Origin::External | Origin::Adopted);
-        let by_hand = || {
-            self.copies.iter().any(|(put, by_hand, bytes)| {
-                *put <= at && *by_hand && bytes.as_ref().is_some_and(|bytes| Sha256::of(bytes) == sha256)
-            })
-        };
-        versions.len() > 1 || (versions.values().any(made) && by_hand())
+        let retention = &self.history.retention;
+        let age = Duration::from_nanos(*at) + CLOCKS_APART_MAX;
+        remain >= retention.versions_max && is_past && age >= retention.versions_min_age
     }
 
-    /// Whether these bytes are what the head names at some moment.
-    fn is_current(&self, bytes: &Bytes, at: Instant) -> bool {
-        let head = self.heads.iter().take_while(|(seen, _)| *seen <= at).last();
-        let current = head.and_then(|(_, head)| head.current.as_ref());
-        current.is_some_and(|current| current.sha256 == Sha256::of(bytes))
-    }
-
-    /// The epoch that the copy must have reached when a write of these bytes is answered: that of the newest version of
-    /// them before the request, else of the first while it was under way. Others may write or bring back the same bytes
-    /// meanwhile, and the answer need not be for those.
-    fn written(&self, bytes: &Bytes, from: Instant, until: Instant) -> Option<u64> {
-        let sha256 = Sha256::of(bytes);
-        let writes = self.heads.iter().filter_map(|(at, head)| {
-            let current = head.current.as_ref()?;
-            (current.sent_sha256 == sha256).then_some((*at, current.version.epoch))
-        });
-        let (before, during): (Vec<_>, Vec<_>) = writes
-            .take_while(|(at, _)| *at <= until)
-            .partition(|(at, _)| *at < from);
-        let before = before.iter().map(|(_, epoch)| *epoch).max();
-        before.or_else(|| during.iter().map(|(_, epoch)| *epoch).min())
-    }
-
-    fn copy(&mut self) {
-        // What the service puts is never older than what the service put, adopted or acknowledged before.
-        let known_at = self.copy_known_at();
-        let copies = self.copies.clone();
-        let mut newest: Option<u64> = None;
-        let mut holds: Option<&Bytes> = None;
-        let mut moments = known_at.iter().copied().peekable();
-        for (at, by_hand, bytes) in &copies {
-            while let Some((moment, deletes)) = moments.next_if(|(moment, _)| moment < at) {
-                // Whoever is told that a unit is deleted is told nothing of a state that somebody brought back.
-                if !deletes || holds.is_none_or(Bytes::is_empty) {
-                    newest = newest.max(self.epoch_of(holds, moment));
+    /// Heads and copies are never deleted, refused writes are not deleted so soon, and versions not while a head names
+    /// them. For copies see [`Story::copy`].
+    fn kept_in_place(&mut self, events: &[Event]) {
+        let (head, rejected) = (self.head_key(), self.rejected_key(""));
+        let versions = format!("__opentaco_versions/{}/@/", self.unit);
+        let deletions = events
+            .iter()
+            .filter(|event| event.now == Some(None) && event.by.is_some());
+        for event in deletions {
+            if event.key == head {
+                self.broken("one-chain", event.at, "the head was deleted");
+            } else if event.key.starts_with(&rejected) {
+                self.broken("refused-is-kept", event.at, format!("{} was deleted", event.key));
+            } else if let Some(version) = event.key.strip_prefix(&versions) {
+                let Ok(version) = version.parse::<VersionId>() else {
+                    continue;
+                };
+                // Where a head came at the very same time, either may have been first.
+                let heads = self.during(event.at, event.at);
+                if heads
+                    .iter()
+                    .all(|head| head.is_some_and(|head| head.names(&version)))
+                {
+                    self.broken(
+                        "durable",
+                        event.at,
+                        format!("version {version} was deleted while the head named it"),
+                    );
                 }
             }
-            let replaced = std::mem::replace(&mut holds, bytes.as_ref());
-            if *by_hand {
-                continue;
-            }
-            let epoch = self.epoch_of(bytes.as_ref(), *at);
-            // What is put over something misplaced was made for the time when that was in its place.
-            let over_misplaced =
-                replaced.is_some_and(|replaced| self.misplaced.contains(&Sha256::of(replaced)));
-            if let Some(bytes) = bytes
-                && ((epoch < newest && self.took_one_for_another(replaced, *at))
-                    || (over_misplaced && !self.is_current(bytes, *at)))
-            {
-                self.misplaced.insert(Sha256::of(bytes));
-                newest = epoch;
-                continue;
-            }
-            if let (Some(epoch), Some(newest)) = (epoch, newest)
-                && epoch < newest
-            {
-                self.broken(
-                    "copy-never-goes-back",
-                    *at,
-                    format!("epoch {epoch} was put over epoch {newest}"),
-                );
-            }
-            newest = newest.max(epoch);
-        }
-        let records: Vec<Record> = self
-            .history
-            .records
-            .iter()
-            .filter(|record| record.unit == *self.unit && record.told == Told::Done)
-            .cloned()
-            .collect();
-        for record in records {
-            let Ask::Write { bytes, .. } = &record.ask else {
-                continue;
-            };
-            let Some(written) = self.written(bytes, record.from, record.until) else {
-                continue;
-            };
-            let Some((by_hand, copy)) = self.copies_during(record.until, record.until).last().copied() else {
-                continue;
-            };
-            if by_hand || copy.is_some_and(|copy| self.misplaced.contains(&Sha256::of(copy))) {
-                continue;
-            }
-            let holds = self.epoch_of(copy, record.until);
-            if holds.is_none_or(|holds| holds < written) {
-                let what = format!(
-                    "{} was told that epoch {written} is written while the copy held epoch {holds:?}",
-                    record.client
-                );
-                self.broken("copy-is-current", record.until, what);
-            }
         }
     }
 
-    /// When the copy was known to hold what it held, for somebody was answered so or it was adopted; and whether the answer
-    /// was that the unit is deleted.
-    fn copy_known_at(&self) -> Vec<(Instant, bool)> {
-        let writes = |ask: &Ask| {
-            matches!(
-                ask,
-                Ask::Write { .. }
-                    | Ask::Delete
-                    | Ask::Create
-                    | Ask::Undelete
-                    | Ask::Restore(_)
-                    | Ask::Promote(_)
-            )
-        };
-        let records = self
-            .history
-            .records
-            .iter()
-            .filter(|record| record.unit == *self.unit && record.told == Told::Done);
-        let mut moments: Vec<(Instant, bool)> = records
-            .filter(|record| writes(&record.ask))
-            .map(|record| (record.until, record.ask == Ask::Delete))
-            .collect();
-        moments.extend(self.adoptions().map(|(at, ..)| (at, false)));
-        moments.sort_unstable();
-        moments
+    fn head_key(&self) -> String {
+        format!("__opentaco_units/{}/@head.json", self.unit)
+    }
+
+    fn rejected_key(&self, id: &str) -> String {
+        format!("__opentaco_rejected/{}/@/{id}", self.unit)
     }
 
     fn end(&mut self) {

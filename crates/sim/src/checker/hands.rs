@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use opentaco_domain::{LockId, LockInfo, Sha256};
 use opentaco_storage::head::{Committed, Head, Origin};
 
-use super::Story;
+use super::{Copied, Story, is_vacant};
 use crate::bucket::Event;
 use crate::executor::Instant;
 use crate::world::{Ask, EPILOGUE, Told};
@@ -36,7 +35,7 @@ impl Story<'_> {
         let Some((at, first)) = self.heads.first() else {
             return;
         };
-        let head = format!("__opentaco_units/{}/@head.json", self.unit);
+        let head = self.head_key();
         let asked = events.iter().position(|event| event.key == head);
         let asked = asked.unwrap_or(events.len());
         // What was there before anybody asked for a head, and was not touched until the first one was made.
@@ -71,20 +70,7 @@ impl Story<'_> {
             .map(|info| info.id);
         // Where another tool has put its own lock file too, either will do.
         let first_holder = first.lock.as_ref().map(|lock| lock.info.id.clone());
-        let files: Vec<Bytes> = events
-            .iter()
-            .filter(|event| {
-                event.key.starts_with(&self.unit.state_key())
-                    && event.key.ends_with("lock")
-                    && event.by.is_none()
-                    && event.at <= *at
-            })
-            .filter_map(|event| event.now.clone().flatten())
-            .collect();
-        let lay_there = |id: &LockId| {
-            let ids = files.iter().filter_map(|bytes| LockInfo::from_json(bytes).ok());
-            ids.map(|info| info.id).any(|other| other == *id)
-        };
+        let lay_there = |id: &LockId| self.lock_files(events, *at).contains(id);
         if holder.is_some() && !first_holder.is_some_and(|id| lay_there(&id)) {
             missing.push("the lock that lay there");
         }
@@ -109,12 +95,14 @@ impl Story<'_> {
             .collect();
         let mut found = Vec::new();
         for (at, _, head, current) in self.adoptions() {
-            let copies = self.copies_during(at, at);
-            let by_hand = copies.iter().any(|(by_hand, _)| *by_hand);
-            let stands = copies
-                .iter()
-                .any(|(_, copy)| copy.is_some_and(|copy| Sha256::of(copy) == current.sha256));
-            if self.misplaced.contains(&current.sha256) {
+            let copies = || self.copies_during(at, at).into_iter().flatten();
+            let by_hand = copies().any(|copied| copied.by_hand);
+            let holds_it = |copied: &Copied| {
+                let bytes = copied.bytes.as_ref();
+                bytes.is_some_and(|bytes| Sha256::of(bytes) == current.sha256)
+            };
+            let stands = copies().any(holds_it);
+            if copies().any(|copied| self.misplaced.contains(&copied.index)) {
                 continue;
             }
             if !hashes.contains(&current.sha256) || (stands && !by_hand) {
@@ -133,14 +121,19 @@ impl Story<'_> {
                     format!("{} was adopted, and had been overwritten", current.version),
                 ));
             }
-            // Where the same bytes have the same tag, a second write of them is told from the first by nothing.
+            // Where the same bytes have the same tag, a second put of them is told from the first by nothing.
+            let puts = self
+                .copies
+                .iter()
+                .filter(|copied| copied.at <= at && holds_it(copied));
+            let alike = self.history.bucket.tags_by_digest() && puts.count() > 1;
             let tag = head.copy.as_ref().map(|copy| &copy.tag);
             let judged = |head: &Head| head.copy.as_ref().is_some_and(|copy| Some(&copy.tag) == tag);
             let before = self
                 .heads
                 .iter()
                 .take_while(|(_, other)| other.epoch < head.epoch);
-            if !self.history.bucket.tags_by_digest() && before.map(|(_, head)| head).any(judged) {
+            if !alike && before.map(|(_, head)| head).any(judged) {
                 found.push((
                     "judged-once",
                     at,
@@ -188,32 +181,22 @@ impl Story<'_> {
         }
     }
 
-    /// What a person put and the service put something over.
+    /// What a person put and the service put something over: it was in the history then, or kept.
     fn overwritten(&mut self) {
-        let rejected: BTreeSet<Sha256> = self
-            .rejected
-            .values()
-            .map(|(_, bytes)| Sha256::of(bytes))
-            .collect();
-        let committed: BTreeSet<Sha256> = self
-            .committed()
-            .into_iter()
-            .map(|version| version.sha256)
-            .collect();
-        let new = |bytes: &Bytes| {
-            self.history
-                .by_hand
-                .iter()
-                .any(|(unit, hand, new)| unit == self.unit && *new && hand == bytes)
-        };
         let mut lost = Vec::new();
         for pair in self.copies.windows(2) {
-            let [(_, true, Some(bytes)), (at, false, _)] = pair else {
+            let [put, over] = pair else { continue };
+            let Some(bytes) = put.bytes.as_ref().filter(|bytes| !is_vacant(bytes)) else {
                 continue;
             };
-            let sha256 = Sha256::of(bytes);
-            if new(bytes) && !rejected.contains(&sha256) && !committed.contains(&sha256) {
-                lost.push(*at);
+            if !put.by_hand || over.by_hand {
+                continue;
+            }
+            let mut rejected = self.rejected.values();
+            let is_kept = rejected.any(|(at, kept)| *at <= over.at && kept == bytes);
+            let mut heads = self.during(put.at, over.at).into_iter().flatten();
+            if !is_kept && !heads.any(|head| self.is_ours(head, bytes)) {
+                lost.push(over.at);
             }
         }
         for at in lost {
@@ -233,31 +216,22 @@ impl Story<'_> {
         });
         let mut missed = Vec::new();
         for read in reads {
-            let put = self
-                .copies
-                .iter()
-                .rev()
-                .find(|(at, by_hand, _)| *at <= read.from && *by_hand);
-            let Some((put_at, _, Some(bytes))) = put else {
+            let before_read = |copied: &&Copied| copied.at <= read.from && copied.by_hand;
+            let Some(put) = self.copies.iter().rfind(before_read) else {
                 continue;
             };
-            let head = self
-                .heads
-                .iter()
-                .take_while(|(at, _)| at <= put_at)
-                .last()
-                .map(|(_, head)| head);
-            // An old version of ours beside a deleted or empty unit is emptied: undelete it instead.
-            let sha256 = Sha256::of(bytes);
-            let leftover = head.is_some_and(|head| {
-                head.current.is_none()
-                    && self
-                        .committed()
-                        .iter()
-                        .any(|version| version.sha256 == sha256 && version.epoch <= head.epoch)
+            let Some(bytes) = &put.bytes else { continue };
+            let heads = self.heads.iter().take_while(|(at, _)| *at <= put.at);
+            let head = heads.last().map(|(_, head)| head);
+            // An old version of ours beside a deleted or empty unit is emptied: undelete it instead. And while somebody
+            // holds the unit, the head may not say yet what the copy held: then an old one is taken for a lagging copy.
+            let undone = head.is_some_and(|head| {
+                let recorded = head.copy.as_ref().and_then(|copy| copy.version);
+                let unrecorded = head.lock.is_some() && recorded != head.current_version();
+                (head.current.is_none() || unrecorded) && self.is_ours(head, bytes)
             });
-            let free = head.is_none_or(|head| head.lock.is_none());
-            if free && !leftover && read.told != Told::State(bytes.clone()) {
+            let thrown_out = head.is_some_and(Head::holder_has_committed);
+            if !thrown_out && !undone && read.told != Told::State(bytes.clone()) {
                 missed.push(read.from);
             }
         }
