@@ -70,6 +70,8 @@ pub struct Scenario {
 pub struct Bounds {
     /// How many faults there are on one path, at most.
     pub faults: usize,
+    /// How many of these are a replica that dies or a client that waits no longer, at most; the others are the bucket's.
+    pub kills: usize,
     /// How often a replica that could go on waits for another one on one path, at most; none: as often as it likes.
     pub switches: Option<usize>,
     /// How many paths are begun, at most.
@@ -115,8 +117,9 @@ impl fmt::Display for Explored {
         };
         write!(
             f,
-            "{interleavings} interleavings with up to {} faults, {switches} switches, up to {longest} steps ({pruned} left as others in another order), {end}",
-            bounds.faults
+            "{interleavings} interleavings with up to {} faults, up to {} of them kills, {switches} switches, up to {longest} steps ({pruned} left as others in another order), {end}",
+            bounds.faults,
+            bounds.kills.min(bounds.faults)
         )
     }
 }
@@ -174,6 +177,10 @@ impl Step {
             Self::Crash(_) | Self::GiveUp(_) => true,
             Self::Forget => false,
         }
+    }
+
+    fn is_kill(&self) -> bool {
+        matches!(self, Self::Crash(_) | Self::GiveUp(_))
     }
 }
 
@@ -481,6 +488,8 @@ impl Scene {
                     steps.push(Step::Request(*number, Fate::Conflict));
                 }
             }
+        }
+        if left.faults > 0 && left.kills > 0 {
             let busy: BTreeSet<usize> = sent().filter_map(|(_, asked)| index(asked.by)).collect();
             steps.extend(busy.into_iter().map(Step::Crash));
             steps.extend(self.stage.waiting().into_iter().map(Step::GiveUp));
@@ -693,6 +702,7 @@ fn walk(scene: &Scene, bounds: Bounds, path: &mut Vec<Node>) -> bool {
             running = Some(group);
         }
         left.faults -= usize::from(node.chosen.is_fault());
+        left.kills -= usize::from(node.chosen.is_kill());
         let marks = scene.take(&node.chosen);
         asleep = match bounds.switches {
             None => node

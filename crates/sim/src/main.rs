@@ -25,6 +25,7 @@ byte, on every machine.
   opentaco-sim --histories 20000               what every change has to pass
   opentaco-sim --seconds 3600 --seed 5000000   an hour of histories that nobody has played before
   opentaco-sim --explore 1 --switches 2        every order of everything in small worlds, within these bounds
+  opentaco-sim --explore 2 --kills 0           the same with two faults of the bucket, while nobody dies or gives up
   opentaco-sim --replay 1234                   everything that happens in one history, as a table
   opentaco-sim --replay 1234 --mask without=1,until=90
                                                what a mask leaves of it
@@ -57,6 +58,9 @@ struct Arguments {
     /// Play every order of everything in the small worlds instead, with at most N faults each.
     #[arg(long, value_name = "N", conflicts_with_all = ["histories", "seconds", "replay"])]
     explore: Option<usize>,
+    /// In each order, let replicas die and clients give up at most N times; the other faults are the bucket's.
+    #[arg(long, value_name = "N", requires = "explore")]
+    kills: Option<usize>,
     /// In each order, make a replica that could go on wait for another one at most N times.
     #[arg(long, value_name = "N", requires = "explore")]
     switches: Option<usize>,
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         (Some(seed), _) => replay(seed, &arguments.mask),
         (None, Some(faults)) => explore_all(Bounds {
             faults,
+            kills: arguments.kills.unwrap_or(faults),
             switches: arguments.switches,
             paths_max: arguments.paths_max,
         }),

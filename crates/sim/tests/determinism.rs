@@ -70,6 +70,15 @@ fn the_last_line_counts_and_the_exit_status_says_whether_a_promise_was_broken() 
 const FOREIGN: &[(&str, &str)] = &[
     ("tokio::spawn", "runs when tokio likes"),
     ("spawn_blocking", "runs on a thread of its own"),
+    ("block_in_place", "runs on a thread of its own"),
+    ("task::spawn", "runs when tokio likes"),
+    ("JoinSet", "runs when tokio likes"),
+    (
+        "Handle::current",
+        "reaches the runtime past `Surroundings::tasks`",
+    ),
+    ("thread::sleep", "waits for the clock on the wall"),
+    ("available_parallelism", "asks the machine"),
     ("thread::spawn", "runs on a thread of its own"),
     ("tokio::time", "waits for the clock on the wall"),
     ("tokio::select", "draws which branch is looked at first"),
@@ -82,6 +91,9 @@ const FOREIGN: &[(&str, &str)] = &[
     ("SystemClock", "reads the clock on the wall"),
     ("Zoned::now", "reads the clock on the wall"),
     ("thread_rng", "draws from the operating system"),
+    ("OsRng", "draws from the operating system"),
+    ("from_os_rng", "draws from the operating system"),
+    ("RandomState", "draws from the operating system"),
     ("rand::", "draws by itself"),
     ("getrandom", "draws from the operating system"),
     ("new_v4", "draws from the operating system"),
@@ -134,6 +146,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "control/src/outputs.rs",
         "spawn_blocking",
         "it parses what it was given, and asks the bucket for nothing",
+    ),
+    (
+        "control/src/outputs.rs",
+        "task::spawn",
+        "it is that `spawn_blocking`",
     ),
     (
         "domain/src/clock.rs",
