@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use opentaco_domain::{Holding, Principal, StateSummary, UnitId, limits};
 
 use crate::StorageError;
@@ -145,18 +146,24 @@ impl Vault {
         labels: BTreeMap<String, String>,
         description: String,
     ) -> Result<Creating, StorageError> {
-        let mut known = self.touch(unit).await?;
+        // Never from memory: what is created since, be it by a swap of ours that is in doubt, is told from what was there.
+        let mut known = self.touch_fresh(unit).await?;
+        let first_seen = known.head.living_since;
+        let mut attempts: Vec<(u64, Option<Timestamp>)> = Vec::new();
         let created = loop {
-            if known.head.exists() {
-                if known.fresh {
-                    // Perhaps an earlier attempt of this very request made it, and could not show it.
-                    if known.head.current.is_none() {
-                        self.mend(unit, Insist::No).await?;
-                    }
-                    return Ok(Creating::Exists(known));
+            let incarnation = (known.head.living_since, known.head.created);
+            if known.head.exists() || incarnation.0 != first_seen {
+                // Our swap may have landed although it was refused, and somebody else's after it.
+                let by_a_write = known.head.known().any(|it| it.version.epoch == incarnation.0);
+                let is_ours = attempts.contains(&incarnation) && !by_a_write;
+                // Or an earlier attempt of this very request made it, and could not show it.
+                if is_ours || known.head.current.is_none() {
+                    self.mend(unit, Insist::No).await?;
                 }
-                known = self.touch_fresh(unit).await?;
-                continue;
+                return Ok(match is_ours {
+                    true => Creating::Created(known),
+                    false => Creating::Exists(known),
+                });
             }
             let mut next = (*known.head).clone();
             if next.deleted.take().is_some() && planted(Bug::CreateForgetsHistory) {
@@ -164,6 +171,7 @@ impl Vault {
             }
             next.created = Some(self.now());
             next.living_since = known.head.epoch + 1;
+            attempts.push((next.living_since, next.created));
             next.labels.clone_from(&labels);
             next.description.clone_from(&description);
             next.deletion_protection = false;
@@ -217,9 +225,10 @@ impl Vault {
             return Ok(Deleting::NoUnit);
         }
         loop {
-            // Pursue only what was first seen: a unit that was created since is another one.
+            // Pursue only what was first seen: a unit that was created since is another one. Its copy is seen to all the
+            // same: what is still on its way for the deleted one must not find it.
             if known.head.living_since != incarnation {
-                return Ok(Deleting::Deleted);
+                break;
             }
             if !known.head.exists() {
                 break;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use opentaco_domain::{Clock, StoppedClock};
 use opentaco_storage::bucket::Kind;
-use opentaco_storage::lifecycle::{Annotation, Undeleting};
+use opentaco_storage::lifecycle::{Annotation, Creating, Undeleting};
 use opentaco_storage::listing::ListUnits;
 use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::{Does, Fate, Gate, On};
+use opentaco_testkit::faults::{Does, Fate, Gate, Late, On};
 
 use crate::common::{
     alice, dies, done, lock, locked, meanwhile, read, refused, rejected, state, unit, unlocked, uuid, write,
@@ -364,4 +364,31 @@ async fn what_is_fetched_whole_at_the_same_time_is_bounded_and_never_stuck() {
     // Whoever holds one may need another before it lets go.
     let eighth = fetch().await;
     assert_eq!([&*seventh, &*held[0]], [&*eighth, &*eighth]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_whose_answer_is_lost_is_told_as_done_though_the_head_has_moved_since() {
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        // Touched, so that the create is a swap and not a first head.
+        locked(&r1, &uuid(1)).await;
+        unlocked(&r1, &uuid(1)).await;
+        r1.settle_down().await;
+        let late = Late::new();
+        faults.say(
+            On::next(Does::Put, "/@head.json").ending(),
+            Fate::LandsLater(late.clone()),
+        );
+        let creating = meanwhile(&r0, |r| async move {
+            r.create(&unit(), BTreeMap::new(), "mine".to_owned()).await
+        });
+        late.sent().await;
+        late.land().await.unwrap();
+        locked(&r1, &uuid(2)).await;
+
+        let answer = creating.await.unwrap().unwrap();
+        assert!(matches!(answer, Creating::Created(_)), "{answer:?}");
+        let again = r1.create(&unit(), BTreeMap::new(), String::new()).await.unwrap();
+        assert!(matches!(again, Creating::Exists(_)), "{again:?}");
+    }
 }
