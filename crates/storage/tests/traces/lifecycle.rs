@@ -478,3 +478,53 @@ async fn trace_43_a_unit_that_is_created_anew_has_no_state_whatever_emptied_its_
         assert_eq!(read(&r2).await.unwrap(), Some(state(2, "b")));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn trace_42_a_delete_that_finds_the_unit_deleted_and_made_anew_by_others_empties_its_copy_all_the_same()
+{
+    for world in World::of_each_kind() {
+        let ((r0, f0), (r1, f1)) = (world.failing_replica(), world.failing_replica());
+        let ((r2, f2), (r3, f3)) = (world.failing_replica(), world.failing_replica());
+        let v1 = state(1, "a");
+        create(&r0).await.unwrap();
+        r0.settle_down().await;
+        // Two deletes have seen to the copy and are about to swap the head when a write comes in between.
+        let (first, second) = (Gate::new(), Gate::new());
+        f1.say(head_put(), Fate::HeldBefore(first.clone()));
+        let under_way = deleting(&r1);
+        first.reached().await;
+        f2.say(head_put(), Fate::HeldBefore(second.clone()));
+        let faster = deleting(&r2);
+        second.reached().await;
+        let late = Late::new();
+        // The first put is refused, for the deletes have emptied the copy anew; the one that settling makes travels.
+        f0.say(copy_put().after(1), Fate::LandsLater(late.clone()));
+        let crashing = writing_unlocked(&r0, &v1);
+        late.sent().await;
+        dies(crashing).await;
+        // One of them has its tombstone, and dies before it looks at the copy; so does whoever makes the unit anew.
+        let looking = Gate::new();
+        f2.say(copy_get(), Fate::HeldBefore(looking.clone()));
+        second.open();
+        looking.reached().await;
+        dies(faster).await;
+        assert!(head(&world).await.deleted.is_some());
+        let showing = Gate::new();
+        f3.say(copy_put(), Fate::HeldBefore(showing.clone()));
+        let creating = meanwhile(&r3, |r3| async move { create(&r3).await });
+        showing.reached().await;
+        dies(creating).await;
+        assert!(head(&world).await.deleted.is_none());
+
+        first.open();
+        let answer = under_way.await.unwrap().unwrap();
+        assert!(matches!(answer, Deleting::Deleted), "{answer:?}");
+        assert!(
+            late.land().await.is_err(),
+            "it was made for the copy that lay there before the write"
+        );
+        assert!(is_empty(&world).await);
+        assert!(head(&world).await.exists(), "the new unit stays");
+        assert_eq!(history(&world).await, [v1]);
+    }
+}
