@@ -127,6 +127,18 @@ const FOUND: &[(u64, &str, &str)] = &[
         "",
         "the checker: what is put over a misplaced copy is misplaced with it",
     ),
+    (3_155, "", "a create is told that the unit exists that it made"),
+    (3_225, "", "a create is told that the unit exists that it made"),
+    (
+        40_014_934,
+        "",
+        "trace 42: a delete finds the unit made anew and leaves its copy",
+    ),
+    (
+        40_174_012,
+        "until=9",
+        "the checker: a request that may have had two effects was taken for the one that another had",
+    ),
 ];
 
 #[test]

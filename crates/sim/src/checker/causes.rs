@@ -28,9 +28,50 @@ enum Effect {
 
 /// A version that some request has made.
 struct Made {
-    by: usize,
+    effect: Effect,
     version: VersionId,
     at: Instant,
+}
+
+/// Which request had which effect: each one at most, and no effect without a request if there is any way to have it so.
+struct Claims {
+    /// By effect, the requests that may have had it.
+    causes: Vec<Vec<usize>>,
+    /// By request, the effect that it had.
+    effects: Vec<Option<usize>>,
+}
+
+impl Claims {
+    fn new(requests: usize) -> Self {
+        Self {
+            causes: Vec::new(),
+            effects: vec![None; requests],
+        }
+    }
+
+    /// Finds a request for one more effect, and other requests for other effects if that makes room. False: there is none.
+    fn claim(&mut self, causes: &[usize]) -> bool {
+        self.causes.push(causes.to_vec());
+        let mut tried = vec![false; self.effects.len()];
+        self.find(self.causes.len() - 1, &mut tried)
+    }
+
+    fn find(&mut self, effect: usize, tried: &mut [bool]) -> bool {
+        for request in self.causes[effect].clone() {
+            if std::mem::replace(&mut tried[request], true) {
+                continue;
+            }
+            let is_free = match self.effects[request] {
+                Some(other) => self.find(other, tried),
+                None => true,
+            };
+            if is_free {
+                self.effects[request] = Some(effect);
+                return true;
+            }
+        }
+        false
+    }
 }
 
 impl Effect {
@@ -88,7 +129,7 @@ impl Story<'_> {
     }
 
     pub(super) fn causes(&mut self, events: &[Event]) {
-        let mut spent = vec![false; self.records.len()];
+        let mut claims = Claims::new(self.records.len());
         let mut made: Vec<Made> = Vec::new();
         let mut missing: BTreeMap<(Instant, Effect), bool> = BTreeMap::new();
         for (index, (at, head)) in self.heads.iter().enumerate() {
@@ -99,7 +140,6 @@ impl Story<'_> {
                 {
                     continue;
                 }
-                let version = head.current_version().filter(|_| effect.is_commit());
                 let asked = |record: &Record| record.from <= *at && effect.may_come_of(&record.ask);
                 let may = |index: &usize| {
                     let record = &self.records[*index];
@@ -108,36 +148,37 @@ impl Story<'_> {
                             .may_happen_until(record, &effect, head)
                             .is_some_and(|until| until >= *at)
                 };
-                // Who asked for this very thing did it rather than who would have done another as well; of those, the one
-                // that had to be first.
-                let cause = (0..self.records.len())
-                    .filter(|index| !spent[*index])
-                    .filter(may)
-                    .min_by_key(|index| {
-                        let record = &self.records[*index];
-                        let any = matches!(record.ask, Ask::ForceUnlock | Ask::Undelete);
-                        (any, record.until)
-                    });
-                let forgotten = |made: &Made| {
-                    let before = before.is_none_or(|before| !before.names(&made.version));
-                    before && effect.may_come_of(&self.records[made.by].ask)
-                };
-                let again = made.iter().position(|made| {
-                    let sent = |index: &usize| self.records[*index].from <= made.at;
-                    forgotten(made) && (0..self.records.len()).filter(sent).any(|index| may(&index))
+                // Those first who asked for this very thing, and of them the one that had to be first.
+                let mut causes: Vec<usize> = (0..self.records.len()).filter(may).collect();
+                causes.sort_by_key(|index| {
+                    let record = &self.records[*index];
+                    let any = matches!(record.ask, Ask::ForceUnlock | Ask::Undelete);
+                    (any, record.until)
                 });
-                let by = match (cause, again) {
-                    (Some(by), _) => by,
-                    // What was pruned is forgotten: whoever sent it looks for it in vain, and does it again.
-                    (None, Some(again)) => made.remove(again).by,
-                    (None, None) => {
-                        let was_asked = self.records.iter().any(asked);
-                        missing.insert((*at, effect.clone()), was_asked);
-                        continue;
-                    }
+                let forgotten = |made: &Made| {
+                    made.effect == effect && before.is_none_or(|before| !before.names(&made.version))
                 };
-                spent[by] = true;
-                made.extend(version.map(|version| Made { by, version, at: *at }));
+                let again = || {
+                    made.iter().position(|made| {
+                        let sent = |index: &usize| self.records[*index].from <= made.at;
+                        forgotten(made) && causes.iter().any(sent)
+                    })
+                };
+                if !claims.claim(&causes) {
+                    // What was pruned is forgotten: whoever sent it looks for it in vain, and does it again.
+                    let Some(again) = again() else {
+                        let was_asked = self.records.iter().any(asked);
+                        missing.insert((*at, effect), was_asked);
+                        continue;
+                    };
+                    made.remove(again);
+                }
+                let version = head.current_version().filter(|_| effect.is_commit());
+                made.extend(version.map(|version| Made {
+                    effect,
+                    version,
+                    at: *at,
+                }));
             }
         }
         for ((at, effect), was_asked) in missing {
