@@ -13,6 +13,7 @@ use crate::head::{Deleted, Head, Lock, Origin};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::settle::Insist;
+use crate::vacancy;
 use crate::vault::Vault;
 
 /// How a request to create a unit was decided.
@@ -159,6 +160,7 @@ impl Vault {
                 // Or an earlier attempt of this very request made it, and could not show it.
                 if is_ours || known.head.current.is_none() {
                     self.mend(unit, Insist::No).await?;
+                    self.record_copy_behind(unit);
                 }
                 return Ok(match is_ours {
                     true => Creating::Created(known),
@@ -180,7 +182,14 @@ impl Vault {
                 Swap::Moved(now) => known = self.moved(unit, now).await?,
             }
         };
-        match self.put_copy(unit, &created, Bytes::new(), If::Absent).await {
+        // The first copy of all may be like any other. One that comes after others, because a person took them away, may
+        // not: a late put that was made for the first would find it.
+        let lived = !created.head.recent.is_empty() || !created.head.kept.is_empty();
+        let empty = match lived {
+            true => vacancy::over(&created.tag, || self.draw()),
+            false => Bytes::new(),
+        };
+        match self.put_copy(unit, &created, empty, If::Absent).await {
             Ok(true) => {}
             Ok(false) => self.mend(unit, Insist::No).await?,
             Err(error) if error.in_doubt() => self.mend(unit, Insist::No).await?,
@@ -222,6 +231,8 @@ impl Vault {
         let mut known = self.touch_fresh(unit).await?;
         let incarnation = known.head.living_since;
         if !known.head.exists() {
+            // What mending put is to be known: else each listing looks at it, and the next write takes it for another.
+            self.record_copy_behind(unit);
             return Ok(Deleting::NoUnit);
         }
         loop {

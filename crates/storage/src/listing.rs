@@ -223,10 +223,14 @@ impl Vault {
                         false => None,
                     };
                     let head = known.as_ref().map(|known| &*known.head);
+                    let current = head.and_then(|head| head.current.as_ref());
                     if self.holds_note(&listed.unit, head, &copy).await? {
                         listed.size = 0;
+                    } else if let Some(current) = current.filter(|_| may_be_vacant(&copy)) {
+                        // Its copy may be behind, and what it holds then is not the size of a state.
+                        listed.size = current.size;
                     }
-                    if !all && listed.size > 0 {
+                    if !all && listed.size > 0 && current.is_none() {
                         if listed.locked && !self.is_known_to_be_locked(&listed.unit) {
                             self.repair_lock_copy_behind(&listed.unit, true);
                         }

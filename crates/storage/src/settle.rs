@@ -303,7 +303,9 @@ impl Vault {
         if head.copy_is_current(meta) {
             return Ok(right());
         }
-        let Some(&Content { sha256, .. }) = scene.content.as_ref() else {
+        // What was judged once stays so, even where its bytes had to be looked at to tell them from a note.
+        let judged = head.copy.as_ref().is_some_and(|record| record.is(meta));
+        let Some(&Content { sha256, .. }) = scene.content.as_ref().filter(|_| !judged) else {
             return Ok(Judgement::Overwrite);
         };
         if let Some(current) = head.current.as_ref().filter(|current| current.sha256 == sha256) {
@@ -445,7 +447,10 @@ impl Vault {
     ) -> Result<bool, StorageError> {
         let whole = match &known.head.current {
             Some(current) => self.version_bytes(unit, &current.version).await?,
-            None => Whole::from(vacancy::over(copy.map(|meta| &meta.tag), || self.draw())),
+            // Where a person took the copy away, the tag of the head tells what kind the tags are.
+            None => Whole::from(vacancy::over(copy.map_or(&known.tag, |meta| &meta.tag), || {
+                self.draw()
+            })),
         };
         if known.head.current.is_none() && planted(Bug::CopyDeleted) {
             self.bucket()

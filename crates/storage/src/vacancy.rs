@@ -17,9 +17,10 @@ const DIGITS: usize = 32;
 /// The length of a note.
 const NOTE_BYTES: usize = WORDS.len() + DIGITS + 1;
 
-/// What is put over a copy where there is to be no state. `draw` gives random numbers.
-pub(crate) fn over(copy: Option<&Tag>, mut draw: impl FnMut() -> u64) -> Bytes {
-    if !copy.is_some_and(Tag::tells_content) || planted(Bug::EmptyCopiesAlike) {
+/// What is put into a copy where there is to be no state, and perhaps was one before. `tag` is one of the same bucket,
+/// and `draw` gives random numbers.
+pub(crate) fn over(tag: &Tag, mut draw: impl FnMut() -> u64) -> Bytes {
+    if !tag.tells_content() || planted(Bug::EmptyCopiesAlike) {
         return Bytes::new();
     }
     let digits = format!("{:016x}{:016x}\n", draw(), draw());
@@ -69,17 +70,16 @@ mod tests {
             next
         };
         let digest = tag("\"d41d8cd98f00b204e9800998ecf8427e\"");
-        let note = over(Some(&digest), &mut draw);
+        let note = over(&digest, &mut draw);
         assert_eq!(note.len(), NOTE_BYTES);
         assert!(is_vacant(&note));
-        assert_ne!(over(Some(&digest), &mut draw), note, "each is like no other");
-        assert_eq!(over(Some(&tag("\"5c1b-8-1f\"")), &mut draw), Bytes::new());
-        assert_eq!(over(None, &mut draw), Bytes::new());
+        assert_ne!(over(&digest, &mut draw), note, "each is like no other");
+        assert_eq!(over(&tag("\"5c1b-8-1f\""), &mut draw), Bytes::new());
     }
 
     #[test]
     fn what_is_almost_a_note_is_a_state() {
-        let note = over(Some(&tag("d41d8cd98f00b204e9800998ecf8427e")), || 7);
+        let note = over(&tag("d41d8cd98f00b204e9800998ecf8427e"), || 7);
         for at in 0..note.len() {
             let mut other = note.to_vec();
             other[at] = b'X';

@@ -528,3 +528,78 @@ async fn trace_42_a_delete_that_finds_the_unit_deleted_and_made_anew_by_others_e
         assert_eq!(history(&world).await, [v1]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn trace_43_a_written_unit_is_listed_with_its_state_whatever_emptied_its_copy_before() {
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        done(write_unlocked(&r0, state(1, "a")).await);
+        r0.settle_down().await;
+        r0.delete(&unit(), &alice()).await.unwrap();
+        r0.settle_down().await;
+        create(&r0).await.unwrap();
+        r0.settle_down().await;
+        let gate = Gate::new();
+        faults.say(copy_put(), Fate::HeldBefore(gate.clone()));
+        let v2 = state(2, "b");
+        let crashing = writing_unlocked(&r0, &v2);
+        gate.reached().await;
+        dies(crashing).await;
+        assert!(is_empty(&world).await, "its copy is not written yet");
+
+        let listed = r1.list(&ListUnits::default()).await.unwrap().units;
+        let [listed] = &*listed else {
+            panic!("it is listed: {listed:?}")
+        };
+        assert_eq!((&listed.unit, listed.size), (&unit(), v2.len() as u64));
+        assert!(listed.head.is_some(), "it was read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_43_a_copy_that_a_person_removed_does_not_come_back_as_the_empty_one_of_before() {
+    for then in ["create", "delete"] {
+        for world in World::of_each_kind() {
+            let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+            create(&r0).await.unwrap();
+            r0.settle_down().await;
+            let late = Late::new();
+            faults.say(copy_put(), Fate::LandsLater(late.clone()));
+            let v1 = state(1, "a");
+            done(write_unlocked(&r0, v1.clone()).await);
+            r0.settle_down().await;
+            r1.delete(&unit(), &alice()).await.unwrap();
+            r1.settle_down().await;
+
+            world.person_removes(COPY).await;
+            match then {
+                "create" => drop(create(&r1).await.unwrap()),
+                _ => drop(r1.delete(&unit(), &alice()).await.unwrap()),
+            }
+            r1.settle_down().await;
+            assert!(is_empty(&world).await, "{then}");
+            assert!(late.land().await.is_err(), "{then}");
+            assert!(is_empty(&world).await, "{then}");
+            assert_eq!(history(&world).await, from_ref(&v1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_43_a_delete_that_is_repeated_leaves_the_head_knowing_what_the_copy_holds() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        done(write_unlocked(&r0, state(1, "a")).await);
+        r0.settle_down().await;
+        for replica in [&r0, &r1] {
+            replica.delete(&unit(), &alice()).await.unwrap();
+            replica.settle_down().await;
+        }
+        let r2 = world.replica();
+        let before = r2.bucket().counts().total();
+        assert!(r2.list(&ListUnits::default()).await.unwrap().units.is_empty());
+        r2.settle_down().await;
+        let requests = r2.bucket().counts().total() - before;
+        assert_eq!(requests, 3, "two listings, one head, and no copy");
+    }
+}

@@ -11,7 +11,7 @@ use super::{
     COPY, VERSIONS, copy_get, copy_put, head, head_put, history, holder, reading, recorded, stands,
     version_objects, version_put,
 };
-use crate::common::{done, locked, read, rejected, state, unit, unlocked, uuid, write, write_unlocked};
+use crate::common::{dies, done, locked, read, rejected, state, unit, unlocked, uuid, write, write_unlocked};
 
 #[tokio::test(start_paused = true)]
 async fn trace_07_what_a_person_put_on_a_free_unit_is_not_thrown_out_by_the_lock_of_the_next_plan() {
@@ -165,6 +165,36 @@ async fn trace_26_what_was_refused_once_is_not_adopted_when_the_lock_is_gone() {
         stands(&world, &v2).await;
         assert_eq!(history(&world).await, [v2, v1]);
         assert_eq!(rejected(&b).await, [by_hand]);
+        assert!(of_a.all_used());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_26_what_was_refused_once_is_not_adopted_though_it_is_as_long_as_a_note() {
+    // As long as what stands for no state on some stores, so that its bytes are looked at whatever its tag is.
+    let by_hand = state(2, &"x".repeat(114 - state(2, "").len()));
+    for world in World::of_each_kind() {
+        let ((a, of_a), b, client) = (world.failing_replica(), world.replica(), world.replica());
+        let (x, v1, v2) = (uuid(1), state(1, "a"), state(2, "b"));
+        done(write_unlocked(&client, v1.clone()).await);
+        client.settle_down().await;
+        locked(&client, &x).await;
+        done(write(&client, &x, v2.clone()).await);
+        world.person_puts(COPY, by_hand.clone()).await;
+
+        let gate = Gate::new();
+        of_a.say(copy_put(), Fate::HeldBefore(gate.clone()));
+        let judging = reading(&a);
+        gate.reached().await;
+        dies(judging).await;
+        assert_eq!(rejected(&b).await, from_ref(&by_hand));
+        unlocked(&client, &x).await;
+
+        assert_eq!(read(&b).await.unwrap(), Some(v2.clone()));
+        b.settle_down().await;
+        stands(&world, &v2).await;
+        assert_eq!(history(&world).await, [v2, v1]);
+        assert_eq!(rejected(&b).await, from_ref(&by_hand));
         assert!(of_a.all_used());
     }
 }
