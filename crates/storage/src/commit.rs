@@ -161,9 +161,8 @@ impl Vault {
 
             let mut next = (*known.head).clone();
             next.advance(Some(committed.clone()));
-            if next.deleted.take().is_some() || next.created.is_none() {
-                next.created = Some(self.now());
-                next.living_since = known.head.epoch + 1;
+            if next.deleted.is_some() || next.created.is_none() {
+                next.begin_to_live(self.now(), None);
             }
             match self.swap(unit, Some(&known), next).await? {
                 Swap::Done(now) => {

@@ -58,6 +58,10 @@ pub struct Head {
     /// The epoch since which the unit lives: tells one incarnation from the next.
     #[serde(default)]
     pub living_since: u64,
+    /// What the request that created it drew, so that it knows its own work among creations of the same instant; none
+    /// for a unit that came to be by a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation: Option<String>,
     /// Digests of the outputs.
     #[serde(default)]
     pub outputs: BTreeMap<String, String>,
@@ -279,6 +283,7 @@ impl Head {
             deletion_protection: false,
             created: None,
             living_since: 0,
+            creation: None,
             outputs: BTreeMap::new(),
             deleted: None,
             rest: serde_json::Map::new(),
@@ -289,6 +294,14 @@ impl Head {
     #[must_use]
     pub fn exists(&self) -> bool {
         self.deleted.is_none() && (self.created.is_some() || self.current.is_some())
+    }
+
+    /// Begins another life, with the next epoch: by the request that drew `creation`, or by a write.
+    pub(crate) fn begin_to_live(&mut self, now: Timestamp, creation: Option<String>) {
+        self.deleted = None;
+        self.created = Some(now);
+        self.living_since = self.epoch + 1;
+        self.creation = creation;
     }
 
     /// The version that is current, by name.

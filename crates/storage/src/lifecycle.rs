@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use opentaco_domain::{Holding, Principal, StateSummary, UnitId, limits};
 
 use crate::StorageError;
@@ -150,13 +149,11 @@ impl Vault {
         // Never from memory: what is created since, be it by a swap of ours that is in doubt, is told from what was there.
         let mut known = self.touch_fresh(unit).await?;
         let first_seen = known.head.living_since;
-        let mut attempts: Vec<(u64, Option<Timestamp>)> = Vec::new();
+        let creation = format!("{:016x}", self.draw());
         let created = loop {
-            let incarnation = (known.head.living_since, known.head.created);
-            if known.head.exists() || incarnation.0 != first_seen {
+            if known.head.exists() || known.head.living_since != first_seen {
                 // Our swap may have landed although it was refused, and somebody else's after it.
-                let by_a_write = known.head.known().any(|it| it.version.epoch == incarnation.0);
-                let is_ours = attempts.contains(&incarnation) && !by_a_write;
+                let is_ours = known.head.creation.as_ref() == Some(&creation);
                 // Or an earlier attempt of this very request made it, and could not show it.
                 if is_ours || known.head.current.is_none() {
                     self.mend(unit, Insist::No).await?;
@@ -168,12 +165,10 @@ impl Vault {
                 });
             }
             let mut next = (*known.head).clone();
-            if next.deleted.take().is_some() && planted(Bug::CreateForgetsHistory) {
+            if next.deleted.is_some() && planted(Bug::CreateForgetsHistory) {
                 next.recent.clear();
             }
-            next.created = Some(self.now());
-            next.living_since = known.head.epoch + 1;
-            attempts.push((next.living_since, next.created));
+            next.begin_to_live(self.now(), Some(creation.clone()));
             next.labels.clone_from(&labels);
             next.description.clone_from(&description);
             next.deletion_protection = false;

@@ -391,9 +391,8 @@ impl Vault {
             version: Some(version),
             tag: meta.tag.clone(),
         });
-        if next.deleted.take().is_some() || next.created.is_none() {
-            next.created = Some(self.now());
-            next.living_since = head.epoch + 1;
+        if next.deleted.is_some() || next.created.is_none() {
+            next.begin_to_live(self.now(), None);
         }
         match self.swap_judged(unit, &scene.known, next).await? {
             Some(known) => {

@@ -392,3 +392,32 @@ async fn a_create_whose_answer_is_lost_is_told_as_done_though_the_head_has_moved
         assert!(matches!(again, Creating::Exists(_)), "{again:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_two_creates_at_one_instant_only_one_is_told_that_it_made_the_unit() {
+    for world in World::of_each_kind() {
+        let ((r0, faults), r1) = (world.failing_replica(), world.replica());
+        // Touched, so that both creates are swaps of one head; and the clock of both stands still.
+        locked(&r1, &uuid(1)).await;
+        unlocked(&r1, &uuid(1)).await;
+        r1.settle_down().await;
+        let gate = Gate::new();
+        faults.say(
+            On::next(Does::Put, "/@head.json").ending(),
+            Fate::HeldBefore(gate.clone()),
+        );
+        let creating = meanwhile(&r0, |r| async move {
+            r.create(&unit(), BTreeMap::new(), "mine too".to_owned()).await
+        });
+        gate.reached().await;
+        let first = r1
+            .create(&unit(), BTreeMap::new(), "mine".to_owned())
+            .await
+            .unwrap();
+        gate.open();
+
+        let second = creating.await.unwrap().unwrap();
+        assert!(matches!(first, Creating::Created(_)), "{first:?}");
+        assert!(matches!(second, Creating::Exists(_)), "{second:?}");
+    }
+}
