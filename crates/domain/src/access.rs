@@ -7,11 +7,17 @@
 //! told so, in the same words whether `myapp/prod` exists or not. A policy that cannot be read answers neither:
 //! that is an error, nothing changes, and nobody is let in on a guess.
 
+pub mod book;
+pub mod document;
+pub mod rule;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use self::book::Book;
+pub use self::document::{Document, Member, Name};
 use crate::UnitId;
 use crate::text::spelled_as_text;
 
@@ -49,23 +55,159 @@ impl FromStr for Principal {
 
 spelled_as_text!(Principal, "the name of a principal");
 
-/// Somebody who has proved who they are.
+/// What kind of caller somebody is. It is never read out of a name: a person may be called anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Whoever knows the root token.
+    Root,
+    /// Anybody, where nobody is asked (`-auth-disable`).
+    Anonymous,
+    /// A person who logged in.
+    User,
+    /// A service account.
+    Service,
+    /// A job of a trusted CI.
+    Ci,
+}
+
+/// Somebody who has proved who they are. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
+    inner: Arc<Proved>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Proved {
+    kind: Kind,
     principal: Principal,
+    /// The name without what tells the kind.
+    name: Arc<str>,
+    groups: Vec<Arc<str>>,
+    roles: Vec<Name>,
+    scope: Option<Vec<Name>>,
 }
 
 impl Caller {
-    /// The caller that a door has let in as `principal`.
+    /// The person that a door has let in as `principal`.
     #[must_use]
     pub fn new(principal: Principal) -> Self {
-        Self { principal }
+        Self::user(principal.as_str())
+    }
+
+    /// A person, by the name that their identity provider vouches for. One who is called like a caller of another kind is
+    /// told from it by `user:` before the name.
+    #[must_use]
+    pub fn user(name: &str) -> Self {
+        let resembles = ["root", "anonymous"].contains(&name)
+            || ["user:", "service:", "ci:"]
+                .iter()
+                .any(|kind| name.starts_with(kind));
+        let principal = match resembles {
+            true => format!("user:{name}"),
+            false => name.to_owned(),
+        };
+        Self::of(Kind::User, principal, name)
+    }
+
+    /// Whoever knows the root token.
+    #[must_use]
+    pub fn root() -> Self {
+        Self::of(Kind::Root, "root".to_owned(), "root")
+    }
+
+    /// Anybody, where nobody is asked.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::of(Kind::Anonymous, "anonymous".to_owned(), "anonymous")
+    }
+
+    /// A service account.
+    #[must_use]
+    pub fn service(name: &str) -> Self {
+        Self::of(Kind::Service, format!("service:{name}"), name)
+    }
+
+    /// A job of a trusted CI, by the name that its rule gives it, with the roles that go with the rule.
+    #[must_use]
+    pub fn ci(name: &str, roles: Vec<Name>) -> Self {
+        let principal = match name.starts_with("ci:") {
+            true => name.to_owned(),
+            false => format!("ci:{name}"),
+        };
+        Self::of(Kind::Ci, principal, name).with(|proved| proved.roles = roles)
+    }
+
+    /// The same, belonging to these groups.
+    #[must_use]
+    pub fn in_groups(self, groups: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        let groups = groups.into_iter().map(Into::into).collect();
+        self.with(|proved| proved.groups = groups)
+    }
+
+    /// The same, through a token that reaches no further than these roles.
+    #[must_use]
+    pub fn within(self, roles: Vec<Name>) -> Self {
+        self.with(|proved| proved.scope = Some(roles))
+    }
+
+    fn of(kind: Kind, principal: String, name: &str) -> Self {
+        Self {
+            inner: Arc::new(Proved {
+                kind,
+                principal: Principal::new(principal),
+                name: name.into(),
+                groups: Vec::new(),
+                roles: Vec::new(),
+                scope: None,
+            }),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Proved)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
     }
 
     /// Who it is.
     #[must_use]
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.inner.principal
+    }
+
+    /// What kind of caller it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// The groups that it belongs to.
+    #[must_use]
+    pub fn groups(&self) -> &[Arc<str>] {
+        &self.inner.groups
+    }
+
+    /// The roles that what it came with gives it.
+    #[must_use]
+    pub fn roles(&self) -> &[Name] {
+        &self.inner.roles
+    }
+
+    /// As whom it may be given roles.
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        let name = Arc::clone(&self.inner.name);
+        let own = match self.inner.kind {
+            Kind::User => Some(Member::User(name)),
+            Kind::Service => Some(Member::Service(name)),
+            Kind::Root | Kind::Anonymous | Kind::Ci => None,
+        };
+        own.into_iter()
+            .chain(self.groups().iter().cloned().map(Member::Group))
+    }
+
+    /// Whether the token that it came with reaches as far as a role.
+    #[must_use]
+    pub fn reaches(&self, role: &Name) -> bool {
+        self.inner.scope.as_ref().is_none_or(|scope| scope.contains(role))
     }
 }
 
@@ -84,18 +226,33 @@ pub enum Action {
     Delete,
     /// Release somebody else's lock.
     ForceUnlock,
+    /// See the outputs, where the whole state is not to be seen.
+    ReadOutputs,
+    /// See and change who may do what. About no unit.
+    ManageAccess,
+    /// Read the audit. About no unit.
+    ReadAudit,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Read,
         Self::Write,
         Self::Lock,
         Self::Create,
         Self::Delete,
         Self::ForceUnlock,
+        Self::ReadOutputs,
+        Self::ManageAccess,
+        Self::ReadAudit,
     ];
+
+    /// Whether it is done to some unit, and not to the service as a whole.
+    #[must_use]
+    pub fn is_on_a_unit(self) -> bool {
+        !matches!(self, Self::ManageAccess | Self::ReadAudit)
+    }
 
     /// The name of the right, as roles and the audit spell it.
     #[must_use]
@@ -107,6 +264,9 @@ impl Action {
             Self::Create => "unit.create",
             Self::Delete => "unit.delete",
             Self::ForceUnlock => "unit.force-unlock",
+            Self::ReadOutputs => "unit.read-outputs",
+            Self::ManageAccess => "access.manage",
+            Self::ReadAudit => "audit.read",
         }
     }
 }
@@ -163,7 +323,9 @@ mod tests {
     fn every_action_has_a_right_of_its_own() {
         let names: HashSet<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
         assert_eq!(names.len(), Action::ALL.len());
-        assert!(names.iter().all(|name| name.starts_with("unit.")));
+        for action in Action::ALL {
+            assert_eq!(action.is_on_a_unit(), action.as_str().starts_with("unit."));
+        }
         assert_eq!(Action::ForceUnlock.to_string(), "unit.force-unlock");
     }
 
