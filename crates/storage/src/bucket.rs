@@ -76,6 +76,8 @@ pub enum Kind {
     Rejected,
     /// Names of units.
     Units,
+    /// A record of ours beside the units.
+    Record,
 }
 
 impl Verb {
@@ -103,6 +105,7 @@ impl Kind {
             Self::Version => "version",
             Self::Rejected => "rejected",
             Self::Units => "units",
+            Self::Record => "record",
         }
     }
 }

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use crate::bucket::{Kind, Verb};
 
 const VERBS: [Verb; 5] = [Verb::Get, Verb::Head, Verb::Put, Verb::Delete, Verb::List];
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::Head,
     Kind::Copy,
     Kind::LockCopy,
     Kind::Version,
     Kind::Rejected,
     Kind::Units,
+    Kind::Record,
 ];
 
 /// Upper bounds of the classes that durations are counted in, in milliseconds: from a local disk at rest to a bucket in

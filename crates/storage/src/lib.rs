@@ -40,6 +40,7 @@ pub mod open;
 pub mod planted;
 pub mod proof;
 pub mod read;
+pub mod records;
 pub mod rejected;
 pub mod settle;
 pub mod store;

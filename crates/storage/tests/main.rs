@@ -3,5 +3,6 @@
 mod budget;
 mod common;
 mod lost_head;
+mod records;
 mod review;
 mod traces;
