@@ -6,6 +6,7 @@
 //!
 //! This crate knows no HTTP and no token.
 
+pub mod access;
 pub mod audit;
 pub mod error;
 pub mod locks;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
 use opentaco_storage::{Counts, Vault};
 
+pub use access::{Access, AccessError};
 pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Verdict};

@@ -4,6 +4,7 @@
 //! are older than us ([`adoption`]), what only the management door asks for ([`management`]), and races of two replicas
 //! ([`races`]).
 
+mod access;
 mod adoption;
 mod common;
 mod faults;

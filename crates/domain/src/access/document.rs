@@ -192,6 +192,18 @@ pub struct Document {
     pub root_disabled: bool,
 }
 
+impl Default for Document {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            permissions: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            members: BTreeMap::new(),
+            root_disabled: false,
+        }
+    }
+}
+
 impl Document {
     /// Whom a role is given to, and every role that somebody is given, has to be there.
     ///

@@ -1,0 +1,479 @@
+//! Who may do what, as it is written down in the bucket, and how it is changed.
+//!
+//! Every decision is made from memory and costs no request. The memory is read anew every two seconds, and believed for
+//! five: where the bucket does not answer for longer, or what lies there cannot be read, nothing is decided
+//! ([`PolicyUnreadable`]), and nobody is let in on a guess.
+//!
+//! ```text
+//! __opentaco_access/policy.json         the document: permissions, roles, members
+//! __opentaco_access/initialised.json    that there was one: without it, a document that is lost looks like a new bucket
+//! ```
+//!
+//! Until there is a document, the root token is the only way in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use opentaco_domain::access::book::{BookError, Explained};
+use opentaco_domain::access::document::{Permission, Role};
+use opentaco_domain::access::{Book, Document, Kind, Member, Name};
+use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
+use opentaco_storage::records::{Record, RecordName, Records, Shelf};
+use opentaco_storage::{StorageError, Surroundings, Tag};
+use serde::{Deserialize, Serialize};
+
+use crate::open::chain;
+
+mod starter;
+
+pub use starter::starter;
+
+/// How long what was read is believed.
+const BELIEVED: SignedDuration = SignedDuration::from_secs(5);
+/// How often it is read anew.
+const EVERY: Duration = Duration::from_secs(2);
+/// How often a change is tried while others change the document too.
+const TRIES: usize = 8;
+
+/// Who may do what. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    records: Records,
+    surroundings: Surroundings,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Clone)]
+enum Known {
+    /// What was read, and when.
+    Book(Arc<Read>, Timestamp),
+    /// Nothing that could be decided by, and why not.
+    Nothing(String),
+}
+
+/// A document as it was read.
+#[derive(Debug)]
+pub struct Read {
+    book: Book,
+    /// None: there never was a document.
+    tag: Option<Tag>,
+}
+
+impl Read {
+    /// What is decided by.
+    #[must_use]
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Whether roles were ever given to anybody.
+    #[must_use]
+    pub fn is_initialised(&self) -> bool {
+        self.tag.is_some()
+    }
+}
+
+/// That there was a document once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Initialised {
+    at: Timestamp,
+}
+
+/// A change of who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Somebody is given a role.
+    Assign {
+        /// Who.
+        member: Member,
+        /// Which.
+        role: Name,
+    },
+    /// A role is taken from somebody.
+    Revoke {
+        /// From whom.
+        member: Member,
+        /// Which.
+        role: Name,
+    },
+    /// A role is made, or says something else from now on.
+    SetRole {
+        /// Its name.
+        name: Name,
+        /// What it holds.
+        role: Role,
+    },
+    /// A role is removed, and nobody holds it any more.
+    RemoveRole {
+        /// Its name.
+        name: Name,
+    },
+    /// A permission is made, or says something else from now on.
+    SetPermission {
+        /// Its name.
+        name: Name,
+        /// What it says.
+        permission: Permission,
+    },
+    /// A permission is removed; no role may hold it.
+    RemovePermission {
+        /// Its name.
+        name: Name,
+    },
+    /// The root token is switched on or off.
+    SetRoot {
+        /// Whether it opens nothing any more.
+        disabled: bool,
+    },
+}
+
+/// Why who may do what was not shown or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The caller may not. Said before anything is looked up.
+    #[error("`{}` is not allowed", action.as_str())]
+    Forbidden {
+        /// What was asked for.
+        action: Action,
+    },
+    /// There are roles already.
+    #[error("roles were given before; change them one by one")]
+    Initialised,
+    /// There are none yet.
+    #[error(
+        "nobody was given a role yet; `taco rbac init` makes the first administrators, with the root token"
+    )]
+    NotInitialised,
+    /// The last person who could change who may do what would lose that right.
+    #[error("that would leave nobody who may change who may do what; give the right to another person first")]
+    LastAdministrator,
+    /// There is no such thing to change.
+    #[error("there is no {what}")]
+    NotFound {
+        /// What is missing.
+        what: String,
+    },
+    /// The document would not hold together.
+    #[error("that cannot be")]
+    Invalid(#[source] BookError),
+    /// Nobody can say who may do what.
+    #[error("the access policy cannot be read")]
+    Unreadable(#[source] PolicyUnreadable),
+    /// The bucket did not do what was asked; the change may have been made.
+    #[error("the access policy could not be changed for sure")]
+    Unavailable(#[source] StorageError),
+}
+
+impl Access {
+    /// Reads who may do what, and goes on reading it as long as the process lives. If it cannot be read now, nothing is
+    /// decided until it can.
+    pub async fn open(records: Records, surroundings: Surroundings) -> Self {
+        let access = Self {
+            inner: Arc::new(Inner {
+                records,
+                surroundings,
+                known: Mutex::new(Known::Nothing("it was not read yet".to_owned())),
+            }),
+        };
+        access.refresh().await;
+        // Whoever made the document may have died before they could mark that there is one.
+        if access.current().is_ok_and(|read| read.is_initialised())
+            && let Err(error) = access.mark().await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "it is not marked in the bucket that roles were given"
+            );
+        }
+        access
+    }
+
+    /// Reads it again and again behind everything else.
+    pub fn keep_fresh(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        let tasks = Arc::clone(&self.inner.surroundings.tasks);
+        let sleeper = Arc::clone(&tasks);
+        tasks.spawn(Box::pin(async move {
+            loop {
+                sleeper.sleep(EVERY).await;
+                let Some(inner) = inner.upgrade() else { return };
+                Self { inner }.refresh().await;
+            }
+        }));
+    }
+
+    /// Reads it once more. What was read before is believed for as long as it was.
+    pub async fn refresh(&self) {
+        // Its age counts from before it was asked for.
+        let asked = self.now();
+        match self.read().await {
+            Ok(read) => drop(self.know(Arc::new(read), asked)),
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "the access policy cannot be read; soon nothing is decided any more"
+                );
+                let (mut known, now) = (self.hold(), self.now());
+                if !matches!(&*known, Known::Book(_, at) if is_believed(*at, now)) {
+                    *known = Known::Nothing(reason);
+                }
+            }
+        }
+    }
+
+    /// What is decided by now.
+    ///
+    /// # Errors
+    /// If nothing can be: what was read last is too old, or cannot be read.
+    pub fn current(&self) -> Result<Arc<Read>, PolicyUnreadable> {
+        let known = self.hold().clone();
+        match known {
+            Known::Book(read, at) if is_believed(at, self.now()) => Ok(read),
+            Known::Book(_, at) => Err(PolicyUnreadable {
+                reason: format!("it was last read at {at}, and the bucket has not answered since"),
+            }),
+            Known::Nothing(reason) => Err(PolicyUnreadable { reason }),
+        }
+    }
+
+    /// Whether a caller may do something that is about no unit.
+    ///
+    /// # Errors
+    /// [`AccessError::Forbidden`], or that nobody can say.
+    pub fn permit(&self, caller: &Caller, action: Action) -> Result<Arc<Read>, AccessError> {
+        let read = self.current().map_err(AccessError::Unreadable)?;
+        match read.book.decide(caller, action, None) {
+            Decision::Allow => Ok(read),
+            Decision::Deny => {
+                tracing::warn!(target: "opentaco::audit", caller = %caller.principal(), action = action.as_str(), decision = "denied");
+                Err(AccessError::Forbidden { action })
+            }
+        }
+    }
+
+    /// Gives the first administrators their role, beside a few roles to begin with. Only the root token can, and only
+    /// while nobody has been given a role.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn initialise(
+        &self,
+        caller: &Caller,
+        administrators: &[Member],
+    ) -> Result<Arc<Read>, AccessError> {
+        let action = Action::ManageAccess;
+        if caller.kind() != Kind::Root {
+            return Err(AccessError::Forbidden { action });
+        }
+        if self.permit(caller, action)?.is_initialised() {
+            return Err(AccessError::Initialised);
+        }
+        let book = Book::new(starter(administrators)).map_err(AccessError::Invalid)?;
+        if !book.has_administrator() {
+            return Err(AccessError::LastAdministrator);
+        }
+        let asked = self.now();
+        let tag = self
+            .inner
+            .records
+            .swap(&policy_name(), None, book.document())
+            .await
+            .map_err(AccessError::Unavailable)?
+            .ok_or(AccessError::Initialised)?;
+        let read = Arc::new(Read { book, tag: Some(tag) });
+        self.know(Arc::clone(&read), asked);
+        self.mark().await.map_err(AccessError::Unavailable)?;
+        changed(caller, "access policy initialised");
+        Ok(read)
+    }
+
+    /// Changes who may do what.
+    ///
+    /// # Errors
+    /// See [`AccessError`]; nothing is changed then, unless it says so.
+    pub async fn change(&self, caller: &Caller, change: &Change) -> Result<Arc<Read>, AccessError> {
+        self.permit(caller, Action::ManageAccess)?;
+        for _ in 0..TRIES {
+            let asked = self.now();
+            let before = self
+                .read()
+                .await
+                .map_err(|reason| AccessError::Unreadable(PolicyUnreadable { reason }))?;
+            // Asked again of what was just read: a right that was taken away since does not change anything any more.
+            if before.book.decide(caller, Action::ManageAccess, None) == Decision::Deny {
+                return Err(AccessError::Forbidden {
+                    action: Action::ManageAccess,
+                });
+            }
+            let Some(tag) = &before.tag else {
+                return Err(AccessError::NotInitialised);
+            };
+            let mut document = before.book.document().clone();
+            apply(change, &mut document)?;
+            if document == *before.book.document() {
+                return Ok(self.know(Arc::new(before), asked));
+            }
+            let book = Book::new(document).map_err(AccessError::Invalid)?;
+            if !book.has_administrator() {
+                return Err(AccessError::LastAdministrator);
+            }
+            let swapped = self
+                .inner
+                .records
+                .swap(&policy_name(), Some(tag), book.document())
+                .await;
+            if let Some(tag) = swapped.map_err(AccessError::Unavailable)? {
+                changed(caller, &format!("{change:?}"));
+                return Ok(self.know(Arc::new(Read { book, tag: Some(tag) }), asked));
+            }
+        }
+        Err(AccessError::Unavailable(StorageError::Busy {
+            key: "the access policy".to_owned(),
+            tries: TRIES,
+        }))
+    }
+
+    /// Why somebody may or may not do something.
+    ///
+    /// # Errors
+    /// If the caller may not ask that of others, or nobody can say.
+    pub fn explain(
+        &self,
+        caller: &Caller,
+        about: &Caller,
+        action: Action,
+        unit: Option<&UnitId>,
+    ) -> Result<Explained, AccessError> {
+        let read = match caller == about {
+            true => self.current().map_err(AccessError::Unreadable)?,
+            false => self.permit(caller, Action::ManageAccess)?,
+        };
+        Ok(read.book.explain(about, action, unit))
+    }
+
+    async fn read(&self) -> Result<Read, String> {
+        let found: Option<Record<Document>> = self
+            .inner
+            .records
+            .load(&policy_name())
+            .await
+            .map_err(|error| chain(&error))?;
+        let Some(found) = found else {
+            let marked: Option<Record<Initialised>> = self
+                .inner
+                .records
+                .load(&mark_name())
+                .await
+                .map_err(|error| chain(&error))?;
+            return match marked {
+                Some(_) => Err("it is gone: roles were given in this bucket, and the document that says to whom is not there; put back an earlier copy of `__opentaco_access/policy.json`".to_owned()),
+                None => Ok(Read {
+                    book: Book::new(Document::default()).map_err(|error| error.to_string())?,
+                    tag: None,
+                }),
+            };
+        };
+        let book = Book::new(found.value)
+            .map_err(|error| format!("`__opentaco_access/policy.json` does not hold together: {error}"))?;
+        Ok(Read {
+            book,
+            tag: Some(found.tag),
+        })
+    }
+
+    async fn mark(&self) -> Result<(), StorageError> {
+        let mark = Initialised { at: self.now() };
+        self.inner.records.swap(&mark_name(), None, &mark).await.map(drop)
+    }
+
+    fn know(&self, read: Arc<Read>, at: Timestamp) -> Arc<Read> {
+        let mut known = self.hold();
+        // An answer that was overtaken on its way must not replace a later one.
+        if !matches!(&*known, Known::Book(_, before) if *before > at) {
+            *known = Known::Book(Arc::clone(&read), at);
+        }
+        read
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Known> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.surroundings.clock.now()
+    }
+}
+
+impl Policy for Access {
+    fn decide(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<Decision, PolicyUnreadable> {
+        Ok(self.current()?.book.decide(caller, action, Some(unit)))
+    }
+}
+
+fn is_believed(at: Timestamp, now: Timestamp) -> bool {
+    // A clock that was set back makes nothing younger.
+    (SignedDuration::ZERO..=BELIEVED).contains(&now.duration_since(at))
+}
+
+fn policy_name() -> RecordName {
+    RecordName::new(Shelf::Access, &["policy.json"]).expect("a plain word is a record's name")
+}
+
+fn mark_name() -> RecordName {
+    RecordName::new(Shelf::Access, &["initialised.json"]).expect("a plain word is a record's name")
+}
+
+fn apply(change: &Change, document: &mut Document) -> Result<(), AccessError> {
+    let missing = |what: String| Err(AccessError::NotFound { what });
+    match change {
+        Change::Assign { member, role } => {
+            if !document.roles.contains_key(role) {
+                return missing(format!("role `{role}`"));
+            }
+            document
+                .members
+                .entry(member.clone())
+                .or_default()
+                .insert(role.clone());
+        }
+        Change::Revoke { member, role } => {
+            let held = document.members.get_mut(member);
+            if !held.is_some_and(|held| held.remove(role)) {
+                return missing(format!("role `{role}` of `{member}`"));
+            }
+            document.members.retain(|_, held| !held.is_empty());
+        }
+        Change::SetRole { name, role } => {
+            document.roles.insert(name.clone(), role.clone());
+        }
+        Change::RemoveRole { name } => {
+            if document.roles.remove(name).is_none() {
+                return missing(format!("role `{name}`"));
+            }
+            for held in document.members.values_mut() {
+                held.remove(name);
+            }
+            document.members.retain(|_, held| !held.is_empty());
+        }
+        Change::SetPermission { name, permission } => {
+            document.permissions.insert(name.clone(), permission.clone());
+        }
+        Change::RemovePermission { name } => {
+            if document.permissions.remove(name).is_none() {
+                return missing(format!("permission `{name}`"));
+            }
+        }
+        Change::SetRoot { disabled } => document.root_disabled = *disabled,
+    }
+    Ok(())
+}
+
+fn changed(caller: &Caller, what: &str) {
+    tracing::warn!(target: "opentaco::audit", caller = %caller.principal(), action = Action::ManageAccess.as_str(), decision = "done", what);
+}

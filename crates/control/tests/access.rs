@@ -1,0 +1,326 @@
+//! Who may do what is read from the bucket, believed for a moment, and changed by those who may and nobody else.
+
+#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use opentaco_control::access::{Access, AccessError, Change};
+use opentaco_domain::access::document::{Permission, Role};
+use opentaco_domain::access::{Member, Name};
+use opentaco_domain::{Action, Caller, Decision, Policy};
+use opentaco_storage::Vault;
+use opentaco_storage::records::Records;
+use opentaco_testkit::buckets::World;
+use opentaco_testkit::faults::{Does, Fate, On};
+
+use crate::common::prod;
+
+const POLICY: &str = "__opentaco_access/policy.json";
+
+async fn of(replica: &Vault) -> Access {
+    let bucket = replica.bucket().clone();
+    let surroundings = bucket.surroundings().clone();
+    Access::open(Records::new(bucket), surroundings).await
+}
+
+fn ada() -> Caller {
+    Caller::user("ada")
+}
+
+fn member(text: &str) -> Member {
+    text.parse().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn assign(who: &str, role: &str) -> Change {
+    Change::Assign {
+        member: member(who),
+        role: name(role),
+    }
+}
+
+fn revoke(who: &str, role: &str) -> Change {
+    Change::Revoke {
+        member: member(who),
+        role: name(role),
+    }
+}
+
+/// A bucket in which Ada is the administrator, and a replica that knows.
+async fn with_ada(world: &World) -> Access {
+    let access = of(&world.replica()).await;
+    access
+        .initialise(&Caller::root(), &[member("user:ada")])
+        .await
+        .unwrap();
+    access
+}
+
+/// So many seconds pass, for clocks and for sleepers.
+async fn pass(world: &World, seconds: u64) {
+    for _ in 0..seconds {
+        world.clock.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn may(access: &Access, caller: &Caller, action: Action) -> bool {
+    access.decide(caller, action, &prod()).unwrap() == Decision::Allow
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_somebody_has_a_role_the_root_token_is_the_only_way_in() {
+    let world = World::new();
+    let access = of(&world.replica()).await;
+    assert!(may(&access, &Caller::root(), Action::Write));
+    assert!(!may(&access, &ada(), Action::Read));
+    for nobody in [ada(), Caller::service("ci"), Caller::user("root")] {
+        let refused = access.initialise(&nobody, &[member("user:ada")]).await;
+        assert!(
+            matches!(refused, Err(AccessError::Forbidden { .. })),
+            "{refused:?}"
+        );
+    }
+    let nobody = access.initialise(&Caller::root(), &[]).await;
+    assert!(
+        matches!(nobody, Err(AccessError::LastAdministrator)),
+        "{nobody:?}"
+    );
+
+    access
+        .initialise(&Caller::root(), &[member("user:ada")])
+        .await
+        .unwrap();
+    assert!(may(&access, &ada(), Action::Delete));
+    let other = of(&world.replica()).await;
+    assert!(may(&other, &ada(), Action::Delete), "it is in the bucket");
+    let again = other.initialise(&Caller::root(), &[member("user:eve")]).await;
+    assert!(matches!(again, Err(AccessError::Initialised)), "{again:?}");
+    assert!(!may(&other, &Caller::user("eve"), Action::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_gives_themselves_or_others_a_right_but_those_who_may() {
+    let world = World::new();
+    let access = with_ada(&world).await;
+    for (who, role) in [
+        ("user:bob", "writer"),
+        ("service:ci", "writer"),
+        ("group:staff", "reader"),
+    ] {
+        access.change(&ada(), &assign(who, role)).await.unwrap();
+    }
+    let callers = [
+        Caller::user("bob"),
+        Caller::service("ci"),
+        Caller::user("eve").in_groups(["staff"]),
+        Caller::ci("job", vec![name("writer")]),
+        ada().within(vec![name("writer")]),
+        Caller::user("nobody"),
+    ];
+    for caller in callers {
+        for change in [
+            assign("user:bob", "admin"),
+            revoke("user:ada", "admin"),
+            Change::SetRoot { disabled: true },
+        ] {
+            let refused = access.change(&caller, &change).await;
+            assert!(
+                matches!(refused, Err(AccessError::Forbidden { .. })),
+                "{caller:?}: {refused:?}"
+            );
+        }
+        let about_others = access.explain(&caller, &ada(), Action::Read, Some(&prod()));
+        assert!(matches!(about_others, Err(AccessError::Forbidden { .. })));
+        assert!(
+            access
+                .explain(&caller, &caller, Action::Read, Some(&prod()))
+                .is_ok()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_administrator_keeps_the_right_whichever_way_it_would_be_taken() {
+    let world = World::new();
+    let access = with_ada(&world).await;
+    access
+        .change(&ada(), &assign("group:staff", "admin"))
+        .await
+        .unwrap();
+    access
+        .change(&ada(), &assign("service:ci", "admin"))
+        .await
+        .unwrap();
+    let nothing = Role {
+        description: String::new(),
+        permissions: BTreeSet::new(),
+    };
+    let mut denied =
+        serde_json::from_str::<Permission>(r#"{"rules":[{"effect":"deny","actions":["access.manage"]}]}"#)
+            .unwrap();
+    denied.description = "takes it away".to_owned();
+    access
+        .change(
+            &ada(),
+            &Change::SetPermission {
+                name: name("no-access"),
+                permission: denied,
+            },
+        )
+        .await
+        .unwrap();
+    let with_denial = Role {
+        description: String::new(),
+        permissions: BTreeSet::from([name("admin"), name("no-access")]),
+    };
+    for change in [
+        revoke("user:ada", "admin"),
+        Change::RemoveRole { name: name("admin") },
+        Change::SetRole {
+            name: name("admin"),
+            role: nothing,
+        },
+        Change::SetRole {
+            name: name("admin"),
+            role: with_denial,
+        },
+    ] {
+        for caller in [ada(), Caller::root()] {
+            let refused = access.change(&caller, &change).await;
+            assert!(
+                matches!(refused, Err(AccessError::LastAdministrator)),
+                "{change:?}: {refused:?}"
+            );
+        }
+    }
+    let used = access
+        .change(&ada(), &Change::RemovePermission { name: name("admin") })
+        .await;
+    assert!(matches!(used, Err(AccessError::Invalid(_))), "{used:?}");
+    access.change(&ada(), &assign("user:bob", "admin")).await.unwrap();
+    access.change(&ada(), &revoke("user:ada", "admin")).await.unwrap();
+    assert!(!may(&access, &ada(), Action::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_token_is_switched_off_and_on_again_by_an_administrator() {
+    let world = World::new();
+    let access = with_ada(&world).await;
+    access
+        .change(&ada(), &Change::SetRoot { disabled: true })
+        .await
+        .unwrap();
+    assert!(!may(&access, &Caller::root(), Action::Read));
+    let refused = access
+        .change(&Caller::root(), &Change::SetRoot { disabled: false })
+        .await;
+    assert!(
+        matches!(refused, Err(AccessError::Forbidden { .. })),
+        "{refused:?}"
+    );
+    access
+        .change(&ada(), &Change::SetRoot { disabled: false })
+        .await
+        .unwrap();
+    assert!(may(&access, &Caller::root(), Action::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_cost_no_request_and_a_change_elsewhere_is_seen_within_five_seconds() {
+    let world = World::new();
+    let here = with_ada(&world).await;
+    let (replica, faults) = world.failing_replica();
+    let there = of(&replica).await;
+    there.keep_fresh();
+    let asked = faults.seen().len();
+    for _ in 0..1_000 {
+        assert!(!may(&there, &Caller::user("bob"), Action::Read));
+    }
+    assert_eq!(faults.seen().len(), asked);
+    here.change(&ada(), &assign("user:bob", "reader")).await.unwrap();
+    pass(&world, 3).await;
+    assert!(may(&there, &Caller::user("bob"), Action::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_policy_cannot_be_read_nothing_is_decided_and_where_it_can_again_everything_is() {
+    for fate in [Fate::Unavailable, Fate::Denied, Fate::Silence, Fate::Truncated] {
+        let world = World::new();
+        with_ada(&world).await;
+        let (replica, faults) = world.failing_replica();
+        let access = of(&replica).await;
+        access.keep_fresh();
+        faults.say(On::next(Does::Get, POLICY).ending().always(), fate.clone());
+        pass(&world, 4).await;
+        assert!(
+            may(&access, &ada(), Action::Read),
+            "it is believed for five seconds: {fate:?}"
+        );
+        pass(&world, 60).await;
+        for caller in [ada(), Caller::root(), Caller::user("bob")] {
+            assert!(access.decide(&caller, Action::Read, &prod()).is_err(), "{fate:?}");
+            let refused = access.change(&caller, &assign("user:bob", "admin")).await;
+            assert!(matches!(refused, Err(AccessError::Unreadable(_))), "{refused:?}");
+        }
+        faults.heal();
+        pass(&world, 60).await;
+        assert!(may(&access, &ada(), Action::Read), "{fate:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_is_truncated_or_gone_after_there_was_one_decides_nothing() {
+    for there in [Some("{\"format\":1,\"nonce\":\"\",\"rec"), Some("{}"), None] {
+        let world = World::new();
+        with_ada(&world).await;
+        match there {
+            Some(text) => world.person_puts(POLICY, text).await,
+            None => world.person_removes(POLICY).await,
+        }
+        let access = of(&world.replica()).await;
+        for caller in [ada(), Caller::root(), Caller::user("bob")] {
+            assert!(
+                access.decide(&caller, Action::Read, &prod()).is_err(),
+                "{there:?}"
+            );
+        }
+        let again = access.initialise(&Caller::root(), &[member("user:eve")]).await;
+        assert!(matches!(again, Err(AccessError::Unreadable(_))), "{again:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_administrators_who_change_something_at_once_both_changes_stand() {
+    for world in World::of_each_kind() {
+        let here = with_ada(&world).await;
+        let there = of(&world.replica()).await;
+        let (a, b) = (assign("user:bob", "writer"), assign("user:cid", "reader"));
+        let root = Caller::root();
+        let (a, b) = tokio::join!(here.change(&root, &a), there.change(&root, &b));
+        assert!(a.is_ok() && b.is_ok());
+        let access = of(&world.replica()).await;
+        assert!(may(&access, &Caller::user("bob"), Action::Write));
+        assert!(may(&access, &Caller::user("cid"), Action::Read));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_was_taken_away_elsewhere_changes_nothing_any_more() {
+    let world = World::new();
+    let here = with_ada(&world).await;
+    here.change(&ada(), &assign("user:bob", "admin")).await.unwrap();
+    let there = of(&world.replica()).await;
+    here.change(&ada(), &revoke("user:bob", "admin")).await.unwrap();
+    let bob = Caller::user("bob");
+    assert!(may(&there, &bob, Action::Write), "it has not heard of it yet");
+    let refused = there.change(&bob, &assign("user:bob", "admin")).await;
+    assert!(
+        matches!(refused, Err(AccessError::Forbidden { .. })),
+        "{refused:?}"
+    );
+}
