@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::access::book::{BookError, Explained};
 use opentaco_domain::access::document::{Permission, Role};
-use opentaco_domain::access::{Book, Document, Kind, Member, Name};
+use opentaco_domain::access::{Book, Document, Kind, Member, Name, Outputs};
 use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
 use opentaco_storage::records::{Record, RecordName, Records, Shelf};
 use opentaco_storage::{StorageError, Surroundings, Tag};
@@ -413,6 +413,10 @@ impl Access {
 impl Policy for Access {
     fn decide(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<Decision, PolicyUnreadable> {
         Ok(self.current()?.book.decide(caller, action, Some(unit)))
+    }
+
+    fn outputs(&self, caller: &Caller, unit: &UnitId) -> Result<Option<Outputs>, PolicyUnreadable> {
+        Ok(self.current()?.book.outputs(caller, unit))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod versions;
 
 use std::sync::Arc;
 
+use opentaco_domain::access::Outputs;
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
 use opentaco_storage::{Counts, Vault};
 
@@ -115,13 +116,7 @@ impl StateControl {
     fn permit(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<(), ControlError> {
         match self.policy.decide(caller, action, unit) {
             Ok(Decision::Allow) => Ok(()),
-            Ok(Decision::Deny) => {
-                audit::denied(caller, action, unit);
-                Err(ControlError::Forbidden {
-                    action,
-                    unit: unit.clone(),
-                })
-            }
+            Ok(Decision::Deny) => Err(forbidden(caller, action, unit)),
             Err(unreadable) => Err(ControlError::PolicyUnreadable { source: unreadable }),
         }
     }
@@ -134,7 +129,23 @@ impl StateControl {
         }
     }
 
+    /// Which outputs the caller may see where they may not see the whole state.
+    fn outputs(&self, caller: &Caller, unit: &UnitId) -> Result<Option<Outputs>, ControlError> {
+        self.policy
+            .outputs(caller, unit)
+            .map_err(|source| ControlError::PolicyUnreadable { source })
+    }
+
     pub(crate) fn vault(&self) -> &Vault {
         &self.vault
+    }
+}
+
+/// That a caller may not, with its record.
+fn forbidden(caller: &Caller, action: Action, unit: &UnitId) -> ControlError {
+    audit::denied(caller, action, unit);
+    ControlError::Forbidden {
+        action,
+        unit: unit.clone(),
     }
 }

@@ -14,6 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{ControlError, StateRead};
 
+mod view;
+
+pub(crate) use view::view_of;
+
 /// One output of a state. Value and type are as they were written, digit for digit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Output {
@@ -39,9 +43,13 @@ const PIECES_AHEAD: usize = 4;
 /// [`ControlError::Unavailable`] if it breaks off.
 pub async fn outputs_of(
     unit: &UnitId,
-    mut state: StateRead,
+    state: StateRead,
     only: Option<String>,
 ) -> Result<BTreeMap<String, Output>, ControlError> {
+    Ok(found_in(unit, state, only).await?.outputs)
+}
+
+async fn found_in(unit: &UnitId, mut state: StateRead, only: Option<String>) -> Result<Found, ControlError> {
     let (pieces, arriving) = mpsc::channel(PIECES_AHEAD);
     let parse = tokio::task::spawn_blocking(move || parse(arriving, only));
     let mut broken = None;
@@ -65,8 +73,8 @@ pub async fn outputs_of(
         return Err(error);
     }
     match parsed {
-        Ok(Ok(Found::Outputs(outputs))) => Ok(outputs),
-        Ok(Ok(Found::Sealed)) => Err(ControlError::Encrypted { unit: unit.clone() }),
+        Ok(Ok(found)) if found.sealed => Err(ControlError::Encrypted { unit: unit.clone() }),
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(ControlError::Invalid {
             what: format!(
                 "the current state of `{unit}` cannot be read for its outputs (line {}, column {})",
@@ -82,10 +90,18 @@ pub async fn outputs_of(
     }
 }
 
-enum Found {
-    Outputs(BTreeMap<String, Output>),
-    Sealed,
+/// What was read of a state.
+#[derive(Default)]
+struct Found {
+    outputs: BTreeMap<String, Output>,
+    /// What else it says of itself, of [`ABOUT`].
+    about: BTreeMap<&'static str, Box<RawValue>>,
+    /// Whether it is encrypted.
+    sealed: bool,
 }
+
+/// What a state says of itself beside its outputs and resources.
+const ABOUT: [&str; 4] = ["version", "terraform_version", "serial", "lineage"];
 
 fn parse(pieces: mpsc::Receiver<Bytes>, only: Option<String>) -> Result<Found, serde_json::Error> {
     let reader = BufReader::with_capacity(
@@ -131,25 +147,21 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
-        let mut outputs = BTreeMap::new();
-        let mut sealed = false;
+        let mut found = Found::default();
         while let Some(name) = map.next_key::<String>()? {
             // Go matches keys whatever their case, and so do the clients that write states.
-            if name.eq_ignore_ascii_case("outputs") {
-                let wanted = map.next_value_seed(Wanted {
-                    only: self.only.as_deref(),
-                })?;
-                outputs = wanted;
+            let about = ABOUT.into_iter().find(|about| name.eq_ignore_ascii_case(about));
+            if let Some(about) = about {
+                found.about.insert(about, map.next_value()?);
+            } else if name.eq_ignore_ascii_case("outputs") {
+                let only = self.only.as_deref();
+                found.outputs = map.next_value_seed(Wanted { only })?;
             } else {
-                sealed |= name.eq_ignore_ascii_case("encrypted_data");
+                found.sealed |= name.eq_ignore_ascii_case("encrypted_data");
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(if sealed {
-            Found::Sealed
-        } else {
-            Found::Outputs(outputs)
-        })
+        Ok(found)
     }
 }
 

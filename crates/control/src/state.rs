@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use opentaco_domain::access::Outputs;
 use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
 use opentaco_storage::commit::{CommitRequest, Committing, Refusal};
 use opentaco_storage::head::{Committed, Origin};
@@ -12,8 +13,9 @@ use opentaco_storage::lifecycle::Described;
 use opentaco_storage::read::Reading;
 
 use crate::error::Holder;
+use crate::outputs::view_of;
 use crate::units::no_unit;
-use crate::{ControlError, Door, StateControl, audit};
+use crate::{ControlError, Door, StateControl, audit, forbidden};
 
 /// A state to be written.
 #[derive(Debug, Clone)]
@@ -220,18 +222,43 @@ impl StateControl {
         }
     }
 
-    /// Reads the current state.
+    /// Reads the current state; for somebody who may see its outputs and not the rest, a view of it that has these alone.
     ///
     /// # Errors
-    /// [`ControlError::NoState`] if there is none, and only then.
+    /// [`ControlError::NoState`] if there is none, and only then. [`ControlError::Encrypted`] if it is, and its outputs are
+    /// all that may be seen.
     pub async fn read_state(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
-        self.permit(caller, Action::Read, unit)?;
+        if self.may(caller, Action::Read, unit)? {
+            return self.open_state(caller, Action::Read, unit).await;
+        }
+        let Some(outputs) = self.outputs_instead(caller, unit)? else {
+            return Err(forbidden(caller, Action::Read, unit));
+        };
+        let state = self.open_state(caller, Action::ReadOutputs, unit).await?;
+        view_of(unit, state, &outputs).await
+    }
+
+    /// Which outputs a caller is shown who may not read the state. Whoever may write or lock the unit is shown none: they
+    /// would write back what they see.
+    fn outputs_instead(&self, caller: &Caller, unit: &UnitId) -> Result<Option<Outputs>, ControlError> {
+        let outputs = self.outputs(caller, unit)?;
+        let changes = outputs.is_some()
+            && (self.may(caller, Action::Write, unit)? || self.may(caller, Action::Lock, unit)?);
+        Ok(outputs.filter(|_| !changes))
+    }
+
+    async fn open_state(
+        &self,
+        caller: &Caller,
+        action: Action,
+        unit: &UnitId,
+    ) -> Result<StateRead, ControlError> {
         let reading = self
             .vault()
             .read(unit)
             .await
             .map_err(ControlError::from_storage)?;
-        audit::done(caller, Action::Read, unit, "read");
+        audit::done(caller, action, unit, "read");
         reading
             .map(StateRead::from)
             .ok_or_else(|| ControlError::NoState { unit: unit.clone() })

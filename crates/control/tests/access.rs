@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::TryStreamExt as _;
 use opentaco_control::access::{Access, AccessError, Change};
+use opentaco_control::{ControlError, Door, StateControl, StateWrite};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::{Member, Name};
-use opentaco_domain::{Action, Caller, Decision, Policy};
+use opentaco_domain::{Action, Caller, Decision, Holding, Policy};
 use opentaco_storage::Vault;
 use opentaco_storage::records::Records;
 use opentaco_testkit::buckets::World;
@@ -323,4 +327,98 @@ async fn a_right_that_was_taken_away_elsewhere_changes_nothing_any_more() {
         matches!(refused, Err(AccessError::Forbidden { .. })),
         "{refused:?}"
     );
+}
+
+/// The JSON of what a caller reads, or why they do not.
+async fn seen(control: &StateControl, caller: &Caller) -> Result<serde_json::Value, ControlError> {
+    let state = control.read_state(caller, &prod()).await?;
+    assert!(
+        state.version.is_none() || control.describe_unit(caller, &prod()).await.is_ok(),
+        "a view has no version"
+    );
+    let pieces: Vec<Bytes> = state.body.try_collect().await?;
+    Ok(serde_json::from_slice(&pieces.concat()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_may_see_outputs_alone_is_shown_a_state_that_has_nothing_else() {
+    let world = World::new();
+    let replica = world.replica();
+    let access = with_ada(&world).await;
+    access
+        .change(
+            &ada(),
+            &Change::SetPermission {
+                name: name("network"),
+                permission: serde_json::from_str(
+                    r#"{"rules":[{"actions":["unit.read-outputs"],"units":["**"],"outputs":["vpc_*","key"]},
+                       {"actions":["unit.lock"],"units":["nothing"]}]}"#,
+                )
+                .unwrap(),
+            },
+        )
+        .await
+        .unwrap();
+    let role = Role {
+        description: String::new(),
+        permissions: BTreeSet::from([name("network")]),
+    };
+    for (role_name, permissions) in [("consumer", &["network"][..]), ("odd", &["network", "locks"])] {
+        let mut role = role.clone();
+        role.permissions = permissions.iter().map(|text| name(text)).collect();
+        if role_name == "odd" {
+            let permission =
+                serde_json::from_str(r#"{"rules":[{"actions":["unit.lock"],"units":["**"]}]}"#).unwrap();
+            let locks = Change::SetPermission {
+                name: name("locks"),
+                permission,
+            };
+            access.change(&ada(), &locks).await.unwrap();
+        }
+        let set = Change::SetRole {
+            name: name(role_name),
+            role,
+        };
+        access.change(&ada(), &set).await.unwrap();
+    }
+    access
+        .change(&ada(), &assign("service:app", "consumer"))
+        .await
+        .unwrap();
+    access
+        .change(&ada(), &assign("service:odd", "odd"))
+        .await
+        .unwrap();
+    let control = StateControl::new(replica, Arc::new(access), "memory");
+    let state = r#"{"version":4,"terraform_version":"1.11.4","serial":7,"lineage":"one",
+        "outputs":{"vpc_id":{"value":"vpc-1","type":"string"},"key":{"value":"canary","type":"string","sensitive":true},
+                   "other":{"value":1,"type":"number"}},
+        "resources":[{"type":"secret","instances":[{"attributes":{"password":"canary"}}]}]}"#;
+    let write = StateWrite::new(Bytes::from(state), Holding::Nothing, Door::Terraform);
+    control.write_state(&ada(), &prod(), write).await.unwrap();
+
+    let view = seen(&control, &Caller::service("app")).await.unwrap();
+    let expected = serde_json::json!({
+        "version": 4, "terraform_version": "1.11.4", "serial": 7, "lineage": "one",
+        "outputs": {"vpc_id": {"value": "vpc-1", "type": "string", "sensitive": false}},
+        "resources": [],
+    });
+    assert_eq!(view, expected);
+    assert_eq!(
+        seen(&control, &ada()).await.unwrap()["outputs"]["key"]["value"],
+        "canary"
+    );
+    for refused in [Caller::service("odd"), Caller::user("eve")] {
+        let read = seen(&control, &refused).await;
+        assert!(
+            matches!(read, Err(ControlError::Forbidden { .. })),
+            "{refused:?}: {read:?}"
+        );
+    }
+
+    let sealed = r#"{"serial":8,"lineage":"one","encrypted_data":"c2VhbGVk","encryption_version":"v0"}"#;
+    let write = StateWrite::new(Bytes::from(sealed), Holding::Nothing, Door::Terraform);
+    control.write_state(&ada(), &prod(), write).await.unwrap();
+    let read = seen(&control, &Caller::service("app")).await;
+    assert!(matches!(read, Err(ControlError::Encrypted { .. })), "{read:?}");
 }

@@ -252,7 +252,12 @@ const OTHERS: [&str; 6] = [
 fn no_operation_is_missing_from_the_table() {
     let mut written = BTreeSet::new();
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
-        let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let file = file.unwrap().path();
+        // What is done to no unit asks for its own rights, in a test of its own (`access`).
+        if file.is_dir() || file.ends_with("access.rs") {
+            continue;
+        }
+        let source = std::fs::read_to_string(file).unwrap();
         for line in source
             .lines()
             .filter_map(|line| line.trim_start().strip_prefix("pub async fn "))

@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use self::book::Book;
+pub use self::book::{Book, Outputs};
 pub use self::document::{Document, Member, Name};
 use crate::UnitId;
 use crate::text::spelled_as_text;
@@ -301,6 +301,15 @@ pub trait Policy: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the policy cannot be read. The caller of this function then refuses, and says that it could not decide.
     fn decide(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<Decision, PolicyUnreadable>;
+
+    /// Which outputs of a unit `caller` may see where they may not see the whole state. None at all unless a policy says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    fn outputs(&self, _: &Caller, _: &UnitId) -> Result<Option<Outputs>, PolicyUnreadable> {
+        Ok(None)
+    }
 }
 
 /// The policy until roles exist: whoever a door has let in may do everything.

@@ -5,6 +5,7 @@
 //! refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use globset::{GlobSet, GlobSetBuilder};
 
@@ -17,7 +18,7 @@ use crate::UnitId;
 #[derive(Debug)]
 pub struct Book {
     document: Document,
-    roles: BTreeMap<Name, Vec<Entry>>,
+    roles: BTreeMap<Name, Vec<Arc<Entry>>>,
     patterns: GlobSet,
 }
 
@@ -84,24 +85,26 @@ pub struct Explained {
 }
 
 /// Which outputs of a unit a caller may see, where they may see outputs at all.
-#[derive(Debug)]
-pub struct Outputs<'a> {
-    granted: Vec<&'a Entry>,
-    denied: Vec<&'a Entry>,
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    granted: Vec<Arc<Entry>>,
+    denied: Vec<Arc<Entry>>,
 }
 
-impl Outputs<'_> {
+impl Outputs {
     /// Whether an output is among them.
     #[must_use]
     pub fn include(&self, name: &str, is_sensitive: bool) -> bool {
-        let named = |entry: &&Entry| {
-            entry
-                .outputs
-                .as_ref()
-                .is_none_or(|outputs| outputs.is_match(name))
-        };
-        let granted = |entry: &&Entry| named(entry) && (entry.rule.sensitive || !is_sensitive);
-        self.granted.iter().any(|entry| granted(entry)) && !self.denied.iter().any(|entry| named(entry))
+        let granted = |entry: &Arc<Entry>| entry.names(name) && (entry.rule.sensitive || !is_sensitive);
+        self.granted.iter().any(granted) && !self.denied.iter().any(|entry| entry.names(name))
+    }
+}
+
+impl Entry {
+    /// Whether an output of that name is one that it is about.
+    fn names(&self, output: &str) -> bool {
+        let outputs = self.outputs.as_ref();
+        outputs.is_none_or(|outputs| outputs.is_match(output))
     }
 }
 
@@ -132,14 +135,14 @@ impl Book {
             let mut entries = Vec::new();
             for name in &held.permissions {
                 for (number, rule) in document.permissions[name].rules.iter().enumerate() {
-                    entries.push(Entry {
+                    entries.push(Arc::new(Entry {
                         permission: name.clone(),
                         number: number + 1,
                         rule: rule.clone(),
                         actions: bits(rule),
                         units: rule.units.iter().map(|unit| index.number(unit)).collect(),
                         outputs: outputs_of(rule)?,
-                    });
+                    }));
                 }
             }
             roles.insert(role.clone(), entries);
@@ -201,7 +204,7 @@ impl Book {
 
     /// Which outputs of a unit a caller may see, if any.
     #[must_use]
-    pub fn outputs(&self, caller: &Caller, unit: &UnitId) -> Option<Outputs<'_>> {
+    pub fn outputs(&self, caller: &Caller, unit: &UnitId) -> Option<Outputs> {
         let (action, unit) = (Action::ReadOutputs, Some(unit));
         if self.decide(caller, action, unit) == Decision::Deny {
             return None;
@@ -210,7 +213,8 @@ impl Book {
         let held = self.roles_of(caller);
         let entries = held
             .iter()
-            .flat_map(|(role, _)| self.about(role, action, unit, &matched));
+            .flat_map(|(role, _)| self.about(role, action, unit, &matched))
+            .cloned();
         let (granted, denied) = entries.partition(|entry| entry.rule.effect == Effect::Allow);
         Some(Outputs { granted, denied })
     }
@@ -262,7 +266,7 @@ impl Book {
         action: Action,
         unit: Option<&UnitId>,
         matched: &[usize],
-    ) -> impl Iterator<Item = &'a Entry> {
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
         let of_unit = unit.is_some() && action.is_on_a_unit();
         self.roles
             .get(role)
