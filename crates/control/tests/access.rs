@@ -68,7 +68,8 @@ async fn with_ada(world: &World) -> Access {
 async fn pass(world: &World, seconds: u64) {
     for _ in 0..seconds {
         world.clock.advance(Duration::from_secs(1));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let tasks = world.surroundings().tasks;
+        tasks.sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -90,6 +90,7 @@ struct Proved {
 impl Caller {
     /// The person that a door has let in as `principal`.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "it becomes the caller's")]
     pub fn new(principal: Principal) -> Self {
         Self::user(principal.as_str())
     }

@@ -70,7 +70,7 @@ impl RecordName {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             begins && part.len() <= PART_BYTES_MAX && part.bytes().all(plain)
         };
-        if parts.is_empty() || !parts.iter().all(|part| fits(&part)) {
+        if parts.is_empty() || !parts.iter().all(fits) {
             return Err(RecordNameError);
         }
         Ok(Self {
