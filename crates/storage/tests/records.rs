@@ -1,5 +1,7 @@
 //! Records beside the units are changed by compare-and-swap, and nothing about them is believed that was not seen.
 
+#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
+
 use opentaco_storage::records::{RecordName, Records, Shelf};
 use opentaco_storage::{StorageError, Vault};
 use opentaco_testkit::buckets::World;
