@@ -2,13 +2,15 @@
 //!
 //! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
 //! answer. In reading order: who and what ([`access`], [`mod@unit`]), the state and its parts ([`state`],
-//! [`digest`], [`version`]), the lock ([`lock`]), and what is passed in ([`clock`], [`limits`]).
+//! [`digest`], [`version`]), the lock ([`lock`]), what is passed in ([`clock`], [`limits`]), and what must not be shown
+//! ([`secret`]).
 
 pub mod access;
 pub mod clock;
 pub mod digest;
 pub mod limits;
 pub mod lock;
+pub mod secret;
 pub mod state;
 pub mod unit;
 pub mod version;
@@ -20,6 +22,7 @@ pub use access::{Action, Caller, Decision, Policy, PolicyUnreadable, Principal};
 pub use clock::{Clock, StoppedClock, SystemClock};
 pub use digest::{Md5Hasher, Sha256, Sha256Hasher};
 pub use lock::{Holding, LockId, LockInfo};
+pub use secret::Secret;
 pub use state::StateSummary;
 pub use unit::{UnitId, UnitPrefix};
 pub use version::{Session, VersionId};
