@@ -1,0 +1,28 @@
+//! Who is asking.
+//!
+//! A request brings some text: a token of ours, an ID token from the company's provider, a CI job's token, an access
+//! key. This crate answers whose it is, or why that cannot be told. It decides nothing about what they may do (that is
+//! `domain::access`), and nothing here knows a bucket, an HTTP framework or a clock: the time is an argument, and
+//! records that have to be kept are values which somebody else stores.
+//!
+//! In reading order:
+//!
+//! - [`refused`]: why a token is not believed, and the one case, expiry, in which something may still be done with it.
+//! - [`keys`]: the Ed25519 keys that sign our tokens, several at once, and their public document.
+//! - [`token`]: access and refresh tokens, which cannot stand in for each other.
+//!
+//! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
+//! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
+
+pub mod ids;
+pub mod keys;
+pub mod refused;
+pub mod token;
+
+mod jwt;
+mod random;
+
+pub use ids::{FamilyId, TokenId};
+pub use keys::{KeyError, KeyId, KeyRing, SigningKey, VerifyingKey};
+pub use refused::{Flaw, Refused};
+pub use token::{Access, Audience, Issued, Lifetimes, Login, Refresh, Tokens, Verified};
