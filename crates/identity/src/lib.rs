@@ -10,6 +10,7 @@
 //! - [`refused`]: why a token is not believed, and the one case, expiry, in which something may still be done with it.
 //! - [`keys`]: the Ed25519 keys that sign our tokens, several at once, and their public document.
 //! - [`token`]: access and refresh tokens, which cannot stand in for each other.
+//! - [`session`]: what a login leaves behind, so that a refresh token serves once.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
@@ -17,6 +18,7 @@
 pub mod ids;
 pub mod keys;
 pub mod refused;
+pub mod session;
 pub mod token;
 
 mod jwt;
