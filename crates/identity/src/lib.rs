@@ -11,10 +11,12 @@
 //! - [`keys`]: the Ed25519 keys that sign our tokens, several at once, and their public document.
 //! - [`token`]: access and refresh tokens, which cannot stand in for each other.
 //! - [`session`]: what a login leaves behind, so that a refresh token serves once.
+//! - [`api_token`]: tokens for programs, opaque, shown once.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
 
+pub mod api_token;
 pub mod ids;
 pub mod keys;
 pub mod refused;
@@ -24,6 +26,7 @@ pub mod token;
 mod jwt;
 mod random;
 
+pub use api_token::{ApiToken, ApiTokenHash, NotAnApiToken};
 pub use ids::{FamilyId, TokenId};
 pub use keys::{KeyError, KeyId, KeyRing, SigningKey, VerifyingKey};
 pub use refused::{Flaw, Refused};
