@@ -54,6 +54,12 @@ impl UnverifiedHeader {
     }
 }
 
+/// The claims of a token before anything is proved; to choose who is to verify it, and for nothing else.
+pub(crate) fn unverified_claims<T: DeserializeOwned>(token: &str) -> Result<T, Flaw> {
+    let [_, claims, _] = parts(token)?;
+    decoded(claims)
+}
+
 /// The claims of a token whose signature is this key's. Times, issuer and audience are still to be judged.
 pub(crate) fn signed_claims<T: DeserializeOwned>(
     token: &str,
@@ -125,6 +131,16 @@ impl Times {
             return Ok(Standing::Expired);
         }
         Ok(Standing::Valid)
+    }
+
+    /// When it expires.
+    pub(crate) fn expires(self) -> Result<Timestamp, Flaw> {
+        Timestamp::from_second(self.exp).map_err(|_| Flaw::Malformed)
+    }
+
+    /// The times among other claims.
+    pub(crate) fn of(claims: &serde_json::Map<String, serde_json::Value>) -> Result<Self, Flaw> {
+        Self::deserialize(claims).map_err(|_| Flaw::Malformed)
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`token`]: access and refresh tokens, which cannot stand in for each other.
 //! - [`session`]: what a login leaves behind, so that a refresh token serves once.
 //! - [`api_token`]: tokens for programs, opaque, shown once.
+//! - [`oidc`]: ID tokens of a provider, which may be down or change its keys.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
@@ -19,6 +20,7 @@
 pub mod api_token;
 pub mod ids;
 pub mod keys;
+pub mod oidc;
 pub mod refused;
 pub mod session;
 pub mod token;

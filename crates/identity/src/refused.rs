@@ -36,8 +36,9 @@ pub enum Flaw {
     /// It does not belong to the login that was started.
     #[error("its nonce is another")]
     Nonce,
-    /// It names more groups than a token of ours can carry; leaving some out could leave out one that is denied.
-    #[error("it names too many groups")]
+    /// It names more groups than a token of ours can carry, or no names; leaving some out could leave out one that is
+    /// denied.
+    #[error("its groups are too many, or not a list of names")]
     Groups,
     /// It is genuine, and no rule makes anybody of it.
     #[error("no rule matches its claims")]
