@@ -13,11 +13,13 @@
 //! - [`session`]: what a login leaves behind, so that a refresh token serves once.
 //! - [`api_token`]: tokens for programs, opaque, shown once.
 //! - [`oidc`]: ID tokens of a provider, which may be down or change its keys.
+//! - [`ci`]: tokens of CI jobs, and the rules that make somebody of them.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
 
 pub mod api_token;
+pub mod ci;
 pub mod ids;
 pub mod keys;
 pub mod oidc;

@@ -34,3 +34,4 @@ pub(crate) mod testing;
 pub use fetch::{Fetch, FetchError, HttpFetch};
 pub use id_token::{GROUPS_MAX, IdToken, IdTokens, LoginConfig};
 pub use issuer::{Endpoints, Issuer, IssuerConfig, IssuerError};
+pub(crate) use issuer::{Proved, unverified_issuer};
