@@ -14,6 +14,7 @@
 //! - [`api_token`]: tokens for programs, opaque, shown once.
 //! - [`oidc`]: ID tokens of a provider, which may be down or change its keys.
 //! - [`ci`]: tokens of CI jobs, and the rules that make somebody of them.
+//! - [`sts`]: S3 credentials made from nothing but keys.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
@@ -25,6 +26,7 @@ pub mod keys;
 pub mod oidc;
 pub mod refused;
 pub mod session;
+pub mod sts;
 pub mod token;
 
 mod jwt;

@@ -188,6 +188,14 @@ impl Tokens {
         good(Refresh(verified), standing)
     }
 
+    pub(crate) fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     fn claims(
         &self,
         login: &Login,
