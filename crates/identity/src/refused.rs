@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 /// What is wrong with a token; for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Flaw {
     /// No token of this kind looks like that.
     #[error("it is not made like a token")]
@@ -56,8 +55,8 @@ pub enum Refused<T> {
     #[error("the token has expired")]
     Expired(Box<T>),
     /// It proves nothing and never did, or does not yet.
-    #[error("the token is not believed: {0}")]
-    Wrong(Flaw),
+    #[error("the token is not believed")]
+    Wrong(#[source] Flaw),
     /// It could not be decided: the issuer's keys cannot be had. Neither yes nor no; the client may ask again.
     #[error("the keys of the token's issuer cannot be had: {0}")]
     Unavailable(Arc<str>),

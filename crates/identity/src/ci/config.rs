@@ -53,8 +53,8 @@ pub enum Condition {
 /// Why CI issuers cannot be configured so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CiConfigError {
-    /// Its address is none.
-    #[error("ci issuer: {0}")]
+    /// Its address is none, or not a safe one.
+    #[error("a ci issuer is not configured right")]
     Issuer(#[from] IssuerError),
     /// It stands there twice; its rules belong into one list, because their order counts.
     #[error("the ci issuer `{0}` is configured twice")]
