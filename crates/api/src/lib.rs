@@ -7,6 +7,7 @@
 //! locks      who holds a unit
 //! versions   the history, refused writes, and what a write became
 //! outputs    what a state hands out
+//! auth       logging in, tokens, and who one is
 //! info       the service itself
 //! error      how a request is refused: a word, a sentence, and what goes with it
 //! ```
@@ -15,6 +16,7 @@
 //! refused and not ignored; what is answered is read leniently, so that an older client bears a newer service.
 //! [`paths`] is where to begin.
 
+pub mod auth;
 pub mod error;
 pub mod header;
 pub mod info;

@@ -37,6 +37,28 @@ pub const OUTPUTS: &str = "/v1/units/{unit}/outputs";
 pub const OUTPUT: &str = "/v1/units/{unit}/outputs/{output}";
 /// The service itself.
 pub const INFO: &str = "/v1/info";
+/// What a client needs to know to log in. Open to everybody.
+pub const AUTH_CONFIG: &str = "/v1/auth/config";
+/// An ID token for a session. Open to everybody.
+pub const AUTH_EXCHANGE: &str = "/v1/auth/exchange";
+/// A refresh token for the next session. Open to everybody.
+pub const AUTH_TOKEN: &str = "/v1/auth/token";
+/// Who is asking.
+pub const AUTH_ME: &str = "/v1/auth/me";
+/// Ends logins.
+pub const AUTH_REVOKE: &str = "/v1/auth/revoke";
+/// S3 credentials for whoever asks.
+pub const S3_CREDENTIALS: &str = "/v1/auth/issue-s3-creds";
+/// Makes (POST) and lists (GET) API tokens.
+pub const TOKENS: &str = "/v1/auth/tokens";
+/// Revokes (DELETE) an API token.
+pub const TOKEN: &str = "/v1/auth/tokens/{token}";
+/// Makes (POST) and lists (GET) service accounts.
+pub const SERVICE_ACCOUNTS: &str = "/v1/auth/service-accounts";
+/// Removes (DELETE) a service account and every token of it.
+pub const SERVICE_ACCOUNT: &str = "/v1/auth/service-accounts/{account}";
+/// The public keys that our tokens are signed by. Open to everybody.
+pub const JWKS: &str = "/oidc/jwks.json";
 /// The description of this API.
 pub const OPENAPI: &str = "/openapi.json";
 
@@ -129,6 +151,18 @@ pub fn outputs(unit: &UnitId) -> String {
 #[must_use]
 pub fn output(unit: &UnitId, output: &str) -> String {
     of(OUTPUT, unit).replace("{output}", &escaped(output))
+}
+
+/// [`TOKEN`] of this id.
+#[must_use]
+pub fn token(id: &str) -> String {
+    TOKEN.replace("{token}", &escaped(id))
+}
+
+/// [`SERVICE_ACCOUNT`] of this name.
+#[must_use]
+pub fn service_account(name: &str) -> String {
+    SERVICE_ACCOUNT.replace("{account}", &escaped(name))
 }
 
 fn of(path: &str, unit: &UnitId) -> String {
