@@ -19,8 +19,8 @@ use opentaco_domain::access::book::{BookError, Explained};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::{Book, Document, Kind, Member, Name, Outputs};
 use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
-use opentaco_storage::records::{Record, RecordName, Records, Shelf};
-use opentaco_storage::{StorageError, Surroundings, Tag};
+use opentaco_storage::records::{Record, RecordName, Records, Seen, Shelf, Swapped};
+use opentaco_storage::{StorageError, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::open::chain;
@@ -62,7 +62,7 @@ enum Known {
 pub struct Read {
     book: Book,
     /// None: there never was a document.
-    tag: Option<Tag>,
+    seen: Option<Seen>,
 }
 
 impl Read {
@@ -75,7 +75,7 @@ impl Read {
     /// Whether roles were ever given to anybody.
     #[must_use]
     pub fn is_initialised(&self) -> bool {
-        self.tag.is_some()
+        self.seen.is_some()
     }
 }
 
@@ -279,15 +279,19 @@ impl Access {
             return Err(AccessError::LastAdministrator);
         }
         let asked = self.now();
-        let tag = self
+        let swapped = self
             .inner
             .records
             .swap(&policy_name(), None, book.document())
-            .await
-            .map_err(AccessError::Unavailable)?
-            .ok_or(AccessError::Initialised)?;
-        let read = Arc::new(Read { book, tag: Some(tag) });
-        self.know(Arc::clone(&read), asked);
+            .await;
+        let read = match swapped.map_err(AccessError::Unavailable)? {
+            Swapped::Done(seen) => {
+                let seen = Some(seen);
+                self.know(Arc::new(Read { book, seen }), asked)
+            }
+            Swapped::Overtaken => self.overtaken().await?,
+            Swapped::Moved => return Err(AccessError::Initialised),
+        };
         self.mark().await.map_err(AccessError::Unavailable)?;
         changed(caller, "access policy initialised");
         Ok(read)
@@ -311,7 +315,7 @@ impl Access {
                     action: Action::ManageAccess,
                 });
             }
-            let Some(tag) = &before.tag else {
+            let Some(seen) = &before.seen else {
                 return Err(AccessError::NotInitialised);
             };
             let mut document = before.book.document().clone();
@@ -326,12 +330,19 @@ impl Access {
             let swapped = self
                 .inner
                 .records
-                .swap(&policy_name(), Some(tag), book.document())
+                .swap(&policy_name(), Some(seen), book.document())
                 .await;
-            if let Some(tag) = swapped.map_err(AccessError::Unavailable)? {
-                changed(caller, &format!("{change:?}"));
-                return Ok(self.know(Arc::new(Read { book, tag: Some(tag) }), asked));
-            }
+            let read = match swapped.map_err(AccessError::Unavailable)? {
+                Swapped::Done(seen) => {
+                    let seen = Some(seen);
+                    self.know(Arc::new(Read { book, seen }), asked)
+                }
+                // Made once more, it would undo what somebody has decided since.
+                Swapped::Overtaken => self.overtaken().await?,
+                Swapped::Moved => continue,
+            };
+            changed(caller, &format!("{change:?}"));
+            return Ok(read);
         }
         Err(AccessError::Unavailable(StorageError::Busy {
             key: "the access policy".to_owned(),
@@ -357,6 +368,14 @@ impl Access {
         Ok(read.book.explain(about, action, unit))
     }
 
+    /// A change of ours was made, and another after it: what holds now.
+    async fn overtaken(&self) -> Result<Arc<Read>, AccessError> {
+        let asked = self.now();
+        let unreadable = |reason| AccessError::Unreadable(PolicyUnreadable { reason });
+        let read = self.read().await.map_err(unreadable)?;
+        Ok(self.know(Arc::new(read), asked))
+    }
+
     async fn read(&self) -> Result<Read, String> {
         let found: Option<Record<Document>> = self
             .inner
@@ -375,7 +394,7 @@ impl Access {
                 Some(_) => Err("it is gone: roles were given in this bucket, and the document that says to whom is not there; put back an earlier copy of `__opentaco_access/policy.json`".to_owned()),
                 None => Ok(Read {
                     book: Book::new(Document::default()).map_err(|error| error.to_string())?,
-                    tag: None,
+                    seen: None,
                 }),
             };
         };
@@ -383,7 +402,7 @@ impl Access {
             .map_err(|error| format!("`__opentaco_access/policy.json` does not hold together: {error}"))?;
         Ok(Read {
             book,
-            tag: Some(found.tag),
+            seen: Some(found.seen),
         })
     }
 

@@ -16,7 +16,7 @@ use opentaco_domain::{Action, Caller, Decision, Holding, Policy};
 use opentaco_storage::Vault;
 use opentaco_storage::records::Records;
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::{Does, Fate, On};
+use opentaco_testkit::faults::{Does, Fate, Late, On};
 
 use crate::common::prod;
 
@@ -250,6 +250,31 @@ async fn decisions_cost_no_request_and_a_change_elsewhere_is_seen_within_five_se
     here.change(&ada(), &assign("user:bob", "reader")).await.unwrap();
     pass(&world, 3).await;
     assert!(may(&there, &Caller::user("bob"), Action::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_whose_grant_was_answered_late_is_not_given_again_after_somebody_took_it_back() {
+    let world = World::new();
+    let there = with_ada(&world).await;
+    let (replica, faults) = world.failing_replica();
+    let here = of(&replica).await;
+    let late = Late::new();
+    faults.say(
+        On::next(Does::Put, POLICY).ending(),
+        Fate::LandsLater(late.clone()),
+    );
+    let grant = assign("user:bob", "writer");
+    let (ada, back) = (ada(), revoke("user:bob", "writer"));
+    let (granted, taken) = futures::join!(here.change(&ada, &grant), async {
+        late.sent().await;
+        late.land().await.unwrap();
+        there.change(&ada, &back).await
+    });
+    taken.unwrap();
+    granted.unwrap();
+    for access in [&here, &there] {
+        assert!(!may(access, &Caller::user("bob"), Action::Write));
+    }
 }
 
 #[tokio::test(start_paused = true)]

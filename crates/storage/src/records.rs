@@ -2,14 +2,18 @@
 //! by compare-and-swap, or put once under a name that nobody else uses.
 //!
 //! ```text
-//! __opentaco_access/policy.json         { "format": 1, "nonce": "…", "record": … }
+//! __opentaco_access/policy.json         { "format": 1, "nonce": "…", "trail": ["…", …], "record": … }
 //! ```
 //!
-//! A record carries a nonce, so no two of them have the same bytes, and a swap whose answer was lost is told from
-//! somebody else's by reading back. What a record says is not looked at here.
+//! Every change draws a nonce, so no two records have the same bytes, and a swap whose answer was lost is told from
+//! somebody else's by reading back. The nonces of the changes before stay in the record for a while (its trail): a swap
+//! that landed, and was followed by another before anybody could look, is found there. Without it the change would be
+//! made a second time, and give back a right that somebody took away in between.
+//!
+//! What a record says is not looked at here.
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::StorageError;
@@ -18,6 +22,8 @@ use crate::bucket::{Bucket, If, Kind, Listing, Put, Tag};
 const FORMAT: u32 = 1;
 /// How often a swap is tried before the doubt is passed on.
 const TRIES: usize = 4;
+/// How many changes before the last one a record names. More than replicas make while one of them asks four times.
+const TRAIL: usize = 64;
 /// How long a part of a name may be, in bytes.
 const PART_BYTES_MAX: usize = 128;
 
@@ -86,13 +92,35 @@ pub struct Record<T> {
     /// What it says.
     pub value: T,
     /// What to compare.
-    pub tag: Tag,
+    pub seen: Seen,
+}
+
+/// Which record it was that somebody saw, or put: what a change is made on top of.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    tag: Tag,
+    /// The nonces of the last changes, newest first.
+    trail: Vec<String>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone)]
+#[must_use]
+pub enum Swapped {
+    /// It is made, and this is the record now.
+    Done(Seen),
+    /// It was made, and somebody has changed the record since.
+    Overtaken,
+    /// Nothing is changed: it is another record than the one that was seen.
+    Moved,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {
     format: u32,
     nonce: String,
+    #[serde(default)]
+    trail: Vec<String>,
     record: T,
 }
 
@@ -121,39 +149,52 @@ impl Records {
         let Some((meta, bytes)) = self.bucket.fetch(Kind::Record, &key).await? else {
             return Ok(None);
         };
-        let envelope: Envelope<T> = serde_json::from_slice(&bytes).map_err(|error| corrupt(&key, &error))?;
-        if envelope.format > FORMAT {
-            let newer = format!("it has format {}, which a newer version wrote", envelope.format);
-            return Err(corrupt(&key, &newer));
-        }
+        let envelope: Envelope<T> = read(&key, &bytes)?;
         Ok(Some(Record {
             value: envelope.record,
-            tag: meta.tag,
+            seen: Seen {
+                tag: meta.tag,
+                trail: lengthened(envelope.nonce, &envelope.trail),
+            },
         }))
     }
 
-    /// Changes a record if it still is the one that was read, or makes it if there was none. `None`: it is another one by
-    /// now, read it again. Ours may have been there in between, so what is made of the new one must bear that.
+    /// Changes a record if it still is the one that was seen, or makes it if none was. Where it was taken away by hand and
+    /// put back from an earlier copy, a change that was made in between is told as [`Swapped::Moved`].
     ///
     /// # Errors
     /// If the bucket gives no answer that can be relied on; it may have been changed, or may yet be.
     pub async fn swap<T: Serialize>(
         &self,
         name: &RecordName,
-        from: Option<&Tag>,
+        from: Option<&Seen>,
         value: &T,
-    ) -> Result<Option<Tag>, StorageError> {
+    ) -> Result<Swapped, StorageError> {
         let key = self.key(name);
-        let bytes = self.spelled(&key, value)?;
+        let before = from.map_or([].as_slice(), |seen| &seen.trail);
+        let nonce = self.draw();
+        let envelope = Envelope {
+            format: FORMAT,
+            nonce: nonce.clone(),
+            trail: before.to_vec(),
+            record: value,
+        };
+        let bytes: Bytes = serde_json::to_vec(&envelope)
+            .map_err(|error| corrupt(&key, &error))?
+            .into();
+        let done = |tag| {
+            let trail = lengthened(nonce.clone(), before);
+            Swapped::Done(Seen { tag, trail })
+        };
         let mut tries = 1;
         loop {
-            let condition = from.map_or(If::Absent, |tag| If::Still(tag.clone()));
+            let condition = from.map_or(If::Absent, |seen| If::Still(seen.tag.clone()));
             let doubt = match self
                 .bucket
                 .put_if(Kind::Record, &key, bytes.clone(), condition)
                 .await
             {
-                Ok(Put::Done(tag)) => return Ok(Some(tag)),
+                Ok(Put::Done(tag)) => return Ok(done(tag)),
                 Ok(Put::Refused) => None,
                 Err(error) if error.in_doubt() => Some(error),
                 Err(denied) => return Err(denied),
@@ -161,13 +202,19 @@ impl Records {
             // A refusal may be our own attempt colliding with itself, a silence may be a success: look.
             let now = self.bucket.fetch(Kind::Record, &key).await?;
             let unchanged = match (&now, from) {
-                (Some((meta, there)), _) if **there == bytes => return Ok(Some(meta.tag.clone())),
-                (Some((meta, _)), Some(from)) => meta.tag.same(from),
+                (Some((meta, there)), _) if **there == bytes => return Ok(done(meta.tag.clone())),
+                (Some((meta, _)), Some(from)) => meta.tag.same(&from.tag),
                 (None, None) => true,
                 _ => false,
             };
             if !unchanged {
-                return Ok(None);
+                let there: Option<Envelope<IgnoredAny>> =
+                    now.map(|(_, bytes)| read(&key, &bytes)).transpose()?;
+                let landed = there.is_some_and(|there| there.trail.contains(&nonce));
+                return Ok(match landed {
+                    true => Swapped::Overtaken,
+                    false => Swapped::Moved,
+                });
             }
             if tries == TRIES {
                 return Err(doubt.unwrap_or(StorageError::Busy { key, tries }));
@@ -216,16 +263,26 @@ impl Records {
         format!("{prefix}{}/{}", name.shelf.directory(), name.parts)
     }
 
-    fn spelled<T: Serialize>(&self, key: &str, record: &T) -> Result<Bytes, StorageError> {
+    /// 128 random bits.
+    fn draw(&self) -> String {
         let draw = || self.bucket.surroundings().entropy.draw();
-        let envelope = Envelope {
-            format: FORMAT,
-            nonce: format!("{:016x}{:016x}", draw(), draw()),
-            record,
-        };
-        let bytes = serde_json::to_vec(&envelope).map_err(|error| corrupt(key, &error))?;
-        Ok(bytes.into())
+        format!("{:016x}{:016x}", draw(), draw())
     }
+}
+
+/// The trail of what follows a record with this nonce and this trail.
+fn lengthened(nonce: String, trail: &[String]) -> Vec<String> {
+    let older = trail.iter().take(TRAIL - 1).cloned();
+    std::iter::once(nonce).chain(older).collect()
+}
+
+fn read<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<Envelope<T>, StorageError> {
+    let envelope: Envelope<T> = serde_json::from_slice(bytes).map_err(|error| corrupt(key, &error))?;
+    if envelope.format > FORMAT {
+        let newer = format!("it has format {}, which a newer version wrote", envelope.format);
+        return Err(corrupt(key, &newer));
+    }
+    Ok(envelope)
 }
 
 fn corrupt(key: &str, reason: &impl ToString) -> StorageError {

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
 
-use opentaco_storage::records::{RecordName, Records, Shelf};
+use opentaco_storage::records::{RecordName, Records, Seen, Shelf, Swapped};
 use opentaco_storage::{StorageError, Vault};
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::{Does, Fate, On};
+use opentaco_testkit::faults::{Does, Fate, Late, On};
+
+use crate::common::meanwhile;
 
 const KEY: &str = "__opentaco_access/policy.json";
 
@@ -21,19 +23,26 @@ async fn says(records: &Records) -> Option<String> {
     records.load(&policy()).await.unwrap().map(|record| record.value)
 }
 
+/// What is seen after a change that has to be made.
+fn done(swapped: Result<Swapped, StorageError>) -> Seen {
+    match swapped.unwrap() {
+        Swapped::Done(seen) => seen,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn moved(swapped: Result<Swapped, StorageError>) -> bool {
+    matches!(swapped.unwrap(), Swapped::Moved)
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_who_change_what_they_have_read_one_is_told_to_read_again() {
     for world in World::of_each_kind() {
         let (a, b) = (records(&world.replica()), records(&world.replica()));
-        let first = a.swap(&policy(), None, &"one").await.unwrap().unwrap();
-        assert_eq!(
-            b.swap(&policy(), None, &"other").await.unwrap(),
-            None,
-            "it is there"
-        );
-        let second = b.swap(&policy(), Some(&first), &"two").await.unwrap();
-        assert!(second.is_some());
-        assert_eq!(a.swap(&policy(), Some(&first), &"three").await.unwrap(), None);
+        let first = done(a.swap(&policy(), None, &"one").await);
+        assert!(moved(b.swap(&policy(), None, &"other").await), "it is there");
+        done(b.swap(&policy(), Some(&first), &"two").await);
+        assert!(moved(a.swap(&policy(), Some(&first), &"three").await));
         assert_eq!(says(&a).await.as_deref(), Some("two"));
     }
 }
@@ -42,19 +51,11 @@ async fn of_two_who_change_what_they_have_read_one_is_told_to_read_again() {
 async fn the_same_words_put_again_are_another_record() {
     for world in World::of_each_kind() {
         let records = records(&world.replica());
-        let first = records.swap(&policy(), None, &"on").await.unwrap().unwrap();
-        let second = records
-            .swap(&policy(), Some(&first), &"off")
-            .await
-            .unwrap()
-            .unwrap();
-        records
-            .swap(&policy(), Some(&second), &"on")
-            .await
-            .unwrap()
-            .unwrap();
-        let late = records.swap(&policy(), Some(&first), &"off").await.unwrap();
-        assert_eq!(late, None, "what was read first is not there any more");
+        let first = done(records.swap(&policy(), None, &"on").await);
+        let second = done(records.swap(&policy(), Some(&first), &"off").await);
+        done(records.swap(&policy(), Some(&second), &"on").await);
+        let late = records.swap(&policy(), Some(&first), &"off").await;
+        assert!(moved(late), "what was read first is not there any more");
     }
 }
 
@@ -72,10 +73,35 @@ async fn a_swap_whose_answer_is_lost_is_known_by_its_nonce_and_one_that_was_refu
             let (replica, faults) = world.failing_replica();
             let records = records(&replica);
             faults.say(On::next(Does::Put, KEY).ending(), fate.clone());
-            let tag = records.swap(&policy(), None, &"one").await.unwrap();
-            assert!(tag.is_some(), "{fate:?}");
+            done(records.swap(&policy(), None, &"one").await);
             assert!(faults.all_used());
             assert_eq!(says(&records).await.as_deref(), Some("one"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_that_landed_is_known_though_others_followed_it_before_anybody_looked() {
+    // As many as a record names, and no more.
+    for (others, known) in [(1, true), (64, true), (65, false)] {
+        for world in World::of_each_kind() {
+            let (replica, faults) = world.failing_replica();
+            let theirs = records(&world.replica());
+            let first = done(theirs.swap(&policy(), None, &"one").await);
+            let late = Late::new();
+            faults.say(On::next(Does::Put, KEY).ending(), Fate::LandsLater(late.clone()));
+            let swapping = meanwhile(&replica, |replica| async move {
+                records(&replica).swap(&policy(), Some(&first), &"mine").await
+            });
+            late.sent().await;
+            late.land().await.unwrap();
+            for _ in 0..others {
+                let there = theirs.load::<String>(&policy()).await.unwrap().unwrap();
+                done(theirs.swap(&policy(), Some(&there.seen), &"theirs").await);
+            }
+            let told = swapping.await.unwrap().unwrap();
+            assert_eq!(matches!(told, Swapped::Overtaken), known, "{others}: {told:?}");
+            assert_eq!(says(&theirs).await.as_deref(), Some("theirs"));
         }
     }
 }
@@ -106,7 +132,7 @@ async fn records_are_listed_below_a_name_and_removed() {
     let records = records(&world.replica());
     let name = |parts: &[&str]| RecordName::new(Shelf::Tokens, parts).unwrap();
     for parts in [["family", "b"], ["family", "a"], ["api", "c"]] {
-        records.swap(&name(&parts), None, &1).await.unwrap();
+        done(records.swap(&name(&parts), None, &1).await);
     }
     assert_eq!(records.list(&name(&["family"])).await.unwrap(), ["a", "b"]);
     records.remove(&name(&["family", "a"])).await.unwrap();
