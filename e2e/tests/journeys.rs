@@ -1,5 +1,5 @@
 //! Journeys of the real client over HTTP, auth on, against the built service on local disk: in plain, and over TLS while
-//! the certificate is renewed all the time. Where something has to happen between the two, they are plain.
+//! the certificate is renewed all the time.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -341,14 +341,13 @@ fn a_client_that_was_killed_in_mid_apply_is_recovered_by_force_unlock(wire: Wire
     assert_eq!(client.run(&["output", "-raw", "one"]).worked().stdout, b"1");
 }
 
-#[test]
-fn a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on() {
+fn a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on(wire: Wire) {
     let home = home();
-    let mut service = Service::on_disk(home.path());
+    let mut service = wire.serve(home.path());
     let unit = "journey/crash";
-    let proxy = Proxy::before(service.port());
+    let proxy = service.proxy();
     let hold = Hold::new();
-    let client = Client::new(&through(&proxy, unit), &hold.resource()).init();
+    let client = through(&proxy, &service, unit, &hold.resource());
     let mut applying = client.start(&["apply", "-input=false", "-auto-approve"]);
     hold.started();
     service.kill();
@@ -363,13 +362,13 @@ fn a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on() {
     assert!(head(home.path(), unit)["lock"].is_null());
 }
 
-#[test]
-fn a_service_that_was_killed_after_each_deed_and_before_its_answer_repeats_none() {
+fn a_service_that_was_killed_after_each_deed_and_before_its_answer_repeats_none(wire: Wire) {
     let home = home();
-    let service = Arc::new(Mutex::new(Service::on_disk(home.path())));
+    let service = wire.serve(home.path());
     let unit = "journey/killed-late";
-    let proxy = Proxy::before(service.lock().unwrap().port());
-    let client = Client::new(&through(&proxy, unit), ONE).init();
+    let proxy = service.proxy();
+    let client = through(&proxy, &service, unit, ONE);
+    let service = Arc::new(Mutex::new(service));
     for method in ["LOCK", "POST", "UNLOCK"] {
         let service = Arc::clone(&service);
         proxy.next_with(method, Fate::LoseAnswer, move || {
@@ -381,27 +380,25 @@ fn a_service_that_was_killed_after_each_deed_and_before_its_answer_repeats_none(
     committed_once(home.path(), unit);
 }
 
-#[test]
-fn lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries() {
-    each_request_meets(Fate::LoseAnswer, "journey/lost");
+fn lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries(wire: Wire) {
+    each_request_meets(Fate::LoseAnswer, wire);
 }
 
-#[test]
-fn requests_that_arrive_twice_are_done_once() {
-    each_request_meets(Fate::Twice, "journey/twice");
+fn requests_that_arrive_twice_are_done_once(wire: Wire) {
+    each_request_meets(Fate::Twice, wire);
 }
 
-#[test]
-fn requests_that_never_arrive_are_sent_again() {
-    each_request_meets(Fate::LoseRequest, "journey/never");
+fn requests_that_never_arrive_are_sent_again(wire: Wire) {
+    each_request_meets(Fate::LoseRequest, wire);
 }
 
 /// An apply whose LOCK, POST and UNLOCK all meet this fate once.
-fn each_request_meets(fate: Fate, unit: &str) {
+fn each_request_meets(fate: Fate, wire: Wire) {
     let home = home();
-    let service = Service::on_disk(home.path());
-    let proxy = Proxy::before(service.port());
-    let client = Client::new(&through(&proxy, unit), ONE).init();
+    let service = wire.serve(home.path());
+    let unit = "journey/unlucky";
+    let proxy = service.proxy();
+    let client = through(&proxy, &service, unit, ONE);
     for method in ["LOCK", "POST", "UNLOCK"] {
         proxy.next(method, fate);
     }
@@ -422,9 +419,11 @@ fn committed_once(home: &Path, unit: &str) {
     );
 }
 
-/// The address of a unit by way of a proxy.
-fn through(proxy: &Proxy, unit: &str) -> String {
-    format!("{}/v1/backend/{unit}", proxy.url())
+/// A client that reaches a unit by way of a proxy, with `resources` in its configuration.
+fn through(proxy: &Proxy, service: &Service, unit: &str, resources: &str) -> Client {
+    Client::new(&format!("{}/v1/backend/{unit}", proxy.url()), resources)
+        .trusting(service.authority())
+        .init()
 }
 
 fn gitlab_style_addresses_lock_by_post_and_unlock_by_delete(wire: Wire) {
@@ -468,6 +467,11 @@ journeys! {
     another_configuration_reads_the_outputs_by_terraform_remote_state
     a_state_of_250_mb_is_pushed_and_pulled_byte_for_byte
     a_client_that_was_killed_in_mid_apply_is_recovered_by_force_unlock
+    a_service_that_was_killed_in_mid_apply_comes_back_and_the_client_goes_on
+    a_service_that_was_killed_after_each_deed_and_before_its_answer_repeats_none
+    lost_answers_to_lock_post_and_unlock_are_made_good_by_the_clients_retries
+    requests_that_arrive_twice_are_done_once
+    requests_that_never_arrive_are_sent_again
     gitlab_style_addresses_lock_by_post_and_unlock_by_delete
 }
 

@@ -151,11 +151,6 @@ impl<S: Sync> FromRequestParts<S> for OnlyIf {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let refused = |message: &str| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadVersion, message);
-        if parts.headers.contains_key(http::header::IF_NONE_MATCH) {
-            return Err(refused(
-                "If-None-Match is no condition for a write here; nothing was written. If-Match names the version that has to be current",
-            ));
-        }
         let mut values = parts.headers.get_all(http::header::IF_MATCH).iter();
         let Some(value) = values.next() else {
             return Ok(Self(None));

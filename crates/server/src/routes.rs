@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures::future::BoxFuture;
-use http::header::ALLOW;
-use http::{HeaderValue, StatusCode};
+use http::header::{ALLOW, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use opentaco_api::ErrorCode;
 
 use crate::app::App;
@@ -153,8 +153,36 @@ async fn dispatch(path: &'static str, app: App, mut request: Request) -> Respons
     if let Some(notes) = request.extensions().get::<Notes>() {
         notes.action(route.action);
     }
+    if let Some(condition) = route.overlooked_condition(request.headers()) {
+        return refuse_condition(&condition);
+    }
     request.extensions_mut().insert(route);
     (route.answer)(app, request).await
+}
+
+impl Route {
+    /// A condition that came with a request to change something, where the handler knows of none such.
+    fn overlooked_condition(&self, headers: &HeaderMap) -> Option<HeaderName> {
+        if matches!(self.method, "GET" | "HEAD") {
+            return None;
+        }
+        let compares = matches!(
+            (self.method, self.path),
+            ("POST", "/v1/units/{unit}/upload") | ("POST" | "PUT", "/v1/backend/{*unit}")
+        );
+        [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE]
+            .into_iter()
+            .filter(|condition| !(compares && condition == IF_MATCH))
+            .find(|condition| headers.contains_key(condition))
+    }
+}
+
+/// Overlooked, it would be a change without the condition.
+fn refuse_condition(condition: &HeaderName) -> Response {
+    let message = format!(
+        "{condition} is no condition for this request, and nothing was changed; send it without, under a lock if it matters. A write of a state knows If-Match, which names the version that has to be current"
+    );
+    Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadVersion, message).into_response()
 }
 
 fn method_not_allowed(path: &str) -> Response {

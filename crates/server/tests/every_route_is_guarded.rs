@@ -145,6 +145,33 @@ fn root_gets_past_the_guard_of_every_route() {
 }
 
 #[test]
+fn a_condition_that_would_be_overlooked_is_refused_and_nothing_is_changed() {
+    let service = Service::start();
+    for route in ROUTES
+        .iter()
+        .filter(|route| !matches!(route.method, "GET" | "HEAD"))
+    {
+        for condition in ["if-match", "if-none-match", "if-unmodified-since"] {
+            let answer = service
+                .ask(route.method, &target(route.path))
+                .header(condition, &format!("\"{}\"", version()))
+                .body(body(route.method, route.path))
+                .send();
+            // An upload compares `If-Match` with what is current, and here nothing is.
+            let compares = condition == "if-match"
+                && (route.path.ends_with("/upload")
+                    || (route.path == "/v1/backend/{*unit}" && matches!(route.method, "POST" | "PUT")));
+            assert_eq!(
+                answer.status,
+                if compares { 412 } else { 400 },
+                "{route:?} {condition}: {answer:?}"
+            );
+        }
+    }
+    assert_eq!(service.ask("GET", "/v1/units").send().json()["count"], 0);
+}
+
+#[test]
 fn an_address_that_does_not_exist_looks_to_a_stranger_like_one_that_does() {
     let service = Service::start();
     let mut answers = BTreeMap::new();

@@ -139,6 +139,11 @@ const FOUND: &[(u64, &str, &str)] = &[
         "until=9",
         "the checker: a request that may have had two effects was taken for the one that another had",
     ),
+    (
+        9_196_024,
+        "until=3",
+        "the checker: a promotion that was pruned and made again, and another of the same write",
+    ),
 ];
 
 #[test]

@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Between two renewals.
 const PACE: Duration = Duration::from_millis(100);
@@ -41,17 +43,44 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Puts a new certificate and its key where a service looks for them, one after the other.
-    ///
-    /// # Panics
-    /// If they cannot be written.
-    pub fn renew(&self, directory: &Path) {
+    /// A certificate for loopback, and its key.
+    fn issue(&self) -> (Certificate, KeyPair) {
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let params = CertificateParams::new(names).expect("these are names");
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params
             .signed_by(&key, &self.0)
             .expect("a certificate can be made");
+        (certificate, key)
+    }
+
+    /// How to serve with a certificate of this authority.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        let (certificate, key) = self.issue();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("it was just spelled");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .expect("the key is the certificate's");
+        Arc::new(config)
+    }
+
+    /// How to trust whoever has a certificate of this authority.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("it is a certificate");
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+
+    /// Puts a new certificate and its key where a service looks for them, one after the other.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    pub fn renew(&self, directory: &Path) {
+        let (certificate, key) = self.issue();
         let [certificate_file, key_file] = files(directory);
         for (file, text) in [
             (certificate_file, certificate.pem()),

@@ -2,10 +2,15 @@
 //! answer after the service has done what was asked, or delivers it twice; or it leads to another replica.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::certificates::Authority;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +27,49 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    wire: Wire,
     state: Arc<Mutex<State>>,
+}
+
+/// What the proxy speaks to both sides.
+#[derive(Debug, Clone)]
+enum Wire {
+    Plain,
+    Tls {
+        toward_client: Arc<ServerConfig>,
+        toward_service: Arc<ClientConfig>,
+    },
+}
+
+/// One connection, whatever it is made of.
+trait Connection: Read + Write {}
+
+impl<T: Read + Write> Connection for T {}
+
+impl Wire {
+    /// A connection of a client; none if it does not get that far.
+    fn accept(&self, client: TcpStream) -> Option<Box<dyn Connection>> {
+        Some(match self {
+            Self::Plain => Box::new(client),
+            Self::Tls { toward_client, .. } => {
+                let connection = ServerConnection::new(Arc::clone(toward_client)).ok()?;
+                Box::new(StreamOwned::new(connection, client))
+            }
+        })
+    }
+
+    /// A connection to the service; none if it is not there.
+    fn connect(&self, target: u16) -> Option<Box<dyn Connection>> {
+        let service = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).ok()?;
+        Some(match self {
+            Self::Plain => Box::new(service),
+            Self::Tls { toward_service, .. } => {
+                let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+                let connection = ClientConnection::new(Arc::clone(toward_service), name).ok()?;
+                Box::new(StreamOwned::new(connection, service))
+            }
+        })
+    }
 }
 
 #[derive(Default)]
@@ -55,6 +102,23 @@ impl Proxy {
     /// If loopback has no port.
     #[must_use]
     pub fn before(target: u16) -> Self {
+        Self::start(target, Wire::Plain)
+    }
+
+    /// The same over TLS to both sides: it has a certificate of this authority, and trusts a service that has one.
+    ///
+    /// # Panics
+    /// If loopback has no port.
+    #[must_use]
+    pub fn before_tls(target: u16, authority: &Authority) -> Self {
+        let wire = Wire::Tls {
+            toward_client: authority.server(),
+            toward_service: authority.client(),
+        };
+        Self::start(target, wire)
+    }
+
+    fn start(target: u16, wire: Wire) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let port = listener
             .local_addr()
@@ -64,20 +128,24 @@ impl Proxy {
             target,
             ..State::default()
         }));
-        let shared = Arc::clone(&state);
+        let (shared, spoken) = (Arc::clone(&state), wire.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || serve(client, &state));
+                let (state, wire) = (Arc::clone(&shared), spoken.clone());
+                thread::spawn(move || serve(client, &wire, &state));
             }
         });
-        Self { port, state }
+        Self { port, wire, state }
     }
 
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`, or `https`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = match self.wire {
+            Wire::Plain => "http",
+            Wire::Tls { .. } => "https",
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Decides what becomes of the next request with this method that nothing is decided for yet.
@@ -119,7 +187,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// One connection of a client: a request at a time, each to the service and back on a connection of its own.
 /// To return is to cut the client's connection.
-fn serve(mut client: TcpStream, state: &Mutex<State>) {
+fn serve(client: TcpStream, wire: &Wire, state: &Mutex<State>) {
+    let Some(mut client) = wire.accept(client) else {
+        return;
+    };
     while let Some(request) = read_message(&mut client) {
         let method = String::from_utf8_lossy(&request)
             .split(' ')
@@ -139,7 +210,7 @@ fn serve(mut client: TcpStream, state: &Mutex<State>) {
             Some(Fate::LoseAnswer) | None => 1,
         };
         for _ in 0..times {
-            answer = ask(target, &request);
+            answer = ask(wire, target, &request);
             if answer.is_none() {
                 lock(state).unanswered += 1;
             }
@@ -151,21 +222,22 @@ fn serve(mut client: TcpStream, state: &Mutex<State>) {
         let Some(answer) = answer.filter(|_| fate != Some(Fate::LoseAnswer)) else {
             return;
         };
-        if client.write_all(&answer).is_err() {
+        if client.write_all(&answer).and_then(|()| client.flush()).is_err() {
             return;
         }
     }
 }
 
 /// Asks the service; none if it is not there, or goes away.
-fn ask(target: u16, request: &[u8]) -> Option<Vec<u8>> {
-    let mut service = TcpStream::connect(("127.0.0.1", target)).ok()?;
+fn ask(wire: &Wire, target: u16, request: &[u8]) -> Option<Vec<u8>> {
+    let mut service = wire.connect(target)?;
     service.write_all(request).ok()?;
+    service.flush().ok()?;
     read_message(&mut service)
 }
 
 /// One HTTP/1.1 message with its body, as announced by Content-Length or in chunks.
-fn read_message(from: &mut TcpStream) -> Option<Vec<u8>> {
+fn read_message(from: &mut impl Read) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     let mut buffer = [0; 65536];
     let end_of_head = loop {

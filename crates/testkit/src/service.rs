@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::certificates::{self, Authority, Renewing};
 use crate::client::Client;
 use crate::process::Process;
+use crate::proxy::Proxy;
 use crate::tools;
 
 /// The root token of every service in tests.
@@ -99,6 +100,15 @@ impl Service {
     #[must_use]
     pub fn client(&self, unit: &str, resources: &str) -> Client {
         Client::new(&self.backend(unit), resources).trusting(self.authority())
+    }
+
+    /// A proxy in front of it, which speaks to clients what the service speaks.
+    #[must_use]
+    pub fn proxy(&self) -> Proxy {
+        match &self.tls {
+            None => Proxy::before(self.port),
+            Some(tls) => Proxy::before_tls(self.port, &tls.authority),
+        }
     }
 
     /// The port it listens on.

@@ -1,7 +1,7 @@
 //! Nothing happens by itself: every change of a head was asked for by a request that may have made it, and each request
 //! makes one change at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use opentaco_domain::{LockId, LockInfo, Sha256, VersionId};
 use opentaco_storage::head::{Head, Origin};
@@ -33,40 +33,42 @@ struct Made {
     at: Instant,
 }
 
-/// Which request had which effect: each one at most, and no effect without a request if there is any way to have it so.
+/// What an effect may have come of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// This request.
+    Asked(usize),
+    /// Whoever had made this version before: it was pruned, so they looked for it in vain and did it again.
+    Forgotten(usize),
+}
+
+/// Which cause had which effect: each one at most, and no effect without a cause if there is any way to have it so.
+#[derive(Default)]
 struct Claims {
-    /// By effect, the requests that may have had it.
-    causes: Vec<Vec<usize>>,
-    /// By request, the effect that it had.
-    effects: Vec<Option<usize>>,
+    /// By effect, what it may have come of, the likeliest first.
+    causes: Vec<Vec<Cause>>,
+    /// By cause, the effect that it had.
+    effects: BTreeMap<Cause, usize>,
 }
 
 impl Claims {
-    fn new(requests: usize) -> Self {
-        Self {
-            causes: Vec::new(),
-            effects: vec![None; requests],
-        }
+    /// Finds a cause for one more effect, and other causes for other effects if that makes room. False: there is none.
+    fn claim(&mut self, causes: Vec<Cause>) -> bool {
+        self.causes.push(causes);
+        self.find(self.causes.len() - 1, &mut BTreeSet::new())
     }
 
-    /// Finds a request for one more effect, and other requests for other effects if that makes room. False: there is none.
-    fn claim(&mut self, causes: &[usize]) -> bool {
-        self.causes.push(causes.to_vec());
-        let mut tried = vec![false; self.effects.len()];
-        self.find(self.causes.len() - 1, &mut tried)
-    }
-
-    fn find(&mut self, effect: usize, tried: &mut [bool]) -> bool {
-        for request in self.causes[effect].clone() {
-            if std::mem::replace(&mut tried[request], true) {
+    fn find(&mut self, effect: usize, tried: &mut BTreeSet<Cause>) -> bool {
+        for cause in self.causes[effect].clone() {
+            if !tried.insert(cause) {
                 continue;
             }
-            let is_free = match self.effects[request] {
-                Some(other) => self.find(other, tried),
+            let is_free = match self.effects.get(&cause) {
+                Some(other) => self.find(*other, tried),
                 None => true,
             };
             if is_free {
-                self.effects[request] = Some(effect);
+                self.effects.insert(cause, effect);
                 return true;
             }
         }
@@ -129,7 +131,7 @@ impl Story<'_> {
     }
 
     pub(super) fn causes(&mut self, events: &[Event]) {
-        let mut claims = Claims::new(self.records.len());
+        let mut claims = Claims::default();
         let mut made: Vec<Made> = Vec::new();
         let mut missing: BTreeMap<(Instant, Effect), bool> = BTreeMap::new();
         for (index, (at, head)) in self.heads.iter().enumerate() {
@@ -149,29 +151,26 @@ impl Story<'_> {
                             .is_some_and(|until| until >= *at)
                 };
                 // Those first who asked for this very thing, and of them the one that had to be first.
-                let mut causes: Vec<usize> = (0..self.records.len()).filter(may).collect();
-                causes.sort_by_key(|index| {
+                let mut requests: Vec<usize> = (0..self.records.len()).filter(may).collect();
+                requests.sort_by_key(|index| {
                     let record = &self.records[*index];
                     let any = matches!(record.ask, Ask::ForceUnlock | Ask::Undelete);
                     (any, record.until)
                 });
-                let forgotten = |made: &Made| {
-                    made.effect == effect && before.is_none_or(|before| !before.names(&made.version))
-                };
-                let again = || {
-                    made.iter().position(|made| {
-                        let sent = |index: &usize| self.records[*index].from <= made.at;
-                        forgotten(made) && causes.iter().any(sent)
-                    })
-                };
-                if !claims.claim(&causes) {
-                    // What was pruned is forgotten: whoever sent it looks for it in vain, and does it again.
-                    let Some(again) = again() else {
-                        let was_asked = self.records.iter().any(asked);
-                        missing.insert((*at, effect), was_asked);
-                        continue;
-                    };
-                    made.remove(again);
+                let forgotten = made.iter().enumerate().filter(|(_, made)| {
+                    made.effect == effect
+                        && before.is_none_or(|before| !before.names(&made.version))
+                        && requests.iter().any(|index| self.records[*index].from <= made.at)
+                });
+                let causes = requests
+                    .iter()
+                    .map(|index| Cause::Asked(*index))
+                    .chain(forgotten.map(|(index, _)| Cause::Forgotten(index)))
+                    .collect();
+                if !claims.claim(causes) {
+                    let was_asked = self.records.iter().any(asked);
+                    missing.insert((*at, effect), was_asked);
+                    continue;
                 }
                 let version = head.current_version().filter(|_| effect.is_commit());
                 made.extend(version.map(|version| Made {
