@@ -3,6 +3,7 @@
 
 mod answers;
 mod causes;
+pub(crate) mod claims;
 mod copies;
 mod hands;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! [`trace::tell`] tells it as a table. The same seed is the same history, byte for byte. [`shrink`] shortens what is
 //! broken.
 //!
+//! [`roles`] does the same for who may do what, in a world of its own.
+//!
 //! Beside it stand two machines that leave nothing to chance, over the same code, bucket and checker: a [`gate`] at which
 //! a test kills a replica at the very request it likes (on a [`stage`] where nothing is drawn), and [`explore`], which
 //! plays every order of everything in [`scenarios`] that are small enough.
@@ -17,6 +19,7 @@ pub mod gate;
 pub mod mask;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod roles;
 pub mod scenarios;
 pub mod shrink;
 pub mod stage;

@@ -12,7 +12,7 @@ use opentaco_sim::mask::Mask;
 #[cfg(feature = "planted")]
 use opentaco_sim::planted;
 use opentaco_sim::shrink::{Shrunk, shrink};
-use opentaco_sim::{scenarios, trace, world};
+use opentaco_sim::{roles, scenarios, trace, world};
 
 /// How many histories are played to shorten a broken one.
 const SHRINKING_PLAYS_MAX: u64 = 4000;
@@ -26,6 +26,7 @@ byte, on every machine.
   opentaco-sim --seconds 3600 --seed 5000000   an hour of histories that nobody has played before
   opentaco-sim --explore 1 --switches 2        every order of everything in small worlds, within these bounds
   opentaco-sim --explore 2 --kills 0           the same with two faults of the bucket, while nobody dies or gives up
+  opentaco-sim --roles --histories 20000       who may do what, instead of who holds which unit
   opentaco-sim --replay 1234                   everything that happens in one history, as a table
   opentaco-sim --replay 1234 --mask without=1,until=90
                                                what a mask leaves of it
@@ -67,6 +68,9 @@ struct Arguments {
     /// Leave a small world after so many paths, and say so.
     #[arg(long, value_name = "N", requires = "explore", default_value_t = 20_000_000)]
     paths_max: u64,
+    /// Play histories of who may do what instead of histories of units.
+    #[arg(long, conflicts_with_all = ["explore", "mask"])]
+    roles: bool,
     /// Stop after so many histories that break a promise.
     #[arg(long, value_name = "N", default_value_t = 5)]
     violations_max: u64,
@@ -86,6 +90,7 @@ struct Tally {
     played: u64,
     locks: u64,
     broken: Vec<(u64, Vec<Violation>)>,
+    broken_roles: Vec<(u64, Vec<roles::Broken>)>,
 }
 
 fn main() -> ExitCode {
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let tally = match (arguments.replay, arguments.explore) {
+        (Some(seed), _) if arguments.roles => replay_roles(seed),
         (Some(seed), _) => replay(seed, &arguments.mask),
         (None, Some(faults)) => explore_all(Bounds {
             faults,
@@ -106,7 +112,7 @@ fn main() -> ExitCode {
         (None, None) => campaign(&arguments, started),
     };
     let seconds = started.elapsed().as_secs_f64();
-    let broken = tally.broken.len();
+    let broken = tally.broken.len() + tally.broken_roles.len();
     if arguments.replay.is_none() {
         println!(
             "{} histories, {} lock attempts, {broken} violations, {seconds:.1} s",
@@ -141,7 +147,7 @@ fn plant(arguments: &Arguments, started: Instant) -> Option<ExitCode> {
         Some((seed, violations)) => {
             println!("{name}: caught by {} at seed {seed}", bug.caught_by);
             for violation in violations {
-                println!("  {violation}");
+                println!("  {}", violation.what);
             }
             ExitCode::SUCCESS
         }
@@ -178,6 +184,27 @@ fn replay(seed: u64, mask: &Mask) -> Tally {
         played: 1,
         locks: history.lock_attempts(),
         broken,
+        ..Tally::default()
+    }
+}
+
+fn replay_roles(seed: u64) -> Tally {
+    let history = roles::play(seed);
+    for (at, line) in &history.lines {
+        println!("{:>12.4}  {line}", Duration::from_nanos(*at).as_secs_f64());
+    }
+    let violations = roles::check(&history);
+    for violation in &violations {
+        println!("VIOLATION {violation}");
+    }
+    let broken_roles = match violations.is_empty() {
+        true => Vec::new(),
+        false => vec![(seed, violations)],
+    };
+    Tally {
+        played: 1,
+        broken_roles,
+        ..Tally::default()
     }
 }
 
@@ -220,6 +247,12 @@ fn campaign(arguments: &Arguments, started: Instant) -> Tally {
     for (seed, violations) in &tally.broken {
         explain(*seed, violations);
     }
+    for (seed, violations) in &tally.broken_roles {
+        for violation in violations {
+            println!("seed {seed}: {violation}");
+        }
+        println!("\n  replay: opentaco-sim --roles --replay {seed}\n");
+    }
     tally
 }
 
@@ -238,6 +271,7 @@ fn on_every_core(work: impl Fn() -> Tally + Sync) -> Tally {
         tally.played += share.played;
         tally.locks += share.locks;
         tally.broken.extend(share.broken);
+        tally.broken_roles.extend(share.broken_roles);
     }
     tally
 }
@@ -254,8 +288,16 @@ fn work(
         if is_over(seed) {
             break;
         }
-        let history = world::play(seed);
         tally.played += 1;
+        if arguments.roles {
+            let violations = roles::check(&roles::play(seed));
+            if !violations.is_empty() {
+                broken.fetch_add(1, Ordering::Relaxed);
+                tally.broken_roles.push((seed, violations));
+            }
+            continue;
+        }
+        let history = world::play(seed);
         tally.locks += history.lock_attempts();
         let violations = checker::check(&history);
         if !violations.is_empty() {

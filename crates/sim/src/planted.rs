@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentaco_storage::planted::{BUGS, Planted};
 
-use crate::checker::{self, Violation};
-use crate::world;
+use crate::{checker, roles, world};
 
 /// Every bug that can be planted, a line each.
 #[must_use]
@@ -36,6 +35,38 @@ pub fn find(name: &str) -> Option<&'static Planted> {
     BUGS.iter().find(|bug| bug.name == name)
 }
 
+/// What a history broke: the name of the promise, and how.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// The promise.
+    pub promise: &'static str,
+    /// The whole of it, for people.
+    pub what: String,
+}
+
+/// What the history of a seed breaks in the world in which a bug is hunted, and how often a lock was asked for in it.
+#[must_use]
+pub fn broken_by(bug: &Planted, seed: u64) -> (Vec<Broken>, u64) {
+    if roles::PROMISES
+        .iter()
+        .any(|(promise, _)| *promise == bug.caught_by)
+    {
+        let broken = roles::check(&roles::play(seed));
+        let told = broken.iter().map(|broken| Broken {
+            promise: broken.promise,
+            what: broken.to_string(),
+        });
+        return (told.collect(), 0);
+    }
+    let history = world::play(seed);
+    let violations = checker::check(&history);
+    let told = violations.iter().map(|violation| Broken {
+        promise: violation.invariant,
+        what: violation.to_string(),
+    });
+    (told.collect(), history.lock_attempts())
+}
+
 /// How a hunt ended.
 #[derive(Debug)]
 pub struct Hunt {
@@ -44,7 +75,7 @@ pub struct Hunt {
     /// How often a lock was asked for in them.
     pub locks: u64,
     /// The first seed whose history breaks the invariant of the bug, and everything that it breaks.
-    pub caught: Option<(u64, Vec<Violation>)>,
+    pub caught: Option<(u64, Vec<Broken>)>,
 }
 
 /// Plays seeds from 1 on every core until the bug that is planted is caught, or there were enough of them.
@@ -55,25 +86,21 @@ pub fn hunt(bug: &Planted) -> Hunt {
     let locks = AtomicU64::new(0);
     // No seed after this one needs to be played.
     let last = AtomicU64::new(bug.within);
-    let caught: Mutex<Option<(u64, Vec<Violation>)>> = Mutex::default();
+    let caught: Mutex<Option<(u64, Vec<Broken>)>> = Mutex::default();
     let play_some = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed > last.load(Ordering::Relaxed) {
                 return;
             }
-            let history = world::play(seed);
+            let (broken, asked) = broken_by(bug, seed);
             played.fetch_add(1, Ordering::Relaxed);
-            locks.fetch_add(history.lock_attempts(), Ordering::Relaxed);
-            let violations = checker::check(&history);
-            if violations
-                .iter()
-                .any(|violation| violation.invariant == bug.caught_by)
-            {
+            locks.fetch_add(asked, Ordering::Relaxed);
+            if broken.iter().any(|broken| broken.promise == bug.caught_by) {
                 last.fetch_min(seed, Ordering::Relaxed);
                 let mut caught = caught.lock().expect("nobody panics while holding it");
                 if caught.as_ref().is_none_or(|(before, _)| seed < *before) {
-                    *caught = Some((seed, violations));
+                    *caught = Some((seed, broken));
                 }
             }
         }
@@ -102,11 +129,8 @@ mod tests {
         let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
         assert_eq!(names.len(), BUGS.len());
         for bug in BUGS {
-            assert!(
-                checker::INVARIANTS.iter().any(|(name, _)| *name == bug.caught_by),
-                "{}",
-                bug.name
-            );
+            let mut promises = checker::INVARIANTS.iter().chain(roles::PROMISES);
+            assert!(promises.any(|(name, _)| *name == bug.caught_by), "{}", bug.name);
         }
     }
 }

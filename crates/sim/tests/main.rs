@@ -6,3 +6,4 @@ mod crash_points;
 mod determinism;
 mod exhaustive;
 mod regressions;
+mod roles;

@@ -58,6 +58,7 @@ pub enum Bug {
     HeadPutUnconditionally,
     LockForgottenAtAdoption,
     AnsweredBeforeVersion,
+    TrailForgotten,
 }
 
 /// Whether this bug is planted in this process.
@@ -219,6 +220,8 @@ mod table {
             "a copy that is empty already is left so beside a deletion, for the put of an earlier write to find"),
         bug("empty-copies-alike", Bug::EmptyCopiesAlike, &[43], "copy-never-goes-back", 10_000,
             "a copy is emptied to no bytes at all, also where the same bytes have the same tag"),
+        bug("trail-forgotten", Bug::TrailForgotten, &[], "once", 2_000,
+            "a change of the roles that landed and was followed by another is made again"),
         bug("head-put-unconditionally", Bug::HeadPutUnconditionally, &[], "one-chain", 1_000,
             "the head is put whatever is there"),
         bug("lock-forgotten-at-adoption", Bug::LockForgottenAtAdoption, &[], "adopted-in-place", 1_000,

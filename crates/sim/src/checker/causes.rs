@@ -1,12 +1,13 @@
 //! Nothing happens by itself: every change of a head was asked for by a request that may have made it, and each request
 //! makes one change at most.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use opentaco_domain::{LockId, LockInfo, Sha256, VersionId};
 use opentaco_storage::head::{Head, Origin};
 
 use super::Story;
+use super::claims::Claims;
 use crate::bucket::Event;
 use crate::executor::Instant;
 use crate::world::{Ask, Record, Told};
@@ -40,40 +41,6 @@ enum Cause {
     Asked(usize),
     /// Whoever had made this version before: it was pruned, so they looked for it in vain and did it again.
     Forgotten(usize),
-}
-
-/// Which cause had which effect: each one at most, and no effect without a cause if there is any way to have it so.
-#[derive(Default)]
-struct Claims {
-    /// By effect, what it may have come of, the likeliest first.
-    causes: Vec<Vec<Cause>>,
-    /// By cause, the effect that it had.
-    effects: BTreeMap<Cause, usize>,
-}
-
-impl Claims {
-    /// Finds a cause for one more effect, and other causes for other effects if that makes room. False: there is none.
-    fn claim(&mut self, causes: Vec<Cause>) -> bool {
-        self.causes.push(causes);
-        self.find(self.causes.len() - 1, &mut BTreeSet::new())
-    }
-
-    fn find(&mut self, effect: usize, tried: &mut BTreeSet<Cause>) -> bool {
-        for cause in self.causes[effect].clone() {
-            if !tried.insert(cause) {
-                continue;
-            }
-            let is_free = match self.effects.get(&cause) {
-                Some(other) => self.find(*other, tried),
-                None => true,
-            };
-            if is_free {
-                self.effects.insert(cause, effect);
-                return true;
-            }
-        }
-        false
-    }
 }
 
 impl Effect {

@@ -1,0 +1,674 @@
+//! Histories of who may do what: replicas change the roles in one bucket and decide by what they remember, administrators
+//! take each other's right, requests are lost and land late, replicas die.
+//!
+//! What is promised ([`PROMISES`]) is checked from both ends: from the documents that lay in the bucket, one after the
+//! other, and from what people were told.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Either, select};
+use futures::{FutureExt, future};
+use opentaco_control::access::{Access, AccessError, Change};
+use opentaco_domain::access::{Document, Member, Name};
+use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
+use opentaco_storage::Bucket;
+use opentaco_storage::records::Records;
+
+use crate::bucket::{SimBucket, Weather};
+use crate::checker::claims::Claims;
+use crate::executor::{Executor, Group, Instant};
+
+/// The document.
+const POLICY: &str = "__opentaco_access/policy.json";
+/// The role that may do everything.
+const ADMINISTRATOR: &str = "admin";
+/// Who may be an administrator.
+const ADMINISTRATORS: [&str; 3] = ["ada", "eve", "zoe"];
+/// Who is given what, and loses it.
+const OTHERS: [&str; 2] = ["bob", "carol"];
+/// How old what is decided by may be.
+const BELIEVED: Duration = Duration::from_secs(5);
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// A history that takes more polls than this does not end by itself.
+const POLLS_MAX: u64 = 500_000;
+
+/// What is promised, by name.
+pub const PROMISES: &[(&str, &str)] = &[
+    ("it-ends", "every history comes to its end"),
+    (
+        "roles-unasked",
+        "every document differs from the one before by what one request asked for",
+    ),
+    (
+        "once",
+        "no request changes it twice, so that nothing comes back after it was taken away",
+    ),
+    (
+        "role-is-given",
+        "who is told that it is done finds it so, at some moment of the request",
+    ),
+    (
+        "role-is-refused",
+        "who is refused has changed nothing, and there was a reason",
+    ),
+    (
+        "by-administrators",
+        "whoever changes it was an administrator at that moment",
+    ),
+    ("somebody-may", "there always is an administrator"),
+    ("fresh", "nobody decides by what is older than five seconds"),
+];
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub promise: &'static str,
+    /// When.
+    pub at: Instant,
+    /// How.
+    pub what: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = Duration::from_nanos(self.at).as_secs_f64();
+        write!(f, "{} at {seconds:.3} s: {}", self.promise, self.what)
+    }
+}
+
+/// Who holds which role.
+type Held = (String, String);
+
+/// What changes: somebody holds a role from now on, or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Turn {
+    held: Held,
+    holds: bool,
+}
+
+/// What a client was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Done,
+    /// There was nothing to take.
+    NotHeld,
+    /// Whoever asked may not.
+    Forbidden,
+    /// It would leave nobody who may.
+    Last,
+    /// Nobody could say, or no answer came: anything may have happened.
+    Unsure,
+}
+
+/// One request to change something.
+#[derive(Debug, Clone)]
+struct Asked {
+    who: String,
+    turn: Turn,
+    told: Told,
+    from: Instant,
+    until: Instant,
+}
+
+/// One decision: may this person read?
+#[derive(Debug, Clone)]
+struct Decided {
+    who: String,
+    allowed: bool,
+    at: Instant,
+}
+
+/// Everything that can be known of a history.
+#[derive(Debug)]
+pub struct History {
+    /// Nothing, and then every document that lay in the bucket.
+    documents: Vec<(Instant, BTreeSet<Held>)>,
+    asked: Vec<Asked>,
+    decided: Vec<Decided>,
+    ended: bool,
+    /// Everything that happened, for people.
+    pub lines: Vec<(Instant, String)>,
+}
+
+impl History {
+    /// How many requests to change something were made.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// How many decisions were made.
+    #[must_use]
+    pub fn decisions(&self) -> usize {
+        self.decided.len()
+    }
+}
+
+#[derive(Clone)]
+struct World {
+    executor: Executor,
+    bucket: SimBucket,
+    replicas: Arc<Mutex<Vec<(u32, Access)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    decided: Arc<Mutex<Vec<Decided>>>,
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Plays the history of a seed to its end.
+#[must_use]
+pub fn play(seed: u64) -> History {
+    let executor = Executor::new(seed);
+    let bucket = SimBucket::new(executor.clone(), Weather { faults: 0 });
+    if executor.chance(300) {
+        bucket.tag_by_digest();
+    }
+    let world = World {
+        executor: executor.clone(),
+        bucket,
+        replicas: Arc::default(),
+        asked: Arc::default(),
+        decided: Arc::default(),
+    };
+    let beginning = world.clone();
+    executor.spawn(Group::Outside, async move { beginning.live().await });
+    let ended = executor.run(POLLS_MAX);
+    let history = world.history(ended);
+    for group in [Group::Network, Group::Outside] {
+        executor.crash(group);
+    }
+    history
+}
+
+impl World {
+    async fn live(&self) {
+        for index in 0..1 + usize::try_from(self.executor.below(3)).unwrap_or(0) {
+            self.begin(index, 0).await;
+        }
+        let (_, first) = hold(&self.replicas)[0].clone();
+        let members = ADMINISTRATORS[..2]
+            .iter()
+            .map(|name| user(name))
+            .collect::<Vec<_>>();
+        let initialised = first.initialise(&Caller::root(), &members).await;
+        debug_assert!(initialised.is_ok(), "the weather is fair");
+        let faults = [0, 20, 60, 150, 300][usize::try_from(self.executor.below(5)).unwrap_or(0)];
+        self.bucket.set_weather(Weather { faults });
+
+        let mut actors: Vec<BoxFuture<'_, ()>> = Vec::new();
+        for n in 0..2 + self.executor.below(3) {
+            actors.push(self.administrator(n).boxed());
+        }
+        actors.push(self.reader().boxed());
+        if self.executor.chance(600) {
+            actors.push(self.misfortune().boxed());
+        }
+        future::join_all(actors).await;
+        // Replicas go on looking for ever; what they have sent lands without them.
+        let replicas = hold(&self.replicas).clone();
+        for (index, (life, _)) in replicas.iter().enumerate() {
+            self.executor.crash(Group::Replica(index, *life));
+        }
+    }
+
+    /// One life of a replica.
+    async fn begin(&self, index: usize, life: u32) {
+        let group = Group::Replica(index, life);
+        let surroundings = self.executor.surroundings(group);
+        let bucket = Bucket::new(Arc::new(self.bucket.door(group)), "", surroundings.clone());
+        let (sender, opened) = oneshot::channel();
+        self.executor.spawn(group, async move {
+            let access = Access::open(Records::new(bucket), surroundings).await;
+            access.keep_fresh();
+            let _ = sender.send(access);
+        });
+        let Ok(access) = opened.await else { return };
+        let mut replicas = hold(&self.replicas);
+        match replicas.get_mut(index) {
+            Some(replica) => *replica = (life, access),
+            None => replicas.push((life, access)),
+        }
+    }
+
+    fn one_of<'n>(&self, names: &[&'n str]) -> &'n str {
+        names[usize::try_from(self.executor.below(names.len() as u64)).unwrap_or(0)]
+    }
+
+    fn replica(&self) -> (Group, Access) {
+        let replicas = hold(&self.replicas);
+        let index = usize::try_from(self.executor.below(replicas.len() as u64)).unwrap_or(0);
+        let (life, access) = &replicas[index];
+        (Group::Replica(index, *life), access.clone())
+    }
+
+    /// Somebody who gives and takes roles, those of administrators too.
+    async fn administrator(&self, number: u64) {
+        for _ in 0..4 + self.executor.below(12) {
+            let who = self.one_of(&ADMINISTRATORS);
+            let held = match self.executor.chance(250) {
+                true => (self.one_of(&ADMINISTRATORS), ADMINISTRATOR),
+                false => (self.one_of(&OTHERS), self.one_of(&["reader", "writer"])),
+            };
+            let turn = Turn {
+                held: (held.0.to_owned(), held.1.to_owned()),
+                holds: self.executor.chance(550),
+            };
+            self.ask(who, turn).await;
+            let rest = self.executor.below(if number == 0 { 200 } else { 4000 });
+            self.executor.sleep(Duration::from_millis(rest)).await;
+        }
+    }
+
+    async fn ask(&self, who: &str, turn: Turn) {
+        let (group, access) = self.replica();
+        let (member, role) = (user(&turn.held.0), name(&turn.held.1));
+        let change = match turn.holds {
+            true => Change::Assign { member, role },
+            false => Change::Revoke { member, role },
+        };
+        let from = self.executor.now();
+        let (sender, answered) = oneshot::channel();
+        let caller = Caller::user(who);
+        self.executor.spawn(group, async move {
+            let _ = sender.send(access.change(&caller, &change).await.map(drop));
+        });
+        let late = self.executor.sleep(PATIENCE);
+        let told = match select(answered, late).await {
+            Either::Left((Ok(Ok(())), _)) => Told::Done,
+            Either::Left((Ok(Err(error)), _)) => match error {
+                AccessError::NotFound { .. } => Told::NotHeld,
+                AccessError::Forbidden { .. } => Told::Forbidden,
+                AccessError::LastAdministrator => Told::Last,
+                _ => Told::Unsure,
+            },
+            Either::Left((Err(_), _)) | Either::Right(_) => Told::Unsure,
+        };
+        hold(&self.asked).push(Asked {
+            who: who.to_owned(),
+            turn,
+            told,
+            from,
+            until: self.executor.now(),
+        });
+    }
+
+    /// Somebody who asks replicas what they would decide, as every request does.
+    async fn reader(&self) {
+        let unit = UnitId::parse("app").expect("a plain id is an id");
+        for _ in 0..40 {
+            let who = self.one_of(&OTHERS);
+            let (_, access) = self.replica();
+            // Where nobody can say, nothing is decided.
+            if let Ok(decision) = access.decide(&Caller::user(who), Action::Read, &unit) {
+                hold(&self.decided).push(Decided {
+                    who: who.to_owned(),
+                    allowed: decision == Decision::Allow,
+                    at: self.executor.now(),
+                });
+            }
+            let rest = self.executor.below(1500);
+            self.executor.sleep(Duration::from_millis(rest)).await;
+        }
+    }
+
+    /// Replicas die and come back, or stand still.
+    async fn misfortune(&self) {
+        for _ in 0..1 + self.executor.below(4) {
+            let rest = self.executor.below(15_000);
+            self.executor.sleep(Duration::from_millis(rest)).await;
+            let (group, _) = self.replica();
+            let Group::Replica(index, life) = group else {
+                continue;
+            };
+            if self.executor.chance(500) {
+                let long = 1 + self.executor.below(120);
+                self.executor.pause(group, Duration::from_secs(long));
+                continue;
+            }
+            self.executor.crash(group);
+            self.begin(index, life + 1).await;
+        }
+    }
+
+    fn history(&self, ended: bool) -> History {
+        let events = self.bucket.events();
+        let put = events
+            .iter()
+            .filter(|event| event.key == POLICY)
+            .filter_map(|event| Some((event.at, held_in(event.now.as_ref()?.as_ref()?))));
+        let documents = std::iter::once((0, BTreeSet::new())).chain(put).collect();
+        let mut lines: Vec<(Instant, String)> = events
+            .iter()
+            .map(|event| (event.at, format!("{:?} {} {}", event.by, event.what, event.key)))
+            .collect();
+        for asked in hold(&self.asked).iter() {
+            let Turn { held, holds } = &asked.turn;
+            let does = if *holds { "gives" } else { "takes from" };
+            lines.push((asked.from, format!("{} {does} {} {}", asked.who, held.0, held.1)));
+            let told = format!(
+                "{} is told {:?} about {} {}",
+                asked.who, asked.told, held.0, held.1
+            );
+            lines.push((asked.until, told));
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        History {
+            documents,
+            asked: hold(&self.asked).clone(),
+            decided: hold(&self.decided).clone(),
+            ended,
+            lines,
+        }
+    }
+}
+
+fn user(name: &str) -> Member {
+    Member::User(name.into())
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a plain word is a name")
+}
+
+/// Who holds what in the bytes of a document.
+fn held_in(bytes: &[u8]) -> BTreeSet<Held> {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        record: Document,
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).expect("we put nothing else there");
+    let members = envelope.record.members;
+    let pairs = members.iter().flat_map(|(member, roles)| {
+        let member = member.to_string();
+        let name = member.trim_start_matches("user:").to_owned();
+        roles.iter().map(move |role| (name.clone(), role.to_string()))
+    });
+    pairs.collect()
+}
+
+/// Which promises a history breaks.
+#[must_use]
+pub fn check(history: &History) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut breaks = |promise, at, what| broken.push(Broken { promise, at, what });
+    if !history.ended {
+        breaks("it-ends", 0, "the history does not end by itself".to_owned());
+    }
+    check_documents(history, &mut breaks);
+    check_answers(history, &mut breaks);
+    check_decisions(history, &mut breaks);
+    broken
+}
+
+fn is_administrator(held: &BTreeSet<Held>, who: &str) -> bool {
+    held.contains(&(who.to_owned(), ADMINISTRATOR.to_owned()))
+}
+
+fn check_documents(history: &History, breaks: &mut impl FnMut(&'static str, Instant, String)) {
+    let mut claims = Claims::default();
+    // The first document is the one that everything begins with.
+    for pair in history.documents[1..].windows(2) {
+        let [(_, before), (at, after)] = pair else {
+            continue;
+        };
+        if !ADMINISTRATORS.iter().any(|who| is_administrator(after, who)) {
+            breaks(
+                "somebody-may",
+                *at,
+                "nobody is an administrator any more".to_owned(),
+            );
+        }
+        let turns: Vec<Turn> = before
+            .symmetric_difference(after)
+            .map(|held| Turn {
+                held: held.clone(),
+                holds: after.contains(held),
+            })
+            .collect();
+        let [turn] = turns.as_slice() else {
+            breaks("roles-unasked", *at, format!("{turns:?} at once"));
+            continue;
+        };
+        let may = |asked: &Asked| {
+            let in_time = asked.from <= *at && (asked.until >= *at || asked.told == Told::Unsure);
+            asked.turn == *turn && in_time && matches!(asked.told, Told::Done | Told::Unsure)
+        };
+        let causes: Vec<usize> = (0..history.asked.len())
+            .filter(|index| may(&history.asked[*index]))
+            .collect();
+        let by_right: Vec<usize> = causes
+            .iter()
+            .copied()
+            .filter(|index| is_administrator(before, &history.asked[*index].who))
+            .collect();
+        match (causes.is_empty(), by_right.is_empty()) {
+            (true, _) => breaks(
+                "roles-unasked",
+                *at,
+                format!("{turn:?}, and nobody asked for it then"),
+            ),
+            (false, true) => {
+                breaks(
+                    "by-administrators",
+                    *at,
+                    format!("{turn:?} by somebody who was none"),
+                );
+            }
+            (false, false) => {
+                if !claims.claim(by_right) {
+                    breaks("once", *at, format!("{turn:?} once more"));
+                }
+            }
+        }
+    }
+}
+
+fn check_answers(history: &History, breaks: &mut impl FnMut(&'static str, Instant, String)) {
+    for asked in &history.asked {
+        let Turn { held, holds } = &asked.turn;
+        let was = |fits: &dyn Fn(&BTreeSet<Held>) -> bool| during(history, asked.from, asked.until).any(fits);
+        let fits = match asked.told {
+            Told::Unsure => true,
+            Told::Done => was(&|now| now.contains(held) == *holds),
+            Told::NotHeld => !holds && was(&|now| !now.contains(held)),
+            // A replica goes by what it remembers before it looks.
+            Told::Forbidden => {
+                let lately = asked.from.saturating_sub(nanos(BELIEVED));
+                during(history, lately, asked.until).any(|now| !is_administrator(now, &asked.who))
+            }
+            Told::Last => {
+                held.1 == ADMINISTRATOR
+                    && !holds
+                    && was(&|now| {
+                        !ADMINISTRATORS
+                            .iter()
+                            .any(|who| *who != held.0 && is_administrator(now, who))
+                    })
+            }
+        };
+        if !fits {
+            let promise = match asked.told {
+                Told::Done => "role-is-given",
+                _ => "role-is-refused",
+            };
+            breaks(promise, asked.until, format!("{asked:?}"));
+        }
+    }
+}
+
+fn check_decisions(history: &History, breaks: &mut impl FnMut(&'static str, Instant, String)) {
+    for decided in &history.decided {
+        let lately = decided.at.saturating_sub(nanos(BELIEVED));
+        let reads = |now: &BTreeSet<Held>| {
+            ["reader", "writer"]
+                .iter()
+                .any(|role| now.contains(&(decided.who.clone(), (*role).to_owned())))
+        };
+        if !during(history, lately, decided.at).any(|now| reads(now) == decided.allowed) {
+            breaks("fresh", decided.at, format!("{decided:?}"));
+        }
+    }
+}
+
+/// The documents of a time, the one that lay there when it began first.
+fn during(history: &History, from: Instant, until: Instant) -> impl Iterator<Item = &BTreeSet<Held>> {
+    let begins = history
+        .documents
+        .iter()
+        .rposition(|(at, _)| *at <= from)
+        .unwrap_or(0);
+    history.documents[begins..]
+        .iter()
+        .enumerate()
+        .take_while(move |(index, (at, _))| *index == 0 || *at <= until)
+        .map(|(_, (_, held))| held)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Instant = 1_000_000_000;
+
+    fn held(pairs: &[(&str, &str)]) -> BTreeSet<Held> {
+        let own = |(who, role): &(&str, &str)| ((*who).to_owned(), (*role).to_owned());
+        pairs.iter().map(own).collect()
+    }
+
+    fn asks(who: &str, turn: (&str, &str, bool), told: Told, from: Instant, until: Instant) -> Asked {
+        Asked {
+            who: who.to_owned(),
+            turn: Turn {
+                held: (turn.0.to_owned(), turn.1.to_owned()),
+                holds: turn.2,
+            },
+            told,
+            from: from * SECOND,
+            until: until * SECOND,
+        }
+    }
+
+    fn decides(allowed: bool, at: Instant) -> Decided {
+        Decided {
+            who: "bob".to_owned(),
+            allowed,
+            at: at * SECOND,
+        }
+    }
+
+    /// Ada gives Bob a role and takes it back; Eve may not.
+    fn kept() -> History {
+        let (ada, both) = ([("ada", "admin")], [("ada", "admin"), ("bob", "reader")]);
+        History {
+            documents: vec![
+                (0, held(&[])),
+                (SECOND, held(&ada)),
+                (11 * SECOND, held(&both)),
+                (31 * SECOND, held(&ada)),
+            ],
+            asked: vec![
+                asks("ada", ("bob", "reader", true), Told::Done, 10, 12),
+                asks("ada", ("bob", "reader", false), Told::Done, 30, 32),
+                asks("ada", ("bob", "writer", false), Told::NotHeld, 40, 41),
+                asks("ada", ("ada", "admin", false), Told::Last, 42, 43),
+                asks("eve", ("bob", "writer", true), Told::Forbidden, 44, 45),
+            ],
+            decided: vec![decides(false, 9), decides(true, 20), decides(false, 40)],
+            ended: true,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Promise, what is falsified, and how.
+    type Lie = (&'static str, &'static str, fn(&mut History));
+
+    const LIES: &[Lie] = &[
+        ("it-ends", "it goes on", |history| history.ended = false),
+        ("roles-unasked", "nobody asked for a change", |history| {
+            history.asked.remove(1);
+        }),
+        ("roles-unasked", "a change comes after its answer", |history| {
+            history.asked[0].until = history.asked[0].from;
+        }),
+        ("roles-unasked", "two things change at once", |history| {
+            history.documents.remove(1);
+            history.documents[1]
+                .1
+                .insert(("zoe".to_owned(), "admin".to_owned()));
+            history.documents[2]
+                .1
+                .insert(("carol".to_owned(), "reader".to_owned()));
+        }),
+        ("once", "a role that was taken comes back", |history| {
+            history.asked[0].until = 100 * SECOND;
+            let again = history.documents[2].1.clone();
+            history.documents.push((50 * SECOND, again));
+        }),
+        ("role-is-given", "done, and nothing changed", |history| {
+            history.asked[2] = asks("ada", ("carol", "reader", true), Told::Done, 40, 41);
+        }),
+        ("role-is-refused", "what is held is called not held", |history| {
+            history
+                .asked
+                .push(asks("ada", ("bob", "reader", false), Told::NotHeld, 15, 16));
+        }),
+        ("role-is-refused", "an administrator is forbidden", |history| {
+            history.asked[4].who = "ada".to_owned();
+        }),
+        ("role-is-refused", "the last one, beside another", |history| {
+            for (_, held) in &mut history.documents[1..] {
+                held.insert(("eve".to_owned(), "admin".to_owned()));
+            }
+            history.asked.pop();
+        }),
+        ("by-administrators", "somebody else changes it", |history| {
+            history.asked[1].who = "eve".to_owned();
+        }),
+        ("somebody-may", "the last administrator is gone", |history| {
+            history
+                .asked
+                .push(asks("ada", ("ada", "admin", false), Told::Done, 50, 52));
+            history.documents.push((51 * SECOND, held(&[])));
+        }),
+        (
+            "fresh",
+            "a right that was taken counts for ten seconds",
+            |history| {
+                history.decided.push(decides(true, 41));
+            },
+        ),
+        ("fresh", "a right that was given counts for nothing", |history| {
+            history.decided.push(decides(false, 25));
+        }),
+    ];
+
+    #[test]
+    fn what_keeps_every_promise_breaks_none_and_each_lie_breaks_its_own() {
+        assert_eq!(check(&kept()), []);
+        let mut noticed = BTreeSet::new();
+        for (promise, what, lie) in LIES {
+            let mut history = kept();
+            lie(&mut history);
+            let broken = check(&history);
+            assert!(
+                broken.iter().any(|broken| broken.promise == *promise),
+                "{what}: {broken:?}"
+            );
+            noticed.insert(*promise);
+        }
+        let promised: BTreeSet<&str> = PROMISES.iter().map(|(promise, _)| *promise).collect();
+        assert_eq!(noticed, promised);
+    }
+}
