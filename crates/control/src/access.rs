@@ -142,6 +142,17 @@ pub enum AccessError {
         /// What was asked for.
         action: Action,
     },
+    /// Nobody is asked who they are, so roles count for nothing. Whoever could change them here would keep what they gave
+    /// themselves when everybody is asked again.
+    #[error(
+        "nobody is asked who they are here, so there are no roles; start the service without -auth-disable"
+    )]
+    NoRoles,
+    /// The root token would switch itself off, and nobody has shown that there is another way in.
+    #[error(
+        "the root token does not switch itself off: do it as an administrator who came in another way, which shows that there is one"
+    )]
+    RootByItself,
     /// There are roles already.
     #[error("roles were given before; change them one by one")]
     Initialised,
@@ -163,7 +174,9 @@ pub enum AccessError {
     #[error("that cannot be")]
     Invalid(#[source] BookError),
     /// Nobody can say who may do what.
-    #[error("the access policy cannot be read")]
+    #[error(
+        "the access policy cannot be read, so nothing is allowed and nothing was changed; try again, and if it stays so, the log of the service tells the operator why"
+    )]
     Unreadable(#[source] PolicyUnreadable),
     /// The bucket did not do what was asked; the change may have been made.
     #[error("the access policy could not be changed for sure")]
@@ -182,16 +195,23 @@ impl Access {
             }),
         };
         access.refresh().await;
-        // Whoever made the document may have died before they could mark that there is one.
-        if access.current().is_ok_and(|read| read.is_initialised())
-            && let Err(error) = access.mark().await
-        {
-            tracing::warn!(
-                error = chain(&error),
-                "it is not marked in the bucket that roles were given"
-            );
+        if access.current().is_ok_and(|read| read.is_initialised()) {
+            access.mark_behind();
         }
         access
+    }
+
+    /// Whoever made the document may have died before they could mark that there is one. Nobody waits for it.
+    fn mark_behind(&self) {
+        let access = self.clone();
+        self.inner.surroundings.tasks.spawn(Box::pin(async move {
+            if let Err(error) = access.mark().await {
+                tracing::warn!(
+                    error = chain(&error),
+                    "it is not marked in the bucket that roles were given"
+                );
+            }
+        }));
     }
 
     /// Reads it again and again behind everything else.
@@ -303,6 +323,9 @@ impl Access {
     /// See [`AccessError`]; nothing is changed then, unless it says so.
     pub async fn change(&self, caller: &Caller, change: &Change) -> Result<Arc<Read>, AccessError> {
         self.permit(caller, Action::ManageAccess)?;
+        if caller.kind() == Kind::Root && *change == (Change::SetRoot { disabled: true }) {
+            return Err(AccessError::RootByItself);
+        }
         for _ in 0..TRIES {
             let asked = self.now();
             let before = self
@@ -384,15 +407,10 @@ impl Access {
             .await
             .map_err(|error| chain(&error))?;
         let Some(found) = found else {
-            let marked: Option<Record<Initialised>> = self
-                .inner
-                .records
-                .load(&mark_name())
-                .await
-                .map_err(|error| chain(&error))?;
-            return match marked {
-                Some(_) => Err("it is gone: roles were given in this bucket, and the document that says to whom is not there; put back an earlier copy of `__opentaco_access/policy.json`".to_owned()),
-                None => Ok(Read {
+            return match self.marked().await {
+                Err(error) => Err(chain(&error)),
+                Ok(true) => Err("it is gone: roles were given in this bucket, and the document that says to whom is not there; put back an earlier copy of `__opentaco_access/policy.json`".to_owned()),
+                Ok(false) => Ok(Read {
                     book: Book::new(Document::default()).map_err(|error| error.to_string())?,
                     seen: None,
                 }),
@@ -406,7 +424,16 @@ impl Access {
         })
     }
 
+    async fn marked(&self) -> Result<bool, StorageError> {
+        let mark: Option<Record<Initialised>> = self.inner.records.load(&mark_name()).await?;
+        Ok(mark.is_some())
+    }
+
+    /// Marks that there is a document, if that is not done.
     async fn mark(&self) -> Result<(), StorageError> {
+        if self.marked().await? {
+            return Ok(());
+        }
         let mark = Initialised { at: self.now() };
         self.inner.records.swap(&mark_name(), None, &mark).await.map(drop)
     }

@@ -48,7 +48,9 @@ pub enum ControlError {
         unit: UnitId,
     },
     /// Nobody can say whether the caller may. Never read as "allowed".
-    #[error("the access policy cannot be read")]
+    #[error(
+        "the access policy cannot be read, so nothing is allowed and nothing was changed; try again, and if it stays so, the log of the service tells the operator why"
+    )]
     PolicyUnreadable {
         /// Why not.
         #[source]

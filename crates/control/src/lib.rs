@@ -26,7 +26,7 @@ use opentaco_storage::{Counts, Vault};
 pub use access::{Access, AccessError};
 pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
-pub use open::{Described, OpenOptions, Verdict};
+pub use open::{Described, OpenOptions, Rights, Verdict};
 pub use opentaco_storage::Retention;
 pub use opentaco_storage::counts::BOUNDS_MILLISECONDS as BUCKET_BOUNDS_MILLISECONDS;
 pub use opentaco_storage::head::{Committed, Origin};
@@ -67,6 +67,7 @@ impl Door {
 pub struct StateControl {
     vault: Vault,
     policy: Arc<dyn Policy>,
+    access: Option<Access>,
     description: Arc<str>,
 }
 
@@ -77,8 +78,26 @@ impl StateControl {
         Self {
             vault,
             policy,
+            access: None,
             description: description.into(),
         }
+    }
+
+    /// The same, where roles decide.
+    #[must_use]
+    pub fn by_roles(vault: Vault, access: Access, description: &str) -> Self {
+        Self {
+            access: Some(access.clone()),
+            ..Self::new(vault, Arc::new(access), description)
+        }
+    }
+
+    /// Who may do what, to be shown and changed.
+    ///
+    /// # Errors
+    /// [`AccessError::NoRoles`] where roles count for nothing.
+    pub fn access(&self) -> Result<&Access, AccessError> {
+        self.access.as_ref().ok_or(AccessError::NoRoles)
     }
 
     /// Where the states rest, for people: `s3://bucket/prefix at …`.

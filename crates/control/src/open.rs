@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use opentaco_domain::Policy;
-use opentaco_domain::access::AllowAll;
 use opentaco_storage::open::{StoreConfig, open};
 use opentaco_storage::proof::{SingleReplica, prove};
+use opentaco_storage::records::Records;
 use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
 
 pub use opentaco_storage::proof::Verdict;
 
-use crate::{ControlError, StateControl};
+use crate::{Access, ControlError, StateControl};
 
 /// What is asked of an opened bucket besides where it is.
 #[derive(Debug, Clone)]
@@ -19,10 +19,20 @@ pub struct OpenOptions {
     pub single_replica: bool,
     /// How long versions are kept.
     pub retention: Retention,
-    /// Who may do what.
-    pub policy: Arc<dyn Policy>,
+    /// By what it is decided who may do what.
+    pub rights: Rights,
     /// Time, chance and background work.
     pub surroundings: Surroundings,
+}
+
+/// By what it is decided who may do what.
+#[derive(Debug, Clone, Default)]
+pub enum Rights {
+    /// By the roles that are written down in the bucket.
+    #[default]
+    Roles,
+    /// By this, and roles count for nothing.
+    Policy(Arc<dyn Policy>),
 }
 
 impl Default for OpenOptions {
@@ -30,7 +40,7 @@ impl Default for OpenOptions {
         Self {
             single_replica: false,
             retention: Retention::default(),
-            policy: Arc::new(AllowAll),
+            rights: Rights::default(),
             surroundings: Surroundings::real(),
         }
     }
@@ -69,9 +79,17 @@ impl StateControl {
                 });
             }
         }
+        let surroundings = options.surroundings.clone();
         let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
-        let vault = Vault::new(bucket, options.retention);
-        Ok(Self::new(vault, options.policy, &opened.description))
+        let vault = Vault::new(bucket.clone(), options.retention);
+        match options.rights {
+            Rights::Policy(policy) => Ok(Self::new(vault, policy, &opened.description)),
+            Rights::Roles => {
+                let access = Access::open(Records::new(bucket), surroundings).await;
+                access.keep_fresh();
+                Ok(Self::by_roles(vault, access, &opened.description))
+            }
+        }
     }
 
     /// Asks a bucket whether it keeps its word, property by property.
@@ -132,7 +150,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use opentaco_domain::{Caller, Principal, UnitId};
+    use opentaco_domain::{Caller, UnitId};
 
     use super::*;
 
@@ -181,9 +199,7 @@ mod tests {
             .await
             .unwrap();
         let unit = UnitId::parse(".opentaco-local/prod").unwrap();
-        let refused = control
-            .read_state(&Caller::new(Principal::new("alice")), &unit)
-            .await;
+        let refused = control.read_state(&Caller::root(), &unit).await;
         let Err(error @ ControlError::Invalid { .. }) = refused else {
             panic!("{refused:?}")
         };

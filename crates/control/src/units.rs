@@ -1,6 +1,7 @@
 //! Creating, listing, describing, deleting and bringing back units, and what people say of them.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, VersionId, limits};
@@ -106,36 +107,30 @@ impl StateControl {
     pub async fn list_units(&self, caller: &Caller, wanted: ListUnits) -> Result<UnitsPage, ControlError> {
         // An empty list must not be the answer of a service that does not know who may see what.
         self.may(caller, Action::Read, &UnitId::graph())?;
-        let limit = wanted.limit.map(|limit| limit.max(1));
-        let mut after = wanted.page_token.as_deref().map(parse_page_token).transpose()?;
-        let mut page = UnitsPage::default();
-        loop {
-            let missing = limit.map(|limit| limit - page.units.len());
-            let listed = listing::ListUnits {
-                prefix: wanted.prefix.clone(),
-                after: after.take(),
-                limit: missing,
-                labels: wanted.labels.clone(),
-            };
-            let units = self
-                .vault()
-                .list(&listed)
-                .await
-                .map_err(ControlError::from_storage)?;
-            page.skipped += units.skipped;
-            for listed in units.units {
-                if self.may(caller, Action::Read, &listed.unit)? {
-                    page.units.push(listed_view(listed));
-                }
+        let listed = listing::ListUnits {
+            prefix: wanted.prefix,
+            after: wanted.page_token.as_deref().map(parse_page_token).transpose()?,
+            limit: wanted.limit.map(|limit| limit.max(1)),
+            labels: wanted.labels,
+        };
+        let unreadable = OnceLock::new();
+        let shown = |unit: &UnitId| match self.may(caller, Action::Read, unit) {
+            Ok(shown) => shown,
+            Err(error) => {
+                unreadable.get_or_init(|| error);
+                false
             }
-            match units.next {
-                Some(next) if limit.is_some_and(|limit| page.units.len() < limit) => after = Some(next),
-                next => {
-                    page.next_page_token = next.as_deref().map(page_token);
-                    return Ok(page);
-                }
-            }
+        };
+        let units = self.vault().list_shown(&listed, &shown).await;
+        if let Some(error) = unreadable.into_inner() {
+            return Err(error);
         }
+        let units = units.map_err(ControlError::from_storage)?;
+        Ok(UnitsPage {
+            units: units.units.into_iter().map(listed_view).collect(),
+            next_page_token: units.next.as_deref().map(page_token),
+            skipped: units.skipped,
+        })
     }
 
     /// What is true of a unit.

@@ -216,6 +216,15 @@ async fn the_last_administrator_keeps_the_right_whichever_way_it_would_be_taken(
 async fn the_root_token_is_switched_off_and_on_again_by_an_administrator() {
     let world = World::new();
     let access = with_ada(&world).await;
+    // Whoever does it shows that there is another way in.
+    let by_itself = access
+        .change(&Caller::root(), &Change::SetRoot { disabled: true })
+        .await;
+    assert!(
+        matches!(by_itself, Err(AccessError::RootByItself)),
+        "{by_itself:?}"
+    );
+    assert!(may(&access, &Caller::root(), Action::Read));
     access
         .change(&ada(), &Change::SetRoot { disabled: true })
         .await
@@ -275,6 +284,28 @@ async fn a_role_whose_grant_was_answered_late_is_not_given_again_after_somebody_
     for access in [&here, &there] {
         assert!(!may(access, &Caller::user("bob"), Action::Write));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_opens_asks_for_the_policy_once_and_marks_it_behind() {
+    let world = World::new();
+    with_ada(&world).await;
+    world.person_removes("__opentaco_access/initialised.json").await;
+    let (replica, faults) = world.failing_replica();
+    let access = of(&replica).await;
+    let asked: Vec<String> = faults.seen().into_iter().map(|(_, key)| key).collect();
+    assert_eq!(asked, [POLICY], "nobody waits for more");
+    assert!(may(&access, &ada(), Action::Read));
+    pass(&world, 1).await;
+    world.person_removes(POLICY).await;
+    let later = of(&world.replica()).await;
+    assert!(later.current().is_err(), "it is marked that there was one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_is_asked_who_they_are_there_are_no_roles_to_give_oneself() {
+    let control = crate::common::replica(&World::new());
+    assert!(matches!(control.access(), Err(AccessError::NoRoles)));
 }
 
 #[tokio::test(start_paused = true)]

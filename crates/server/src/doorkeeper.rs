@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use opentaco_api::ErrorCode;
-use opentaco_domain::{Caller, Principal};
+use opentaco_domain::Caller;
 
 use axum::response::{IntoResponse, Response};
 
@@ -21,6 +21,8 @@ use crate::root_token::RootToken;
 pub enum Doorkeeper {
     /// Whoever knows the root token.
     Root(RootToken),
+    /// Whoever knows one of these tokens; who they are is said beside it.
+    Known(Vec<(RootToken, Caller)>),
     /// Anybody (`-auth-disable`).
     Nobody,
 }
@@ -45,16 +47,21 @@ impl Doorkeeper {
     /// # Errors
     /// If they prove nothing.
     pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, Unknown> {
-        let token = match self {
-            Self::Nobody => return Ok(Caller::new(Principal::new("anonymous"))),
-            Self::Root(token) => token,
-        };
+        if matches!(self, Self::Nobody) {
+            return Ok(Caller::anonymous());
+        }
         let offered = headers.get(AUTHORIZATION).ok_or(Unknown::Missing)?;
         let offered = offered.to_str().ok().and_then(secret_of).ok_or(Unknown::Wrong)?;
-        if token.is(&offered) {
-            Ok(Caller::new(Principal::new("root")))
-        } else {
-            Err(Unknown::Wrong)
+        self.who_knows(&offered).ok_or(Unknown::Wrong)
+    }
+
+    fn who_knows(&self, offered: &str) -> Option<Caller> {
+        match self {
+            Self::Nobody => Some(Caller::anonymous()),
+            Self::Root(token) => token.is(offered).then(Caller::root),
+            Self::Known(tokens) => tokens
+                .iter()
+                .find_map(|(token, caller)| token.is(offered).then(|| caller.clone())),
         }
     }
 
@@ -63,6 +70,7 @@ impl Doorkeeper {
     pub fn mode(&self) -> &'static str {
         match self {
             Self::Root(_) => "root token",
+            Self::Known(_) => "known tokens",
             Self::Nobody => "disabled",
         }
     }

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 
-use opentaco_control::{ControlError, OpenOptions, StateControl, StoreConfig};
+use opentaco_control::{ControlError, OpenOptions, Rights, StateControl, StoreConfig};
+use opentaco_domain::access::AllowAll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -158,6 +160,10 @@ fn doorkeeper(config: &Config) -> Result<(Doorkeeper, Option<String>), RootToken
 async fn open(config: &Config) -> Result<StateControl, ControlError> {
     let mut options = OpenOptions {
         single_replica: config.single_replica,
+        rights: match config.auth {
+            Auth::Disabled => Rights::Policy(Arc::new(AllowAll)),
+            Auth::Token(_) | Auth::TokenFile(_) | Auth::KeptToken => Rights::Roles,
+        },
         ..OpenOptions::default()
     };
     options.retention.versions_max = config.versions_max;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use opentaco_control::{OpenOptions, StateControl, StoreConfig};
+use opentaco_control::{OpenOptions, Rights, StateControl, StoreConfig};
 use opentaco_domain::Policy;
 use opentaco_server::App;
 use opentaco_server::bodies::{Bodies, BodyLimits};
@@ -39,7 +39,7 @@ impl Service {
 
     pub(crate) fn with_policy(policy: impl Policy + 'static) -> Self {
         let options = OpenOptions {
-            policy: Arc::new(policy),
+            rights: Rights::Policy(Arc::new(policy)),
             ..OpenOptions::default()
         };
         Self::with(StoreConfig::Memory, options, BodyLimits::default())

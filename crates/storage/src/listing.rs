@@ -59,6 +59,9 @@ pub struct ListUnits {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Whether a unit is shown to whoever asks.
+pub type Shown<'a> = &'a (dyn Fn(&UnitId) -> bool + Send + Sync);
+
 #[derive(Default)]
 struct Found {
     copies: BTreeMap<String, (ListedUnit, Meta)>,
@@ -72,12 +75,22 @@ impl Vault {
     /// # Errors
     /// If the bucket gives no answer. A key that cannot be a unit is skipped and counted.
     pub async fn list(&self, wanted: &ListUnits) -> Result<Units, StorageError> {
+        self.list_shown(wanted, &|_| true).await
+    }
+
+    /// Lists the units that are shown, as if there were no others: they fill pages, and nothing is read of the rest.
+    ///
+    /// # Errors
+    /// See [`Vault::list`].
+    pub async fn list_shown(&self, wanted: &ListUnits, shown: Shown<'_>) -> Result<Units, StorageError> {
         self.lock_copies_written().await;
         let mut after = wanted.after.clone();
         let mut units = Units::default();
         loop {
             let missing = wanted.limit.map(|limit| limit - units.units.len());
-            let (found, next) = self.names(&wanted.prefix, after.as_deref(), missing).await?;
+            let (found, next) = self
+                .names(&wanted.prefix, after.as_deref(), missing, shown)
+                .await?;
             units.skipped += found.skipped;
             let mut listed = self.with_heads(found, !wanted.labels.is_empty()).await?;
             listed.retain(|unit| has_labels(unit, &wanted.labels));
@@ -99,10 +112,12 @@ impl Vault {
         prefix: &UnitPrefix,
         after: Option<&str>,
         limit: Option<usize>,
+        shown: Shown<'_>,
     ) -> Result<(Found, Option<String>), StorageError> {
         let layout = self.bucket().layout();
         let start = format!("{}{}", layout.prefix(), prefix.as_str());
         let mut found = Found::default();
+        let is_listed = |unit: &UnitId| prefix.matches(unit) && shown(unit);
         let enough = |found: &Found| limit.is_some_and(|limit| found.copies.len() > limit);
 
         // The one name of ours that is a unit is asked for by itself, at the same time.
@@ -116,7 +131,7 @@ impl Vault {
         };
         if prefix.as_str().starts_with(RESERVED) {
             for (key, meta) in graph.await? {
-                self.take(&mut found, &key, &meta, prefix, after);
+                self.take(&mut found, &key, &meta, is_listed, after);
             }
             return Ok((found, None));
         }
@@ -133,11 +148,11 @@ impl Vault {
             loop {
                 let page = self.bucket().list(Kind::Units, listing.clone()).await?;
                 for (key, meta) in &page.objects {
-                    self.take(&mut found, key, meta, prefix, after);
+                    self.take(&mut found, key, meta, is_listed, after);
                 }
                 for folded in self.unfold(&page).await? {
                     for (key, meta) in folded {
-                        self.take(&mut found, &key, &meta, prefix, after);
+                        self.take(&mut found, &key, &meta, is_listed, after);
                     }
                 }
                 let inside = page
@@ -157,7 +172,7 @@ impl Vault {
         };
         let (graph, ()) = futures::try_join!(graph, pages)?;
         for (key, meta) in graph {
-            self.take(&mut found, &key, &meta, prefix, after);
+            self.take(&mut found, &key, &meta, is_listed, after);
         }
 
         let next = limit.filter(|_| enough(&found)).and_then(|limit| {
@@ -183,9 +198,16 @@ impl Vault {
         Ok(all)
     }
 
-    fn take(&self, found: &mut Found, key: &str, meta: &Meta, prefix: &UnitPrefix, after: Option<&str>) {
+    fn take(
+        &self,
+        found: &mut Found,
+        key: &str,
+        meta: &Meta,
+        is_listed: impl Fn(&UnitId) -> bool,
+        after: Option<&str>,
+    ) {
         match self.bucket().layout().listed(key) {
-            Listed::Copy(unit) if prefix.matches(&unit) && after.is_none_or(|after| key > after) => {
+            Listed::Copy(unit) if after.is_none_or(|after| key > after) && is_listed(&unit) => {
                 let listed = ListedUnit {
                     unit,
                     size: meta.size,
