@@ -60,8 +60,12 @@ codes! {
     Encrypted = "encrypted",
     /// The caller may not.
     Forbidden = "forbidden",
+    /// Roles were given before; there are first administrators once.
+    Initialised = "initialised",
     /// The request cannot mean anything.
     Invalid = "invalid",
+    /// Nobody would be left who may say who may do what.
+    LastAdministrator = "last_administrator",
     /// A newer write was committed under the same lock.
     Late = "late",
     /// This lock was released or broken before.
@@ -70,10 +74,14 @@ codes! {
     Locked = "locked",
     /// The address does not know this method.
     MethodNotAllowed = "method_not_allowed",
-    /// There is no unit, version, rejected write or output of that name.
+    /// Nobody is asked who they are here, so there are no roles.
+    NoRoles = "no_roles",
+    /// There is no unit, version, rejected write, output, role or permission of that name.
     NotFound = "not_found",
     /// The lock is not held under that id.
     NotHolder = "not_holder",
+    /// Nobody was given a role yet.
+    NotInitialised = "not_initialised",
     /// Nothing is at this address.
     NoSuchAddress = "no_such_address",
     /// The unit has no state.
@@ -88,6 +96,8 @@ codes! {
     Panicked = "panicked",
     /// The unit is protected from being deleted.
     Protected = "protected",
+    /// The root token does not switch itself off.
+    RootByItself = "root_by_itself",
     /// The write is committed and safe, the copy in the bucket is not up to date.
     Saved = "saved",
     /// Nobody was let in under these credentials.

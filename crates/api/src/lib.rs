@@ -8,6 +8,7 @@
 //! versions   the history, refused writes, and what a write became
 //! outputs    what a state hands out
 //! auth       logging in, tokens, and who one is
+//! rbac       who may do what
 //! info       the service itself
 //! error      how a request is refused: a word, a sentence, and what goes with it
 //! ```
@@ -23,6 +24,7 @@ pub mod info;
 pub mod locks;
 pub mod outputs;
 pub mod paths;
+pub mod rbac;
 pub mod units;
 pub mod versions;
 

@@ -2,6 +2,7 @@
 //!
 //! A unit stands in an address as one segment, in the encoding of [`UnitId::to_segment`]: `myapp/prod` is `myapp__prod`.
 
+use opentaco_domain::access::{Member, Name};
 use opentaco_domain::{UnitId, VersionId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -57,6 +58,26 @@ pub const TOKEN: &str = "/v1/auth/tokens/{token}";
 pub const SERVICE_ACCOUNTS: &str = "/v1/auth/service-accounts";
 /// Removes (DELETE) a service account and every token of it.
 pub const SERVICE_ACCOUNT: &str = "/v1/auth/service-accounts/{account}";
+/// Names the first administrators.
+pub const RBAC_INIT: &str = "/v1/rbac/init";
+/// What the caller holds.
+pub const RBAC_ME: &str = "/v1/rbac/me";
+/// Everybody who was given a role.
+pub const RBAC_USERS: &str = "/v1/rbac/users";
+/// Gives (PUT) or takes (DELETE) a role.
+pub const RBAC_USER_ROLE: &str = "/v1/rbac/users/{member}/roles/{role}";
+/// Every role.
+pub const RBAC_ROLES: &str = "/v1/rbac/roles";
+/// Shows (GET), makes or changes (PUT), removes (DELETE) a role.
+pub const RBAC_ROLE: &str = "/v1/rbac/roles/{role}";
+/// Every permission.
+pub const RBAC_PERMISSIONS: &str = "/v1/rbac/permissions";
+/// Shows (GET), makes or changes (PUT), removes (DELETE) a permission.
+pub const RBAC_PERMISSION: &str = "/v1/rbac/permissions/{permission}";
+/// Says what somebody would be allowed, and why.
+pub const RBAC_TEST: &str = "/v1/rbac/test";
+/// Shows (GET) and switches (PUT) what the root token opens.
+pub const RBAC_ROOT: &str = "/v1/rbac/root";
 /// The public keys that our tokens are signed by. Open to everybody.
 pub const JWKS: &str = "/oidc/jwks.json";
 /// The description of this API.
@@ -163,6 +184,26 @@ pub fn token(id: &str) -> String {
 #[must_use]
 pub fn service_account(name: &str) -> String {
     SERVICE_ACCOUNT.replace("{account}", &escaped(name))
+}
+
+/// [`RBAC_USER_ROLE`] of these.
+#[must_use]
+pub fn user_role(member: &Member, role: &Name) -> String {
+    RBAC_USER_ROLE
+        .replace("{member}", &escaped(&member.to_string()))
+        .replace("{role}", &escaped(role.as_str()))
+}
+
+/// [`RBAC_ROLE`] of this name.
+#[must_use]
+pub fn role(name: &Name) -> String {
+    RBAC_ROLE.replace("{role}", &escaped(name.as_str()))
+}
+
+/// [`RBAC_PERMISSION`] of this name.
+#[must_use]
+pub fn permission(name: &Name) -> String {
+    RBAC_PERMISSION.replace("{permission}", &escaped(name.as_str()))
 }
 
 fn of(path: &str, unit: &UnitId) -> String {

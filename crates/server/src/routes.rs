@@ -13,7 +13,7 @@ use opentaco_api::ErrorCode;
 
 use crate::app::App;
 use crate::extract::Notes;
-use crate::management::{info, locks, openapi, outputs, rejected, state, units, versions};
+use crate::management::{info, locks, openapi, outputs, rbac, rejected, state, units, versions};
 use crate::problem::Problem;
 use crate::{layers, operator, terraform};
 
@@ -89,6 +89,23 @@ pub static ROUTES: &[Route] = routes! {
     "POST"   "/v1/units/{unit}/rejected/{rejected}/promote" Caller "unit.write" => rejected::promote;
     "GET"    "/v1/units/{unit}/outputs"             Caller "unit.read"   => outputs::list;
     "GET"    "/v1/units/{unit}/outputs/{output}"    Caller "unit.read"   => outputs::one;
+
+    "POST"   "/v1/rbac/init"                        Caller "access.manage" => rbac::init;
+    "GET"    "/v1/rbac/me"                          Caller "access.me"     => rbac::me;
+    "GET"    "/v1/rbac/users"                       Caller "access.manage" => rbac::users;
+    "PUT"    "/v1/rbac/users/{member}/roles/{role}" Caller "access.manage" => rbac::assign;
+    "DELETE" "/v1/rbac/users/{member}/roles/{role}" Caller "access.manage" => rbac::revoke;
+    "GET"    "/v1/rbac/roles"                       Caller "access.manage" => rbac::roles;
+    "GET"    "/v1/rbac/roles/{role}"                Caller "access.manage" => rbac::show_role;
+    "PUT"    "/v1/rbac/roles/{role}"                Caller "access.manage" => rbac::set_role;
+    "DELETE" "/v1/rbac/roles/{role}"                Caller "access.manage" => rbac::remove_role;
+    "GET"    "/v1/rbac/permissions"                 Caller "access.manage" => rbac::permissions;
+    "GET"    "/v1/rbac/permissions/{permission}"    Caller "access.manage" => rbac::show_permission;
+    "PUT"    "/v1/rbac/permissions/{permission}"    Caller "access.manage" => rbac::set_permission;
+    "DELETE" "/v1/rbac/permissions/{permission}"    Caller "access.manage" => rbac::remove_permission;
+    "POST"   "/v1/rbac/test"                        Caller "access.test"   => rbac::test;
+    "GET"    "/v1/rbac/root"                        Caller "access.manage" => rbac::root;
+    "PUT"    "/v1/rbac/root"                        Caller "access.manage" => rbac::switch_root;
 
     "GET"    "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::read;
     "HEAD"   "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::head;

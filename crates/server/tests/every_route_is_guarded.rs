@@ -8,46 +8,64 @@ use crate::support::{Service, TOKEN, lock, state};
 
 const BASIC_WRONG: &str = "Basic cm9vdDp3cm9uZw==";
 
-/// What root is answered, asked in this order about a unit that nobody has touched.
-const AS_ROOT: &[(&str, &str, u16)] = &[
-    ("GET", "/healthz", 200),
-    ("HEAD", "/healthz", 200),
-    ("GET", "/readyz", 200),
-    ("HEAD", "/readyz", 200),
-    ("GET", "/metrics", 200),
-    ("GET", "/openapi.json", 200),
-    ("GET", "/v1/info", 200),
-    ("POST", "/v1/units", 201),
-    ("GET", "/v1/units", 200),
-    ("GET", "/v1/units/{unit}", 200),
-    ("PATCH", "/v1/units/{unit}", 200),
-    ("DELETE", "/v1/units/{unit}", 204),
-    ("POST", "/v1/units/{unit}/undelete", 200),
-    ("GET", "/v1/units/{unit}/download", 404),
-    ("HEAD", "/v1/units/{unit}/download", 404),
-    ("POST", "/v1/units/{unit}/upload", 200),
-    ("POST", "/v1/units/{unit}/lock", 200),
-    ("DELETE", "/v1/units/{unit}/unlock", 200),
-    ("GET", "/v1/units/{unit}/versions", 200),
-    ("GET", "/v1/units/{unit}/versions/{version}", 404),
-    ("POST", "/v1/units/{unit}/restore", 404),
-    ("GET", "/v1/units/{unit}/rejected", 200),
-    ("GET", "/v1/units/{unit}/rejected/{rejected}", 404),
-    ("POST", "/v1/units/{unit}/rejected/{rejected}/promote", 404),
-    ("GET", "/v1/units/{unit}/outputs", 200),
-    ("GET", "/v1/units/{unit}/outputs/{output}", 404),
-    ("GET", "/v1/backend/{*unit}", 404),
-    ("HEAD", "/v1/backend/{*unit}", 404),
-    ("POST", "/v1/backend/{*unit}", 200),
-    ("PUT", "/v1/backend/{*unit}", 200),
-    ("DELETE", "/v1/backend/{*unit}", 200),
-    ("LOCK", "/v1/backend/{*unit}", 200),
-    ("UNLOCK", "/v1/backend/{*unit}", 200),
-    ("POST", "/v1/backend-lock/{*unit}", 200),
-    ("PUT", "/v1/backend-lock/{*unit}", 200),
-    ("LOCK", "/v1/backend-lock/{*unit}", 200),
-    ("DELETE", "/v1/backend-lock/{*unit}", 200),
-    ("UNLOCK", "/v1/backend-lock/{*unit}", 200),
+/// What root is answered, asked in this order about a unit that nobody has touched; and who gets past the guard beside
+/// root and administrators: a reader (`r`), a writer (`w`), a stranger, who is known and holds no role (`s`). Nobody but
+/// root does where there is a `!`.
+const AS_ROOT: &[(&str, &str, u16, &str)] = &[
+    ("GET", "/healthz", 200, "rws"),
+    ("HEAD", "/healthz", 200, "rws"),
+    ("GET", "/readyz", 200, "rws"),
+    ("HEAD", "/readyz", 200, "rws"),
+    ("GET", "/metrics", 200, "rws"),
+    ("GET", "/openapi.json", 200, "rws"),
+    ("GET", "/v1/info", 200, "rws"),
+    ("POST", "/v1/units", 201, "w"),
+    ("GET", "/v1/units", 200, "rws"),
+    ("GET", "/v1/units/{unit}", 200, "rw"),
+    ("PATCH", "/v1/units/{unit}", 200, "w"),
+    ("DELETE", "/v1/units/{unit}", 204, ""),
+    ("POST", "/v1/units/{unit}/undelete", 200, "w"),
+    ("GET", "/v1/units/{unit}/download", 404, "rw"),
+    ("HEAD", "/v1/units/{unit}/download", 404, "rw"),
+    ("POST", "/v1/units/{unit}/upload", 200, "w"),
+    ("POST", "/v1/units/{unit}/lock", 200, "w"),
+    ("DELETE", "/v1/units/{unit}/unlock", 200, "w"),
+    ("GET", "/v1/units/{unit}/versions", 200, "rw"),
+    ("GET", "/v1/units/{unit}/versions/{version}", 404, "rw"),
+    ("POST", "/v1/units/{unit}/restore", 404, "w"),
+    ("GET", "/v1/units/{unit}/rejected", 200, "rw"),
+    ("GET", "/v1/units/{unit}/rejected/{rejected}", 404, "rw"),
+    ("POST", "/v1/units/{unit}/rejected/{rejected}/promote", 404, "w"),
+    ("GET", "/v1/units/{unit}/outputs", 200, "rw"),
+    ("GET", "/v1/units/{unit}/outputs/{output}", 404, "rw"),
+    ("POST", "/v1/rbac/init", 201, "!"),
+    ("GET", "/v1/rbac/me", 200, "rws"),
+    ("GET", "/v1/rbac/users", 200, ""),
+    ("PUT", "/v1/rbac/users/{member}/roles/{role}", 200, ""),
+    ("DELETE", "/v1/rbac/users/{member}/roles/{role}", 200, ""),
+    ("GET", "/v1/rbac/roles", 200, ""),
+    ("GET", "/v1/rbac/roles/{role}", 200, ""),
+    ("PUT", "/v1/rbac/roles/{role}", 200, ""),
+    ("DELETE", "/v1/rbac/roles/{role}", 204, ""),
+    ("GET", "/v1/rbac/permissions", 200, ""),
+    ("GET", "/v1/rbac/permissions/{permission}", 200, ""),
+    ("PUT", "/v1/rbac/permissions/{permission}", 200, ""),
+    ("DELETE", "/v1/rbac/permissions/{permission}", 204, ""),
+    ("POST", "/v1/rbac/test", 200, "rws"),
+    ("GET", "/v1/rbac/root", 200, ""),
+    ("PUT", "/v1/rbac/root", 200, ""),
+    ("GET", "/v1/backend/{*unit}", 404, "rw"),
+    ("HEAD", "/v1/backend/{*unit}", 404, "rw"),
+    ("POST", "/v1/backend/{*unit}", 200, "w"),
+    ("PUT", "/v1/backend/{*unit}", 200, "w"),
+    ("DELETE", "/v1/backend/{*unit}", 200, ""),
+    ("LOCK", "/v1/backend/{*unit}", 200, "w"),
+    ("UNLOCK", "/v1/backend/{*unit}", 200, "w"),
+    ("POST", "/v1/backend-lock/{*unit}", 200, "w"),
+    ("PUT", "/v1/backend-lock/{*unit}", 200, "w"),
+    ("LOCK", "/v1/backend-lock/{*unit}", 200, "w"),
+    ("DELETE", "/v1/backend-lock/{*unit}", 200, "w"),
+    ("UNLOCK", "/v1/backend-lock/{*unit}", 200, "w"),
 ];
 
 /// A version that no unit has.
@@ -61,9 +79,22 @@ fn target(path: &str) -> String {
         .replace("{version}", &version())
         .replace("{rejected}", "none")
         .replace("{output}", "none")
+        .replace("{member}", "user:bob")
+        .replace("{role}", "outputs-reader")
+        .replace("{permission}", "outputs-reader")
 }
 
 fn body(method: &str, path: &str) -> String {
+    match (method, path) {
+        (_, "/v1/rbac/init") => return r#"{"administrators":["user:ada"]}"#.to_owned(),
+        (_, "/v1/rbac/test") => return r#"{"action":"audit.read"}"#.to_owned(),
+        ("PUT", "/v1/rbac/root") => return r#"{"enabled":true}"#.to_owned(),
+        ("PUT", "/v1/rbac/roles/{role}") => return r#"{"permissions":["outputs-reader"]}"#.to_owned(),
+        ("PUT", "/v1/rbac/permissions/{permission}") => {
+            return r#"{"rules":[{"actions":["unit.read-outputs"],"units":["**"]}]}"#.to_owned();
+        }
+        _ => {}
+    }
     match path.rsplit('/').next() {
         Some("units") if method == "POST" => return r#"{"id":"guarded/unit/by/name"}"#.to_owned(),
         Some("{unit}") if method == "PATCH" => return r#"{"description":"new"}"#.to_owned(),
@@ -75,7 +106,7 @@ fn body(method: &str, path: &str) -> String {
     }
     match (method, path.contains("lock")) {
         ("POST" | "PUT", false) => state(1),
-        ("LOCK", _) | ("POST" | "PUT", true) => lock("made by hand", "alice"),
+        ("LOCK" | "UNLOCK", _) | ("POST" | "PUT" | "DELETE", true) => lock("made by hand", "alice"),
         _ => String::new(),
     }
 }
@@ -83,7 +114,10 @@ fn body(method: &str, path: &str) -> String {
 #[test]
 fn every_route_is_in_the_table_of_this_test() {
     let routes: Vec<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
-    let tried: Vec<_> = AS_ROOT.iter().map(|(method, path, _)| (*method, *path)).collect();
+    let tried: Vec<_> = AS_ROOT
+        .iter()
+        .map(|(method, path, ..)| (*method, *path))
+        .collect();
     assert_eq!(routes, tried);
 }
 
@@ -137,11 +171,202 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health_and_the_description() 
 #[test]
 fn root_gets_past_the_guard_of_every_route() {
     let service = Service::start();
-    for (method, path, expected) in AS_ROOT {
+    for (method, path, expected, _) in AS_ROOT {
         let target = target(path);
         let answer = service.ask(method, &target).body(body(method, path)).send();
         assert_eq!(answer.status, *expected, "{method} {path}: {answer:?}");
     }
+}
+
+/// A service in which Ada is an administrator, Will writes, Rita reads, and Sam is a stranger.
+fn with_roles() -> Service {
+    let service = Service::start();
+    let first = r#"{"administrators":["user:ada"]}"#;
+    assert_eq!(
+        service.ask("POST", "/v1/rbac/init").body(first).send().status,
+        201
+    );
+    for (who, role) in [("will", "writer"), ("rita", "reader")] {
+        let target = format!("/v1/rbac/users/user:{who}/roles/{role}");
+        assert_eq!(service.ask_by("ada", "PUT", &target).send().status, 200);
+    }
+    service
+}
+
+#[test]
+fn everybody_gets_past_the_guards_of_their_role_and_no_others_whether_there_is_such_a_unit_or_not() {
+    for there in [true, false] {
+        for (person, letter) in [("ada", 'a'), ("will", 'w'), ("rita", 'r'), ("sam", 's')] {
+            let service = with_roles();
+            if there {
+                for target in [
+                    "/v1/backend/guarded/unit",
+                    "/v1/units/guarded__unit__by__name/upload",
+                ] {
+                    assert_eq!(service.ask("POST", target).body(state(1)).send().status, 200);
+                }
+            }
+            for (method, path, _, past) in AS_ROOT {
+                let answer = service
+                    .ask_by(person, method, &target(path))
+                    .body(body(method, path))
+                    .send();
+                let may = past.contains(letter) || (letter == 'a' && *past != "!");
+                let is_refused = matches!(answer.status, 401 | 403);
+                assert_eq!(is_refused, !may, "{method} {path} as {person}: {answer:?}");
+                if is_refused {
+                    assert_eq!(answer.status, 403, "{method} {path} as {person}");
+                    let about = answer.text();
+                    assert!(!about.contains("lineage"), "{method} {path} as {person}: {about}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_is_of_what_its_reader_may_see_and_pages_count_nothing_else() {
+    let service = with_roles();
+    for unit in ["a__hidden", "a__shown", "b__hidden", "b__shown"] {
+        let target = format!("/v1/units/{unit}/upload");
+        assert_eq!(service.ask("POST", &target).body(state(1)).send().status, 200);
+    }
+    for (path, body) in [
+        (
+            "/v1/rbac/permissions/shown",
+            r#"{"rules":[{"actions":["unit.read"],"units":["*/shown"]}]}"#,
+        ),
+        ("/v1/rbac/roles/shown", r#"{"permissions":["shown"]}"#),
+        ("/v1/rbac/users/user:sam/roles/shown", ""),
+    ] {
+        assert_eq!(service.ask_by("ada", "PUT", path).body(body).send().status, 200);
+    }
+    let listed = |person: &str, query: &str| {
+        let answer = service.ask_by(person, "GET", &format!("/v1/units{query}")).send();
+        let page = answer.json();
+        let units = page["units"].as_array().unwrap().iter();
+        let names: Vec<String> = units
+            .map(|unit| unit["id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(page["count"], names.len());
+        (names, page["next_page_token"].as_str().map(str::to_owned))
+    };
+    assert_eq!(listed("rita", "").0.len(), 4);
+    assert_eq!(listed("sam", "").0, ["a/shown", "b/shown"]);
+    let (first, token) = listed("sam", "?limit=1");
+    assert_eq!(first, ["a/shown"]);
+    let (second, end) = listed("sam", &format!("?limit=1&page_token={}", token.unwrap()));
+    assert_eq!((second, end), (vec!["b/shown".to_owned()], None));
+}
+
+#[test]
+fn nobody_gives_themselves_or_others_a_right_and_a_denial_wins_over_every_grant() {
+    let service = with_roles();
+    for person in ["will", "rita", "sam"] {
+        for (method, target, body) in [
+            (
+                "POST",
+                "/v1/rbac/init".to_owned(),
+                format!(r#"{{"administrators":["user:{person}"]}}"#),
+            ),
+            (
+                "PUT",
+                format!("/v1/rbac/users/user:{person}/roles/admin"),
+                String::new(),
+            ),
+            (
+                "DELETE",
+                "/v1/rbac/users/user:ada/roles/admin".to_owned(),
+                String::new(),
+            ),
+            (
+                "PUT",
+                "/v1/rbac/roles/reader".to_owned(),
+                r#"{"permissions":["admin"]}"#.to_owned(),
+            ),
+            (
+                "PUT",
+                "/v1/rbac/permissions/writer".to_owned(),
+                r#"{"rules":[{"actions":["*"],"units":["**"]}]}"#.to_owned(),
+            ),
+            (
+                "PUT",
+                "/v1/rbac/root".to_owned(),
+                r#"{"enabled":false}"#.to_owned(),
+            ),
+        ] {
+            let answer = service.ask_by(person, method, &target).body(body).send();
+            assert_eq!(answer.status, 403, "{person} {method} {target}");
+        }
+    }
+    let deny = r#"{"rules":[{"effect":"deny","actions":["unit.write"],"units":["*/prod"]}]}"#;
+    for (target, body) in [
+        ("/v1/rbac/permissions/hands-off", deny),
+        ("/v1/rbac/roles/careful", r#"{"permissions":["hands-off"]}"#),
+        ("/v1/rbac/users/user:will/roles/careful", ""),
+    ] {
+        assert_eq!(service.ask_by("ada", "PUT", target).body(body).send().status, 200);
+    }
+    let writes = |target: &str| {
+        service
+            .ask_by("will", "POST", target)
+            .body(state(1))
+            .send()
+            .status
+    };
+    assert_eq!(writes("/v1/backend/app/prod"), 403);
+    assert_eq!(writes("/v1/units/app__prod/upload"), 403);
+    assert_eq!(writes("/v1/backend/app/dev"), 200);
+    let asked = r#"{"who":"user:will","action":"unit.write","unit":"app/prod"}"#;
+    let told = service
+        .ask_by("ada", "POST", "/v1/rbac/test")
+        .body(asked)
+        .send()
+        .json();
+    assert_eq!(told["allowed"], false);
+    assert_eq!(told["rule"]["permission"], "hands-off");
+    assert_eq!(told["rule"]["role"], "careful");
+    assert!(told["why"].as_str().unwrap().contains("takes it away"), "{told}");
+    let of_another = service.ask_by("rita", "POST", "/v1/rbac/test").body(asked).send();
+    assert_eq!(of_another.status, 403, "what others may is for administrators");
+}
+
+#[test]
+fn the_last_administrator_stays_and_only_another_way_in_switches_the_root_token_off() {
+    let service = with_roles();
+    let last = service
+        .ask_by("ada", "DELETE", "/v1/rbac/users/user:ada/roles/admin")
+        .send();
+    assert_eq!(
+        (last.status, last.says("error")),
+        (409, "last_administrator".to_owned())
+    );
+    let off = r#"{"enabled":false}"#;
+    let by_itself = service.ask("PUT", "/v1/rbac/root").body(off).send();
+    assert_eq!(
+        (by_itself.status, by_itself.says("error")),
+        (409, "root_by_itself".to_owned())
+    );
+    assert_eq!(
+        service
+            .ask_by("ada", "PUT", "/v1/rbac/root")
+            .body(off)
+            .send()
+            .status,
+        200
+    );
+    assert_eq!(service.ask("GET", "/v1/units/app").send().status, 403);
+    assert_eq!(service.ask_by("rita", "GET", "/v1/units/app").send().status, 404);
+    let on = r#"{"enabled":true}"#;
+    assert_eq!(
+        service
+            .ask_by("ada", "PUT", "/v1/rbac/root")
+            .body(on)
+            .send()
+            .status,
+        200
+    );
+    assert_eq!(service.ask("GET", "/v1/units/app").send().status, 404);
 }
 
 #[test]

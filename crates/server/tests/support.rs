@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use opentaco_control::{OpenOptions, Rights, StateControl, StoreConfig};
-use opentaco_domain::Policy;
+use opentaco_domain::{Caller, Policy};
 use opentaco_server::App;
 use opentaco_server::bodies::{Bodies, BodyLimits};
 use opentaco_server::doorkeeper::Doorkeeper;
@@ -19,6 +19,24 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub(crate) const TOKEN: &str = "canary-root-token-0123456789";
+
+/// People who are known by a token of their own, beside whoever has the root token.
+const PEOPLE: [&str; 4] = ["ada", "will", "rita", "sam"];
+
+/// The token of somebody in [`PEOPLE`].
+pub(crate) fn token_of(person: &str) -> String {
+    format!("token-of-{person}-0123456789abcdef")
+}
+
+fn doorkeeper() -> Doorkeeper {
+    let people = PEOPLE.map(|person| (token_of(person), Caller::user(person)));
+    let known = std::iter::once((TOKEN.to_owned(), Caller::root())).chain(people);
+    Doorkeeper::Known(
+        known
+            .map(|(token, caller)| (RootToken::parse(&token).unwrap(), caller))
+            .collect(),
+    )
+}
 
 /// A running service. It stops when it is dropped.
 pub(crate) struct Service {
@@ -57,8 +75,7 @@ impl Service {
                 .build();
             runtime.unwrap().block_on(async move {
                 let control = StateControl::open(&store, options).await.unwrap();
-                let doorkeeper = Doorkeeper::Root(RootToken::parse(TOKEN).unwrap());
-                let app = App::new(control, doorkeeper, Bodies::new(limits));
+                let app = App::new(control, doorkeeper(), Bodies::new(limits));
                 let stop = async move { drop(stopped.await) };
                 serve(
                     listener,
@@ -83,6 +100,11 @@ impl Service {
     /// A request of somebody with the root token.
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
         self.ask_as(Some(&format!("Bearer {TOKEN}")), method, target)
+    }
+
+    /// A request of a person with a token of their own.
+    pub(crate) fn ask_by(&self, person: &str, method: &str, target: &str) -> Ask {
+        self.ask_as(Some(&format!("Bearer {}", token_of(person))), method, target)
     }
 
     /// A request with these credentials.

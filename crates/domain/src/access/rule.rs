@@ -120,6 +120,8 @@ impl FromStr for Action {
     }
 }
 
+spelled_as_text!(Action, "the name of an action");
+
 /// A pattern over the segments of a name: `*` is anything within one segment, `**` any number of whole segments, `?` one
 /// character, `[ab]` one of these, `{a,b}` either. A backslash takes the meaning from the character behind it.
 ///

@@ -10,6 +10,7 @@ pub mod locks;
 pub mod openapi;
 pub mod outputs;
 pub mod query;
+pub mod rbac;
 pub mod rejected;
 pub mod request;
 pub mod state;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{info, locks, outputs, rejected, state, units, versions};
+use super::{info, locks, outputs, rbac, rejected, state, units, versions};
 use crate::operator;
 
 #[derive(OpenApi)]
@@ -31,6 +31,9 @@ use crate::operator;
         versions::list, versions::download, versions::restore,
         rejected::list, rejected::download, rejected::promote,
         outputs::list, outputs::one,
+        rbac::init, rbac::me, rbac::users, rbac::assign, rbac::revoke, rbac::roles, rbac::show_role, rbac::set_role,
+        rbac::remove_role, rbac::permissions, rbac::show_permission, rbac::set_permission, rbac::remove_permission,
+        rbac::test, rbac::root, rbac::switch_root,
     ),
     components(schemas(opentaco_api::ErrorBody)),
     security(("token" = []), ("password" = [])),
@@ -41,6 +44,7 @@ use crate::operator;
         (name = "versions", description = "What a unit's state was."),
         (name = "rejected", description = "Writes that were refused, and kept."),
         (name = "outputs", description = "What a state hands out."),
+        (name = "access", description = "Who may do what."),
         (name = "service", description = "The service itself."),
     ),
 )]

@@ -7,6 +7,7 @@ use http::header::{ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use opentaco_api::{ErrorCode, header};
+use opentaco_domain::access::{Member, Name};
 use opentaco_domain::limits::MANAGEMENT_BODY_BYTES_MAX;
 use opentaco_domain::{UnitId, VersionId};
 use percent_encoding::percent_decode_str;
@@ -119,6 +120,52 @@ impl<S: Sync> FromRequestParts<S> for NamedOutput {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         segment(parts, "{output}").map(Self)
     }
+}
+
+/// The member that a segment of the path names.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("member"), parameter_in = Path)]
+pub struct NamedMember(
+    /// Who: `user:`, `group:` or `service:`, and the name.
+    #[param(value_type = String, example = "user:bob@example.com", min_length = 1)]
+    pub Member,
+);
+
+/// The role that a segment of the path names.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("role"), parameter_in = Path)]
+pub struct NamedRolePath(
+    /// The role's name.
+    #[param(value_type = String, example = "reader", min_length = 1)]
+    pub Name,
+);
+
+/// The permission that a segment of the path names.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(names("permission"), parameter_in = Path)]
+pub struct NamedPermissionPath(
+    /// The permission's name.
+    #[param(value_type = String, example = "reader", min_length = 1)]
+    pub Name,
+);
+
+macro_rules! parsed_from_segment {
+    ($($type:ident $segment:literal;)*) => {
+        $(impl<S: Sync> FromRequestParts<S> for $type {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+                let named = segment(parts, $segment)?.parse();
+                named.map(Self).map_err(|error| invalid(format!("the address cannot be: {error}")))
+            }
+        })*
+    };
+}
+
+parsed_from_segment! {
+    NamedMember "{member}";
+    NamedRolePath "{role}";
+    NamedPermissionPath "{permission}";
 }
 
 fn segment(parts: &Parts, name: &str) -> Result<String, Problem> {
