@@ -2,7 +2,8 @@
 //!
 //! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
 //! (`permit`), it acts through the vault, and it records what was decided ([`audit`]).
-//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; how it is opened: [`open`].
+//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; who may: [`access`]; whose tokens are good:
+//! [`sessions`] and [`tokens`]; how it is opened: [`open`].
 //!
 //! This crate knows no HTTP and no token.
 
@@ -13,7 +14,9 @@ pub mod locks;
 pub mod open;
 pub mod outputs;
 pub mod rejected;
+pub mod sessions;
 pub mod state;
+pub mod tokens;
 pub mod units;
 pub mod versions;
 
@@ -21,6 +24,7 @@ use std::sync::Arc;
 
 use opentaco_domain::access::Outputs;
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
+use opentaco_storage::records::Records;
 use opentaco_storage::{Counts, Vault};
 
 pub use access::{Access, AccessError};
@@ -35,7 +39,9 @@ pub use opentaco_storage::open::{
 };
 pub use opentaco_storage::rejected::Rejected;
 pub use outputs::Output;
+pub use sessions::Sessions;
 pub use state::{Receipt, StateRead, StateWrite, WritePermit};
+pub use tokens::{Account, KeptToken, Ledger, LedgerUnreadable, Owner, TokenError};
 pub use units::{Annotation, CreateUnit, ListUnits, UnitView, UnitsPage};
 pub use versions::{History, Reinstate};
 
@@ -68,6 +74,8 @@ pub struct StateControl {
     vault: Vault,
     policy: Arc<dyn Policy>,
     access: Option<Access>,
+    ledger: Ledger,
+    sessions: Sessions,
     description: Arc<str>,
 }
 
@@ -75,7 +83,11 @@ impl StateControl {
     /// State control over a vault that is already open. Services use [`StateControl::open`].
     #[must_use]
     pub fn new(vault: Vault, policy: Arc<dyn Policy>, description: &str) -> Self {
+        let records = Records::new(vault.bucket().clone());
+        let surroundings = vault.bucket().surroundings().clone();
         Self {
+            ledger: Ledger::new(records.clone(), surroundings),
+            sessions: Sessions::new(records),
             vault,
             policy,
             access: None,
@@ -104,6 +116,18 @@ impl StateControl {
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// Which tokens there are, and which are over.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What logins leave behind.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Requests to the bucket so far, by kind.

@@ -1,6 +1,7 @@
 //! Taking locks and giving them back.
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::{Action, Caller, LockId, LockInfo, UnitId};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::locks::{Locked, Locking, Unlocked};
@@ -8,6 +9,9 @@ use opentaco_storage::locks::{Locked, Locking, Unlocked};
 use crate::error::Holder;
 use crate::units::no_unit;
 use crate::{ControlError, Door, StateControl, audit};
+
+/// How long an apply may go on under a lock after the token expired with which it was taken.
+const APPLY_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// A request for a lock.
 #[derive(Debug, Clone)]
@@ -98,6 +102,35 @@ impl StateControl {
                 })
             }
         }
+    }
+
+    /// Whether the caller holds the lock of a unit since a moment between `from` and `to`, and no longer than a day.
+    ///
+    /// Tokens of CI jobs live for minutes, and an apply for an hour: whoever proved who they are when they took the lock
+    /// may end under it what they began. That is all this is asked for, and it tells nothing about other holders.
+    ///
+    /// # Errors
+    /// [`ControlError::Unavailable`].
+    pub async fn holds_since(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<bool, ControlError> {
+        let known = self
+            .vault()
+            .load(unit)
+            .await
+            .map_err(ControlError::from_storage)?;
+        let Some(known) = known else {
+            return Ok(false);
+        };
+        let now = self.vault().bucket().surroundings().clock.now();
+        Ok(known.head.lock.as_ref().is_some_and(|lock| {
+            lock.principal == *caller.principal()
+                && (from..=to).contains(&lock.since)
+                && now.duration_since(lock.since) < APPLY_MAX
+        }))
     }
 
     /// Gives back the lock with this id; one that is over already is success.

@@ -23,6 +23,8 @@ pub mod bodies;
 pub mod config;
 pub mod doorkeeper;
 pub mod extract;
+pub mod kept;
+pub mod keys;
 pub mod layers;
 pub mod logging;
 pub mod management;

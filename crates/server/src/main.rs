@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use opentaco_server::config::{self, Asked, exit};
 use opentaco_server::problem::chain;
-use opentaco_server::run;
+use opentaco_server::{keys, run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()
@@ -15,6 +15,10 @@ fn main() -> ExitCode {
     let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let code = match config::understand(&arguments, &environment) {
         Ok(Asked::Print(text)) => print(&text, exit::DONE),
+        Ok(Asked::NewKey(out)) => match keys::make(out.as_deref()) {
+            Ok(text) => print(&text, exit::DONE),
+            Err(error) => complain(&chain(&error), exit::FAILED),
+        },
         Ok(Asked::Doctor(store)) => match runtime() {
             Ok(runtime) => {
                 let (text, code) = runtime.block_on(run::doctor(&store));

@@ -5,12 +5,15 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use opentaco_domain::Secret;
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
+
+use crate::kept;
 
 /// Fewer characters than this can be guessed by somebody who tries.
 const LENGTH_MIN: usize = 16;
@@ -95,12 +98,8 @@ impl RootToken {
     pub fn kept_in(data_dir: &Path) -> Result<(Self, PathBuf), RootTokenError> {
         let path = data_dir.join(FILE_NAME);
         if !path.exists() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(data_dir)
-                .map_err(trouble(data_dir, "written"))?;
-            Self::draw().keep(&path).map_err(trouble(&path, "written"))?;
+            let drawn = Secret::new(Self::draw().0);
+            kept::keep_once(&path, &drawn).map_err(trouble(&path, "written"))?;
         }
         Ok((Self::read(&path)?, path))
     }
@@ -118,26 +117,6 @@ impl RootToken {
             Uuid::new_v4().simple(),
             Uuid::new_v4().simple()
         ))
-    }
-
-    /// Puts the token where none is. A hard link either makes the whole file or finds one there, and then that one,
-    /// whoever made it, is the token.
-    fn keep(&self, path: &Path) -> io::Result<()> {
-        let draft = path.with_extension(Uuid::new_v4().simple().to_string());
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft)?;
-        let linked = file
-            .write_all(format!("{}\n", self.0).as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::hard_link(&draft, path));
-        fs::remove_file(&draft)?;
-        match linked {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        }
     }
 }
 

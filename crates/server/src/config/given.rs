@@ -19,6 +19,7 @@ pub(super) enum Command {
 /// A command line, read.
 pub(super) enum Read {
     Print(String),
+    NewKey(Option<PathBuf>),
     Given(Command, Given),
 }
 
@@ -51,6 +52,12 @@ pub(super) fn read(arguments: &[String], environment: Environment<'_>) -> Result
             "opentacosvc {}\n",
             env!("CARGO_PKG_VERSION")
         )));
+    }
+    if word == "keys" {
+        let out = matches
+            .subcommand_matches("new")
+            .and_then(|new| new.get_one::<String>("out"));
+        return Ok(Read::NewKey(out.map(PathBuf::from)));
     }
     let settings = FLAGS.iter().filter_map(|flag| {
         let on_the_line = matches.get_one::<String>(flag.name);
@@ -123,6 +130,12 @@ fn command() -> clap::Command {
     let words = [
         clap::Command::new("serve"),
         clap::Command::new("doctor"),
+        clap::Command::new("keys").subcommand_required(true).subcommand(
+            clap::Command::new("new")
+                .disable_help_flag(true)
+                .disable_version_flag(true)
+                .arg(Arg::new("out").long("out").action(ArgAction::Set)),
+        ),
         clap::Command::new("help"),
         clap::Command::new("version"),
     ];
@@ -167,7 +180,7 @@ fn argument(flag: &Flag) -> Arg {
 /// The command line with two dashes before every long flag that came with one, program name first.
 fn normalized(arguments: &[String]) -> Vec<String> {
     let known =
-        |name: &str| name == "help" || name == "version" || FLAGS.iter().any(|flag| flag.name == name);
+        |name: &str| ["help", "version", "out"].contains(&name) || FLAGS.iter().any(|flag| flag.name == name);
     let mut normalized = vec!["opentacosvc".to_owned()];
     for argument in arguments {
         let name = argument.strip_prefix('-').filter(|rest| !rest.starts_with('-'));

@@ -6,6 +6,7 @@
 
 mod flags;
 mod given;
+mod identity;
 mod store;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::tls::TlsFiles;
 
 pub use flags::{FLAGS, Flag};
 use given::Given;
+pub use identity::{IdentityConfig, ProviderConfig, StsConfig, TokensConfig};
 
 /// Exit codes of `opentacosvc`, as its help documents them.
 pub mod exit {
@@ -47,6 +49,8 @@ pub enum Asked {
     Serve(Box<Config>),
     /// To ask the store whether it keeps its word.
     Doctor(StoreConfig),
+    /// To make a key that signs tokens, and put it into this file, or print it.
+    NewKey(Option<PathBuf>),
 }
 
 /// Everything there is to know before the service starts.
@@ -76,6 +80,8 @@ pub struct Config {
     pub bodies: BodyLimits,
     /// Who may come in.
     pub auth: Auth,
+    /// Who somebody is.
+    pub identity: IdentityConfig,
     /// Our own files.
     pub data_dir: PathBuf,
     /// The log.
@@ -116,6 +122,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn understand(arguments: &[String], environment: Environment<'_>) -> Result<Asked, ConfigError> {
     let (command, given) = match given::read(arguments, environment)? {
         given::Read::Print(text) => return Ok(Asked::Print(text)),
+        given::Read::NewKey(out) => return Ok(Asked::NewKey(out)),
         given::Read::Given(command, given) => (command, given),
     };
     let data_dir = given
@@ -168,6 +175,7 @@ fn config(
             ..defaults
         },
         auth: auth(given, environment)?,
+        identity: identity::identity(given, environment)?,
         data_dir,
         logging: Logging {
             format: given

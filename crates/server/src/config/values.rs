@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use opentaco_identity::KeyId;
 
 use crate::logging::{LogFormat, Logging};
+
+/// Nobody wants to be let in for longer without being asked.
+const LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse()
@@ -24,6 +28,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "not a duration, such as 90s, 24h or 7d12h".to_owned())
+}
+
+/// How long something is good: at least a second, or it never would be.
+pub(super) fn lifetime(text: &str) -> Result<SignedDuration, String> {
+    let lifetime = text.parse::<SignedDuration>().ok();
+    lifetime
+        .filter(|lifetime| *lifetime >= SignedDuration::from_secs(1) && *lifetime <= LIFETIME_MAX)
+        .ok_or_else(|| "not a duration from 1s to a year, such as 15m, 1h or 720h".to_owned())
+}
+
+/// Words with commas or spaces between them.
+pub(super) fn list(text: &str) -> Vec<String> {
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
+    text.parse()
+        .map_err(|_| "not the name of a key: 1 to 64 letters, digits, `-` and `_`".to_owned())
 }
 
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
