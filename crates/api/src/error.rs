@@ -100,6 +100,8 @@ codes! {
     RootByItself = "root_by_itself",
     /// The write is committed and safe, the copy in the bucket is not up to date.
     Saved = "saved",
+    /// Too many requests came from there.
+    TooMany = "too_many",
     /// Nobody was let in under these credentials.
     Unauthenticated = "unauthenticated",
     /// The bucket or the policy cannot be read.

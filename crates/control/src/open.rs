@@ -87,7 +87,9 @@ impl StateControl {
             Rights::Roles => {
                 let access = Access::open(Records::new(bucket), surroundings).await;
                 access.keep_fresh();
-                Ok(Self::by_roles(vault, access, &opened.description))
+                let control = Self::by_roles(vault, access, &opened.description);
+                control.ledger().keep_fresh().await;
+                Ok(control)
             }
         }
     }

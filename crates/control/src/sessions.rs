@@ -8,8 +8,8 @@
 //! logins lie together, so that all of them can be ended without an index.
 
 use opentaco_domain::{Principal, Sha256};
-use opentaco_storage::records::{Record, RecordName, Records, Shelf};
 use opentaco_storage::StorageError;
+use opentaco_storage::records::{Record, RecordName, Records, Shelf, Swapped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -44,7 +44,10 @@ impl Sessions {
             .swap(&name(principal, family), None, record)
             .await
             .map_err(ControlError::from_storage)?;
-        kept.map(drop).ok_or_else(|| busy("a login that is new"))
+        match kept {
+            Swapped::Done(_) | Swapped::Overtaken => Ok(()),
+            Swapped::Moved => Err(busy("a login that is new")),
+        }
     }
 
     /// Changes the record of a login to what `decide` makes of it, or leaves it as it is; in any case tells what was
@@ -72,11 +75,12 @@ impl Sessions {
             };
             let swapped = self
                 .records
-                .swap(&name, Some(&found.tag), &next)
+                .swap(&name, Some(&found.seen), &next)
                 .await
                 .map_err(ControlError::from_storage)?;
-            if swapped.is_some() {
-                return Ok(Some(decided));
+            match swapped {
+                Swapped::Done(_) | Swapped::Overtaken => return Ok(Some(decided)),
+                Swapped::Moved => {}
             }
         }
         Err(busy("a login"))

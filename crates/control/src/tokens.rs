@@ -18,7 +18,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::access::{Kind, Name};
 use opentaco_domain::{Action, Caller, Principal, Sha256};
-use opentaco_storage::records::{Record, RecordName, Records, Shelf};
+use opentaco_storage::records::{Record, RecordName, Records, Seen, Shelf, Swapped};
 use opentaco_storage::{StorageError, Surroundings};
 use serde::{Deserialize, Serialize};
 
@@ -263,15 +263,17 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Ends the tokens of a login on every replica, and remembers that for `memory`, after which none of them is good
+    /// Ends the tokens of logins on every replica, and remembers that for `memory`, after which none of them is good
     /// for anything anyway.
     ///
     /// # Errors
     /// If it may not have been done.
-    pub async fn revoke_login(&self, family: &Sha256, memory: SignedDuration) -> Result<(), TokenError> {
+    pub async fn revoke_logins(&self, families: &[Sha256], memory: SignedDuration) -> Result<(), TokenError> {
         let until = self.now().saturating_add(memory).unwrap_or(Timestamp::MAX);
-        self.change(|page, _| {
-            page.revoked.entry(*family).or_insert(until);
+        self.change(|page| {
+            for family in families {
+                page.revoked.entry(*family).or_insert(until);
+            }
             Ok(())
         })
         .await
@@ -287,7 +289,7 @@ impl Ledger {
         if !self.current()?.tokens.values().any(outdated) {
             return Ok(());
         }
-        self.change(|page, _| {
+        self.change(|page| {
             for token in page.tokens.values_mut() {
                 if let Owner::User { name: theirs, groups } = &mut token.owner
                     && theirs == name
@@ -320,7 +322,7 @@ impl Ledger {
                 });
             }
         }
-        self.change(|page, _| {
+        self.change(|page| {
             if let Owner::Service { name } = &token.owner
                 && !page.accounts.contains_key(name)
             {
@@ -381,9 +383,13 @@ impl Ledger {
             Err(AccessError::Forbidden { .. }) => false,
             Err(error) => return Err(error.into()),
         };
-        self.change(|page, _| {
-            let theirs = |token: &KeptToken| sees_all || token.owner.caller().principal() == caller.principal();
-            let found = page.tokens.iter().find(|(_, token)| token.id == id && theirs(token));
+        self.change(|page| {
+            let theirs =
+                |token: &KeptToken| sees_all || token.owner.caller().principal() == caller.principal();
+            let found = page
+                .tokens
+                .iter()
+                .find(|(_, token)| token.id == id && theirs(token));
             let hash = *found.ok_or_else(missing)?.0;
             page.tokens.remove(&hash);
             Ok(())
@@ -403,9 +409,8 @@ impl Ledger {
         account: &Account,
     ) -> Result<(), TokenError> {
         access.permit(caller, Action::ManageAccess)?;
-        self.change(|page, repeated| {
-            // A repetition after a lost answer finds its own.
-            if page.accounts.get(name).is_some_and(|there| !(repeated && there == account)) {
+        self.change(|page| {
+            if page.accounts.contains_key(name) {
                 return Err(TokenError::Exists(name.clone()));
             }
             if page.accounts.len() >= ACCOUNTS_MAX {
@@ -421,7 +426,11 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`TokenError`].
-    pub async fn accounts(&self, access: &Access, caller: &Caller) -> Result<Vec<(Name, Account)>, TokenError> {
+    pub async fn accounts(
+        &self,
+        access: &Access,
+        caller: &Caller,
+    ) -> Result<Vec<(Name, Account)>, TokenError> {
         access.permit(caller, Action::ManageAccess)?;
         let (page, _) = self.load().await.map_err(TokenError::Unavailable)?;
         Ok(page.accounts.into_iter().collect())
@@ -432,32 +441,34 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`TokenError`].
-    pub async fn remove_account(&self, access: &Access, caller: &Caller, name: &Name) -> Result<(), TokenError> {
+    pub async fn remove_account(
+        &self,
+        access: &Access,
+        caller: &Caller,
+        name: &Name,
+    ) -> Result<(), TokenError> {
         access.permit(caller, Action::ManageAccess)?;
-        self.change(|page, repeated| {
-            if page.accounts.remove(name).is_none() && !repeated {
+        self.change(|page| {
+            if page.accounts.remove(name).is_none() {
                 return Err(TokenError::NotFound {
                     what: format!("service account `{name}`"),
                 });
             }
-            let of_it = |token: &KeptToken| matches!(&token.owner, Owner::Service { name: theirs } if theirs == name);
+            let of_it =
+                |token: &KeptToken| matches!(&token.owner, Owner::Service { name: theirs } if theirs == name);
             page.tokens.retain(|_, token| !of_it(token));
             Ok(())
         })
         .await
     }
 
-    /// Makes a change of what was just read, as long as it takes; `apply` is told whether it was tried before, and may
-    /// have been made then.
-    async fn change(
-        &self,
-        apply: impl Fn(&mut Page, bool) -> Result<(), TokenError>,
-    ) -> Result<(), TokenError> {
-        for attempt in 0..TRIES {
+    /// Makes a change of what was just read, again if it was another document by then.
+    async fn change(&self, apply: impl Fn(&mut Page) -> Result<(), TokenError>) -> Result<(), TokenError> {
+        for _ in 0..TRIES {
             let asked = self.now();
-            let (before, tag) = self.load().await.map_err(TokenError::Unavailable)?;
+            let (before, seen) = self.load().await.map_err(TokenError::Unavailable)?;
             let mut page = before.clone();
-            apply(&mut page, attempt > 0)?;
+            apply(&mut page)?;
             page.revoked.retain(|_, until| *until > asked);
             let over = asked.saturating_sub(USE_EVERY * 24).unwrap_or(Timestamp::MIN);
             page.tokens.retain(|_, token| token.expires > over);
@@ -465,10 +476,22 @@ impl Ledger {
                 self.know(Arc::new(page), asked);
                 return Ok(());
             }
-            let swapped = self.inner.records.swap(&ledger_name(), tag.as_ref(), &page).await;
-            if swapped.map_err(TokenError::Unavailable)?.is_some() {
-                self.know(Arc::new(page), asked);
-                return Ok(());
+            let swapped = self
+                .inner
+                .records
+                .swap(&ledger_name(), seen.as_ref(), &page)
+                .await;
+            match swapped.map_err(TokenError::Unavailable)? {
+                Swapped::Done(_) => {
+                    self.know(Arc::new(page), asked);
+                    return Ok(());
+                }
+                // What was made of it since is read, so that this replica knows no less than what it answers.
+                Swapped::Overtaken => {
+                    self.refresh().await;
+                    return Ok(());
+                }
+                Swapped::Moved => {}
             }
         }
         Err(TokenError::Unavailable(StorageError::Busy {
@@ -509,7 +532,8 @@ impl Ledger {
         for _ in 0..TRIES {
             let found: Option<Record<BTreeMap<Sha256, Timestamp>>> =
                 self.inner.records.load(&used_name()).await?;
-            let (mut uses, tag) = found.map_or_else(Default::default, |found| (found.value, Some(found.tag)));
+            let (mut uses, seen) =
+                found.map_or_else(Default::default, |found| (found.value, Some(found.seen)));
             for (hash, at) in fresh {
                 let last = uses.entry(*hash).or_insert(*at);
                 *last = (*last).max(*at);
@@ -517,8 +541,14 @@ impl Ledger {
             if let Ok(page) = self.current() {
                 uses.retain(|hash, _| page.tokens.contains_key(hash));
             }
-            if self.inner.records.swap(&used_name(), tag.as_ref(), &uses).await?.is_some() {
-                return Ok(());
+            match self
+                .inner
+                .records
+                .swap(&used_name(), seen.as_ref(), &uses)
+                .await?
+            {
+                Swapped::Done(_) | Swapped::Overtaken => return Ok(()),
+                Swapped::Moved => {}
             }
         }
         Err(StorageError::Busy {
@@ -532,9 +562,9 @@ impl Ledger {
         Ok(found.map(|found| found.value).unwrap_or_default())
     }
 
-    async fn load(&self) -> Result<(Page, Option<opentaco_storage::Tag>), StorageError> {
+    async fn load(&self) -> Result<(Page, Option<Seen>), StorageError> {
         let found: Option<Record<Page>> = self.inner.records.load(&ledger_name()).await?;
-        Ok(found.map_or_else(Default::default, |found| (found.value, Some(found.tag))))
+        Ok(found.map_or_else(Default::default, |found| (found.value, Some(found.seen))))
     }
 
     fn current(&self) -> Result<Arc<Page>, LedgerUnreadable> {

@@ -7,7 +7,9 @@ use tokio::sync::RwLock;
 
 use crate::bodies::Bodies;
 use crate::doorkeeper::Doorkeeper;
+use crate::logins::Logins;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 
 /// The service, without its listener. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,6 +18,10 @@ pub struct App {
     pub control: StateControl,
     /// Who may come in.
     pub doorkeeper: Arc<Doorkeeper>,
+    /// How people and jobs come in.
+    pub logins: Arc<Logins>,
+    /// How often tokens may be asked for.
+    pub pace: Arc<Pace>,
     /// How bodies are read.
     pub bodies: Bodies,
     /// What is counted.
@@ -32,9 +38,19 @@ impl App {
             metrics: Arc::new(Metrics::new(&control, &bodies)),
             control,
             doorkeeper: Arc::new(doorkeeper),
+            logins: Arc::default(),
+            pace: Arc::new(Pace::new(Pace::DEFAULT)),
             bodies,
             under_way: Arc::default(),
         }
+    }
+
+    /// The same, where people and jobs come in by these.
+    #[must_use]
+    pub fn with_logins(mut self, logins: Logins, pace: Pace) -> Self {
+        self.logins = Arc::new(logins);
+        self.pace = Arc::new(pace);
+        self
     }
 
     /// Carries `operation` to its end even when the client hangs up meanwhile.

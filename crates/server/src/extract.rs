@@ -76,7 +76,8 @@ impl<S: Sync> FromRequestParts<S> for UnitPath {
     }
 }
 
-fn unit_of(raw: &str) -> Result<UnitId, Problem> {
+/// The unit that the rest of a path names, decoded once.
+pub(crate) fn unit_of(raw: &str) -> Result<UnitId, Problem> {
     let refused = |reason: &dyn Display| {
         Problem::new(
             StatusCode::BAD_REQUEST,

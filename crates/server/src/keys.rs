@@ -119,11 +119,7 @@ pub fn make(out: Option<&Path>) -> Result<String, KeysError> {
     Ok(format!("{}: the key {}\n", path.display(), key.kid()))
 }
 
-fn kept_in(
-    data_dir: &Path,
-    name: &str,
-    draw: impl FnOnce() -> Secret,
-) -> Result<PathBuf, KeysError> {
+fn kept_in(data_dir: &Path, name: &str, draw: impl FnOnce() -> Secret) -> Result<PathBuf, KeysError> {
     let path = data_dir.join(name);
     if !path.exists() {
         kept::keep_once(&path, &draw()).map_err(trouble(&path, "written"))?;

@@ -1,25 +1,30 @@
 //! What happens around every request, from the outside in: its number and its one line in the log, panics, bodies that
-//! nobody read, credentials.
+//! nobody read, headers for browsers, a pace for whoever asks for tokens, credentials.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::EXPECT;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentaco_api::ErrorCode;
+use opentaco_domain::{Clock as _, Holding, SystemClock};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::bodies::Rest;
-use crate::extract::{Asking, Notes};
+use crate::doorkeeper::{Admitted, CameBy, Lapsed, Unknown};
+use crate::extract::{Asking, LockHint, Notes, unit_of};
 use crate::metrics::{Ended, Metrics};
 use crate::problem::{Problem, Told};
 use crate::routes;
@@ -33,7 +38,9 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub fn around(router: Router<App>, app: App) -> Router<App> {
     let metrics = Arc::clone(&app.metrics);
     router
-        .layer(from_fn_with_state(app, admit))
+        .layer(from_fn_with_state(app.clone(), admit))
+        .layer(from_fn_with_state(app, pace))
+        .layer(from_fn(secure))
         .layer(from_fn(give_back_the_rest))
         .layer(CatchPanicLayer::custom(
             panicked as fn(Box<dyn Any + Send>) -> Response,
@@ -177,13 +184,98 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
     if routes::is_open(request.uri().path()) {
         return next.run(request).await;
     }
-    let caller = match app.doorkeeper.admit(request.headers()) {
-        Ok(caller) => caller,
+    let now = SystemClock.now();
+    let ledger = app.control.ledger();
+    let admitted = app
+        .doorkeeper
+        .admit(request.headers(), &app.logins, ledger, now)
+        .await;
+    let Admitted { caller, credential } = match admitted {
+        Ok(admitted) => admitted,
+        Err(Unknown::Expired(admitted)) => match ends_an_apply(&app, &mut request, &admitted).await {
+            Ok(true) => {
+                request.extensions_mut().insert(Lapsed);
+                *admitted
+            }
+            Ok(false) => return Unknown::Expired(admitted).into_response(),
+            Err(problem) => return problem.into_response(),
+        },
         Err(unknown) => return unknown.into_response(),
     };
     if let Some(notes) = request.extensions().get::<Notes>() {
         notes.caller(&caller);
     }
+    request.extensions_mut().insert(CameBy(Arc::new(credential)));
     request.extensions_mut().insert(Asking(caller));
+    next.run(request).await
+}
+
+/// Whether a request whose token has expired ends under a lock what was begun under it: a write or an unlock, while the
+/// same caller holds the lock since a time when the token was good. What it may do is asked like of any other, and
+/// whether it names the lock that is held is judged on the head.
+async fn ends_an_apply(app: &App, request: &mut Request, admitted: &Admitted) -> Result<bool, Problem> {
+    let Some(window) = admitted.was_good() else {
+        return Ok(false);
+    };
+    let path = request.uri().path();
+    let (raw, writes) = match (request.method().as_str(), routes::terraforms(path)) {
+        ("POST" | "PUT", Some((routes::Terraforms::State, raw))) => (raw, true),
+        ("UNLOCK", Some((_, raw))) | ("DELETE", Some((routes::Terraforms::Lock, raw))) => (raw, false),
+        _ => return Ok(false),
+    };
+    let unit = unit_of(raw)?;
+    if writes {
+        let mut parts = http::Request::new(()).into_parts().0;
+        parts.uri = request.uri().clone();
+        parts.headers = request.headers().clone();
+        let LockHint(holding) = LockHint::from_request_parts(&mut parts, &()).await?;
+        if holding == Holding::Nothing {
+            return Ok(false);
+        }
+    }
+    let held = app.control.holds_since(&admitted.caller, &unit, window).await;
+    held.map_err(|error| Problem::of(&error))
+}
+
+/// Says to browsers and caches what an API wants of them: to take nothing for something else, and to keep nothing.
+async fn secure(request: Request, next: Next) -> Response {
+    let is_public = routes::is_open(request.uri().path());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !is_public && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Slows down whoever asks for tokens too often.
+async fn pace(State(app): State<App>, request: Request, next: Next) -> Response {
+    let is_about_tokens = request.method() == Method::POST && request.uri().path().starts_with("/v1/auth/");
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if is_about_tokens
+        && let Some(ConnectInfo(from)) = from
+        && let Err(seconds) = app.pace.admit(from.ip())
+    {
+        let mut response = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooMany,
+            format!("too many requests for tokens came from this address; ask again in {seconds} s"),
+        )
+        .into_response();
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        return response;
+    }
     next.run(request).await
 }

@@ -13,7 +13,9 @@ use opentaco_api::ErrorCode;
 
 use crate::app::App;
 use crate::extract::Notes;
-use crate::management::{info, locks, openapi, outputs, rbac, rejected, state, units, versions};
+use crate::management::{
+    auth, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
+};
 use crate::problem::Problem;
 use crate::{layers, operator, terraform};
 
@@ -68,6 +70,20 @@ pub static ROUTES: &[Route] = routes! {
     "GET"    "/metrics"                 Caller "metrics"     => operator::numbers;
 
     "GET"    "/openapi.json"            Open   "openapi"     => openapi::document;
+
+    "GET"    "/oidc/jwks.json"                      Open   "auth.keys"   => auth::jwks;
+    "GET"    "/v1/auth/config"                      Open   "auth.config" => auth::config;
+    "POST"   "/v1/auth/exchange"                    Open   "auth.login"  => auth::exchange;
+    "POST"   "/v1/auth/token"                       Open   "auth.refresh" => auth::refresh;
+    "GET"    "/v1/auth/me"                          Caller "auth.me"     => auth::me;
+    "POST"   "/v1/auth/revoke"                      Caller "auth.revoke" => auth::revoke;
+    "POST"   "/v1/auth/issue-s3-creds"              Caller "auth.s3"     => auth::s3_credentials;
+    "POST"   "/v1/auth/tokens"                      Caller "token.create" => tokens::create;
+    "GET"    "/v1/auth/tokens"                      Caller "token.list"  => tokens::list;
+    "DELETE" "/v1/auth/tokens/{token}"              Caller "token.revoke" => tokens::revoke;
+    "POST"   "/v1/auth/service-accounts"            Caller "service-account.create" => tokens::create_account;
+    "GET"    "/v1/auth/service-accounts"            Caller "service-account.list" => tokens::accounts;
+    "DELETE" "/v1/auth/service-accounts/{account}"  Caller "service-account.remove" => tokens::remove_account;
 
     "GET"    "/v1/info"                             Caller "info"        => info::info;
     "POST"   "/v1/units"                            Caller "unit.create" => units::create;
@@ -151,6 +167,23 @@ pub fn metrics_alone(app: App) -> Router {
 pub fn is_open(path: &str) -> bool {
     let mut routes = ROUTES.iter().filter(|route| route.path == path).peekable();
     routes.peek().is_some() && routes.all(|route| route.guard == Guard::Open)
+}
+
+/// What is at an address of Terraform's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terraforms {
+    /// The state, and its lock by methods of its own.
+    State,
+    /// The lock alone.
+    Lock,
+}
+
+/// What of Terraform's is at a path, and the rest of it, which names the unit.
+pub(crate) fn terraforms(path: &str) -> Option<(Terraforms, &str)> {
+    let state = path
+        .strip_prefix("/v1/backend/")
+        .map(|raw| (Terraforms::State, raw));
+    state.or_else(|| Some((Terraforms::Lock, path.strip_prefix("/v1/backend-lock/")?)))
 }
 
 fn paths() -> Vec<&'static str> {

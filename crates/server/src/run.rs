@@ -14,6 +14,8 @@ use crate::app::App;
 use crate::bodies::Bodies;
 use crate::config::{Auth, Config, exit};
 use crate::doorkeeper::Doorkeeper;
+use crate::logins::{Logins, LoginsError};
+use crate::pace::Pace;
 use crate::problem::chain;
 use crate::root_token::{self, RootToken, RootTokenError};
 use crate::serve::{Listening, Patience, asked_to_stop, serve};
@@ -25,6 +27,9 @@ pub enum RunError {
     /// No root token.
     #[error(transparent)]
     RootToken(#[from] RootTokenError),
+    /// Nobody could come in as configured.
+    #[error(transparent)]
+    Logins(#[from] LoginsError),
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -65,6 +70,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let main = bind(&config.listen)?;
     let metrics = config.metrics.as_deref().map(bind).transpose()?;
     let (doorkeeper, token_at) = doorkeeper(&config)?;
+    let logins = Logins::open(&config)?;
     let control = open(&config).await?;
     let address = main.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -74,7 +80,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         metrics = metrics_address.map(|address| format!("http://{address}/metrics")),
         certificate_expires = tls.as_ref().and_then(Tls::expires).map(|expires| expires.to_string()),
         storage = control.description(),
-        auth = doorkeeper.mode(),
+        auth = match &doorkeeper {
+            Doorkeeper::Nobody => "disabled",
+            Doorkeeper::Root(_) | Doorkeeper::Known(_) => logins.mode(),
+        },
         root_token = token_at,
         "opentacosvc is open"
     );
@@ -87,7 +96,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             source,
         })?;
     }
-    let app = App::new(control, doorkeeper, Bodies::new(config.bodies));
+    let pace = Pace::new(config.tokens_per_minute);
+    let app = App::new(control, doorkeeper, Bodies::new(config.bodies)).with_logins(logins, pace);
     if let Some(tls) = &tls {
         tls.warn_if_expired();
         app.metrics.show(tls.renewals());

@@ -69,7 +69,7 @@ pub async fn serve(
     let Listening { main, tls, metrics } = listening.into();
     let handle: Handle<SocketAddr> = Handle::new();
     let server = limited(main, patience)?.handle(handle.clone());
-    let service = router(app.clone()).into_make_service();
+    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = match &tls {
         // Last, because a new acceptor forgets it. Without it the first bytes of a connection are awaited without a
         // limit.

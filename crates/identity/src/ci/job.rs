@@ -24,6 +24,8 @@ pub struct CiJob {
     pub subject: Option<String>,
     /// Where its run can be looked at, if its claims tell.
     pub run_url: Option<String>,
+    /// When its token was issued.
+    pub issued: Timestamp,
     /// When its token expires.
     pub expires: Timestamp,
 }
@@ -53,6 +55,12 @@ impl CiIssuers {
             issuers.0.push(CiIssuer::new(config, fetch)?);
         }
         Ok(issuers)
+    }
+
+    /// Whether nobody's jobs are believed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether a token says that it is of one of these issuers, and so is to be verified here. Proves nothing.
@@ -120,6 +128,8 @@ impl CiIssuer {
             issuer: self.issuer.name().to_owned(),
             subject: text(claims, "sub").map(str::to_owned),
             run_url: run_url(claims),
+            // A token that does not tell was good at the moment of its expiry, and that is all that is known.
+            issued: seconds(claims, "iat").unwrap_or(proved.expires),
             expires: proved.expires,
         })
     }
@@ -141,6 +151,10 @@ fn run_url(claims: &Map<String, Value>) -> Option<String> {
     };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/._-~%+".contains(&byte);
     (url.starts_with("https://") && url.len() <= 1024 && url.bytes().all(plain)).then_some(url)
+}
+
+fn seconds(claims: &Map<String, Value>, name: &str) -> Option<Timestamp> {
+    Timestamp::from_second(claims.get(name)?.as_i64()?).ok()
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

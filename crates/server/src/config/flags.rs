@@ -53,7 +53,10 @@ const GROUPS: &[(Group, &str)] = &[
         Group::Login,
         "Who people and jobs are: an OpenID Connect provider, and trusted CI issuers",
     ),
-    (Group::Tokens, "Tokens of our own; `opentacosvc keys new` makes a key"),
+    (
+        Group::Tokens,
+        "Tokens of our own; `opentacosvc keys new` makes a key",
+    ),
     (Group::Keeping, "How long versions are kept"),
     (Group::Limits, "How much clients may send"),
     (Group::Log, "The log, on standard error"),
@@ -356,6 +359,14 @@ pub const FLAGS: &[Flag] = &[
         &["OPENTACO_AUTH_REDIRECT_URIS"],
         "http://127.0.0.1:8585/callback",
         "Where the provider may send a browser back to, with spaces or commas in between.",
+    ),
+    flag(
+        Group::Login,
+        "auth-rate-limit",
+        "NUMBER",
+        &["OPENTACO_AUTH_RATE_LIMIT"],
+        "600",
+        "Requests a minute for logins and tokens from one address; whoever sends more is told to wait.",
     ),
     flag(
         Group::Tokens,

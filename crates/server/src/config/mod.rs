@@ -11,6 +11,7 @@ mod store;
 mod values;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use opentaco_domain::limits;
 
 use crate::bodies::BodyLimits;
 use crate::logging::Logging;
+use crate::pace::Pace;
 use crate::root_token::RootToken;
 use crate::tls::TlsFiles;
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who somebody is.
     pub identity: IdentityConfig,
+    /// How often an address may ask for tokens.
+    pub tokens_per_minute: NonZeroU32,
     /// Our own files.
     pub data_dir: PathBuf,
     /// The log.
@@ -176,6 +180,9 @@ fn config(
         },
         auth: auth(given, environment)?,
         identity: identity::identity(given, environment)?,
+        tokens_per_minute: given
+            .parse("auth-rate-limit", values::per_minute)?
+            .unwrap_or(Pace::DEFAULT),
         data_dir,
         logging: Logging {
             format: given

@@ -1,5 +1,6 @@
 //! How the values of flags are written.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -42,6 +43,11 @@ pub(super) fn lifetime(text: &str) -> Result<SignedDuration, String> {
 pub(super) fn list(text: &str) -> Vec<String> {
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
+}
+
+pub(super) fn per_minute(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .map_err(|_| "not a number of requests a minute, at least 1".to_owned())
 }
 
 pub(super) fn key_id(text: &str) -> Result<KeyId, String> {

@@ -4,6 +4,7 @@
 //! its own description, and [`openapi`] makes the document of them. Unlike Terraform's door this one checks what is
 //! uploaded, and says 404 of what there is not: whoever asks here reads the answer.
 
+pub mod auth;
 pub mod error;
 pub mod info;
 pub mod locks;
@@ -14,6 +15,7 @@ pub mod rbac;
 pub mod rejected;
 pub mod request;
 pub mod state;
+pub mod tokens;
 pub mod units;
 pub mod versions;
 

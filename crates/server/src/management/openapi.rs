@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{info, locks, outputs, rbac, rejected, state, units, versions};
+use super::{auth, info, locks, outputs, rbac, rejected, state, tokens, units, versions};
 use crate::operator;
 
 #[derive(OpenApi)]
@@ -34,6 +34,9 @@ use crate::operator;
         rbac::init, rbac::me, rbac::users, rbac::assign, rbac::revoke, rbac::roles, rbac::show_role, rbac::set_role,
         rbac::remove_role, rbac::permissions, rbac::show_permission, rbac::set_permission, rbac::remove_permission,
         rbac::test, rbac::root, rbac::switch_root,
+        auth::jwks, auth::config, auth::exchange, auth::refresh, auth::me, auth::revoke, auth::s3_credentials,
+        tokens::create, tokens::list, tokens::revoke,
+        tokens::create_account, tokens::accounts, tokens::remove_account,
     ),
     components(schemas(opentaco_api::ErrorBody)),
     security(("token" = []), ("password" = [])),
@@ -45,6 +48,7 @@ use crate::operator;
         (name = "rejected", description = "Writes that were refused, and kept."),
         (name = "outputs", description = "What a state hands out."),
         (name = "access", description = "Who may do what."),
+        (name = "auth", description = "Logging in, tokens, and who one is."),
         (name = "service", description = "The service itself."),
     ),
 )]

@@ -168,7 +168,8 @@ parsed_from_segment! {
     NamedPermissionPath "{permission}";
 }
 
-fn segment(parts: &Parts, name: &str) -> Result<String, Problem> {
+/// The text of a segment, decoded once.
+pub(crate) fn segment(parts: &Parts, name: &str) -> Result<String, Problem> {
     match percent_decode_str(raw_segment(parts, name)).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(invalid("the address is not UTF-8")),

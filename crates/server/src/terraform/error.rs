@@ -26,6 +26,12 @@ impl From<BodyError> for Refused {
     }
 }
 
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem.into_response())
+    }
+}
+
 impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         Self(problem(&error).into_response())

@@ -1,15 +1,19 @@
 //! LOCK and UNLOCK, and the same under GitLab-style addresses (`lock_method=POST`, `unlock_method=DELETE`).
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use opentaco_api::ErrorCode;
 use opentaco_control::{ControlError, Door, LockRequest};
 use opentaco_domain::{Holding, LockId, LockInfo};
 
 use crate::app::App;
+use crate::doorkeeper::Lapsed;
 use crate::extract::{Asking, LockHint, Notes, UnitPath, introduced};
+use crate::problem::Problem;
 use crate::terraform::Refused;
 
 /// Takes the lock that the body describes. The same lock asked for again is granted again: clients repeat a LOCK
@@ -58,10 +62,15 @@ pub async fn release(
     UnitPath(unit): UnitPath,
     LockHint(hint): LockHint,
     notes: Notes,
+    lapsed: Option<Extension<Lapsed>>,
     request: Request,
 ) -> Result<StatusCode, Refused> {
     let sent = note(&app, request).await?;
     let released = released_lock(&sent, hint)?;
+    if released.is_none() && lapsed.is_some() {
+        // Ending one's own apply is all that an expired token is good for.
+        return Err(expired().into());
+    }
     if released.is_none() {
         notes.action("unit.force-unlock");
     }
@@ -94,6 +103,14 @@ fn released_lock(sent: &[u8], hint: Holding) -> Result<Option<LockId>, ControlEr
         ));
     }
     Ok(Some(named.id))
+}
+
+fn expired() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthenticated,
+        "this token has expired, and ends only the lock that was taken with it; name its id, or log in again to break a lock",
+    )
 }
 
 async fn note(app: &App, request: Request) -> Result<Bytes, Refused> {
