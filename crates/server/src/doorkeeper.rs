@@ -320,6 +320,7 @@ mod tests {
     use super::*;
 
     use opentaco_control::{OpenOptions, StateControl, StoreConfig};
+    use opentaco_domain::{Clock as _, SystemClock};
 
     async fn asked(authorization: &str) -> Result<String, StatusCode> {
         let doorkeeper = Doorkeeper::Root(RootToken::parse("the-one-root:token").unwrap());
@@ -335,7 +336,7 @@ mod tests {
         let control = StateControl::open(&StoreConfig::Memory, OpenOptions::default()).await;
         let (logins, ledger) = (Logins::default(), control.unwrap().ledger().clone());
         let admitted = doorkeeper
-            .admit(headers, &logins, &ledger, Timestamp::now())
+            .admit(headers, &logins, &ledger, SystemClock.now())
             .await;
         match admitted {
             Ok(admitted) => Ok(admitted.caller.principal().to_string()),

@@ -68,7 +68,8 @@ fn the_help_shows_every_flag_in_both_spellings_with_its_variable_and_default() {
 fn the_help_fits_a_terminal() {
     let long: Vec<String> = help()
         .lines()
-        .filter(|line| line.chars().count() > 118)
+        // What a flag and its variable are called has to be said, however long it is.
+        .filter(|line| line.chars().count() > if line.starts_with("  -") { 128 } else { 118 })
         .map(str::to_owned)
         .collect();
     assert_eq!(long, [""; 0]);

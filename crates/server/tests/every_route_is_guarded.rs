@@ -18,6 +18,19 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("HEAD", "/readyz", 200, "rws"),
     ("GET", "/metrics", 200, "rws"),
     ("GET", "/openapi.json", 200, "rws"),
+    ("GET", "/oidc/jwks.json", 200, "rws"),
+    ("GET", "/v1/auth/config", 200, "rws"),
+    ("POST", "/v1/auth/exchange", 400, "rws"),
+    ("POST", "/v1/auth/token", 401, ""),
+    ("GET", "/v1/auth/me", 200, "rws"),
+    ("POST", "/v1/auth/revoke", 400, "rws"),
+    ("POST", "/v1/auth/issue-s3-creds", 400, "rws"),
+    ("POST", "/v1/auth/tokens", 400, "rws"),
+    ("GET", "/v1/auth/tokens", 200, "rws"),
+    ("DELETE", "/v1/auth/tokens/{token}", 404, "rws"),
+    ("POST", "/v1/auth/service-accounts", 201, ""),
+    ("GET", "/v1/auth/service-accounts", 200, ""),
+    ("DELETE", "/v1/auth/service-accounts/{account}", 204, ""),
     ("GET", "/v1/info", 200, "rws"),
     ("POST", "/v1/units", 201, "w"),
     ("GET", "/v1/units", 200, "rws"),
@@ -82,6 +95,8 @@ fn target(path: &str) -> String {
         .replace("{member}", "user:bob")
         .replace("{role}", "outputs-reader")
         .replace("{permission}", "outputs-reader")
+        .replace("{token}", "none")
+        .replace("{account}", "guarded")
 }
 
 fn body(method: &str, path: &str) -> String {
@@ -96,6 +111,11 @@ fn body(method: &str, path: &str) -> String {
         _ => {}
     }
     match path.rsplit('/').next() {
+        Some("exchange") => return r#"{"id_token":"a.b.c"}"#.to_owned(),
+        Some("token") => return r#"{"refresh_token":"a.b.c"}"#.to_owned(),
+        Some("tokens") if method == "POST" => return r#"{"name":"mine"}"#.to_owned(),
+        Some("service-accounts") if method == "POST" => return r#"{"name":"guarded"}"#.to_owned(),
+        Some("revoke" | "issue-s3-creds") => return String::new(),
         Some("units") if method == "POST" => return r#"{"id":"guarded/unit/by/name"}"#.to_owned(),
         Some("{unit}") if method == "PATCH" => return r#"{"description":"new"}"#.to_owned(),
         Some("upload") => return state(1),
@@ -122,7 +142,7 @@ fn every_route_is_in_the_table_of_this_test() {
 }
 
 #[test]
-fn nobody_and_strangers_get_401_everywhere_but_for_health_and_the_description() {
+fn nobody_and_strangers_get_401_everywhere_but_for_health_the_description_and_what_a_login_takes() {
     let service = Service::start();
     let strangers = [
         None,
@@ -139,9 +159,15 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health_and_the_description() 
                 .body(body(route.method, route.path))
                 .send();
             let expected = match (route.guard, route.path) {
-                (Guard::Open, "/healthz" | "/readyz" | "/openapi.json") => 200,
+                (
+                    Guard::Open,
+                    "/healthz" | "/readyz" | "/openapi.json" | "/oidc/jwks.json" | "/v1/auth/config",
+                ) => 200,
+                // Nobody logs in at this service, and no refresh token is one.
+                (Guard::Open, "/v1/auth/exchange") => 400,
+                (Guard::Open, "/v1/auth/token") => 401,
                 (Guard::Open, path) => {
-                    panic!("{path} is open, and nothing but health and the description may be")
+                    panic!("{path} is open, and nothing but health, the description and logins may be")
                 }
                 (Guard::Caller, _) => 401,
             };
@@ -156,7 +182,7 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health_and_the_description() 
                     "{answer:?}"
                 );
             }
-            if expected == 401 && route.method != "HEAD" {
+            if route.guard == Guard::Caller && route.method != "HEAD" {
                 assert!(answer.says("message").contains("TF_HTTP_PASSWORD"), "{answer:?}");
             }
         }

@@ -107,7 +107,7 @@ fn the_first_line_of_the_log_says_where_everything_is_and_states_outlive_the_pro
     let token_file = data_dir.join("root-token");
     let port_file = directory.path().join("port");
     let running = Running::start(&data_dir, &["-port-file", port_file.to_str().unwrap()]);
-    assert_eq!(running.opened["auth"], "root token");
+    assert_eq!(running.opened["auth"], "root token, API tokens");
     assert_eq!(running.opened["root_token"], token_file.to_str().unwrap());
     let bucket = data_dir.join("bucket");
     assert!(

@@ -373,8 +373,8 @@ pub const FLAGS: &[Flag] = &[
         "tokens-private-key-pem-path",
         "FILE",
         &["OPENTACO_TOKENS_PRIVATE_KEY_PEM_PATH"],
-        "tokens-key.pem in the data directory, unless the bucket is shared",
-        "The Ed25519 key that signs tokens, in PEM. Replicas need the same one.",
+        "kept",
+        "The Ed25519 key that signs tokens, in PEM. Replicas need the same one. Without it, and unless the bucket\nis shared, one is made and kept as tokens-key.pem in the data directory.",
     ),
     flag(
         Group::Tokens,
@@ -421,8 +421,8 @@ pub const FLAGS: &[Flag] = &[
         "sts-kid",
         "NAMES",
         &["OPENTACO_STS_KID"],
-        "one that is kept in the data directory, unless the bucket is shared",
-        "The keys of S3 credentials, the one that makes them first. The secret of each, 32 bytes or more, stands\nin OPENTACO_STS_HMAC_<name>.",
+        "kept",
+        "The keys of S3 credentials, the one that makes them first. The secret of each, 32 bytes or more, stands\nin OPENTACO_STS_HMAC_<name>. Without it, and unless the bucket is shared, one is drawn and kept as\nsts-secret in the data directory.",
     ),
     flag(
         Group::Tokens,

@@ -288,7 +288,9 @@ pub async fn revoke(
                     end(&control, caller.principal(), &families, Why::LoggedOut, memory).await
                 }
                 Credential::ApiToken(kept) => {
-                    let ended = control.ledger().revoke_token(control.access()?, &caller, &kept.id);
+                    let ended = control
+                        .ledger()
+                        .revoke_token(control.access()?, &caller, &kept.id);
                     Ok(ended.await?)
                 }
                 Credential::Root | Credential::Anonymous | Credential::Ci(_) => Err(invalid(

@@ -58,7 +58,9 @@ impl From<TokenError> for Refused {
 /// What becomes of a change of who may do what.
 fn access(error: &AccessError) -> Problem {
     let (status, code) = match error {
-        AccessError::Forbidden { .. } | AccessError::RootByItself => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
+        AccessError::Forbidden { .. } | AccessError::RootByItself => {
+            (StatusCode::FORBIDDEN, ErrorCode::Forbidden)
+        }
         AccessError::Initialised => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
         AccessError::NoRoles | AccessError::NotInitialised | AccessError::LastAdministrator => {
             (StatusCode::CONFLICT, ErrorCode::Protected)

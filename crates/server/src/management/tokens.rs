@@ -153,7 +153,11 @@ pub async fn create(
     responses((status = 200, description = "The tokens, without their secrets.", body = TokenSummaries)),
 )]
 pub async fn list(State(app): State<App>, Asking(caller): Asking) -> Result<Json<TokenSummaries>, Refused> {
-    let tokens = app.control.ledger().tokens(app.control.access()?, &caller).await?;
+    let tokens = app
+        .control
+        .ledger()
+        .tokens(app.control.access()?, &caller)
+        .await?;
     let tokens: Vec<_> = tokens
         .into_iter()
         .map(|(kept, used)| summary(kept, used))

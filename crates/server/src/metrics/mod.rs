@@ -169,7 +169,7 @@ impl Metrics {
 fn door(path: &str) -> &'static str {
     if path.starts_with("/v1/backend/") || path.starts_with("/v1/backend-lock/") {
         "terraform"
-    } else if path.starts_with("/v1/") {
+    } else if path.starts_with("/v1/") || path == "/oidc/jwks.json" {
         "management"
     } else if ["/healthz", "/readyz", "/metrics", "/openapi.json"].contains(&path) {
         "operator"
