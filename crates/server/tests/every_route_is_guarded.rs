@@ -21,7 +21,7 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("GET", "/oidc/jwks.json", 200, "rws"),
     ("GET", "/v1/auth/config", 200, "rws"),
     ("POST", "/v1/auth/exchange", 400, "rws"),
-    ("POST", "/v1/auth/token", 401, ""),
+    ("POST", "/v1/auth/token", 401, "rws"),
     ("GET", "/v1/auth/me", 200, "rws"),
     ("POST", "/v1/auth/revoke", 400, "rws"),
     ("POST", "/v1/auth/issue-s3-creds", 400, "rws"),
@@ -232,7 +232,8 @@ fn everybody_gets_past_the_guards_of_their_role_and_no_others_whether_there_is_s
                     assert_eq!(service.ask("POST", target).body(state(1)).send().status, 200);
                 }
             }
-            for (method, path, _, past) in AS_ROOT {
+            // At that address it is the token in the body that is refused, whoever sends it.
+            for (method, path, _, past) in AS_ROOT.iter().filter(|row| row.1 != "/v1/auth/token") {
                 let answer = service
                     .ask_by(person, method, &target(path))
                     .body(body(method, path))

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use opentaco_api::{ErrorCode, Lock};
-use opentaco_control::{AccessError, ControlError, Holder, TokenError};
+use opentaco_control::{ControlError, Holder, TokenError};
 use opentaco_domain::UnitId;
 
 use crate::bodies::BodyError;
@@ -43,50 +43,28 @@ impl From<Response> for Refused {
     }
 }
 
-impl From<AccessError> for Refused {
-    fn from(error: AccessError) -> Self {
-        access(&error).into()
-    }
-}
-
 impl From<TokenError> for Refused {
     fn from(error: TokenError) -> Self {
-        tokens(&error).into()
+        let (status, code) = match &error {
+            TokenError::Access(_) => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
+            TokenError::NotTheirs { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
+            TokenError::Exists(_) => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
+            TokenError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
+            TokenError::TooMany(_) => (StatusCode::CONFLICT, ErrorCode::TooMany),
+            TokenError::Unreadable(_) | TokenError::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+            }
+        };
+        // What access says of itself it says at every address.
+        if let TokenError::Access(error) = error {
+            return error.into();
+        }
+        let problem = Problem::new(status, code, error.to_string());
+        match std::error::Error::source(&error) {
+            Some(cause) => problem.caused_by(cause).into(),
+            None => problem.into(),
+        }
     }
-}
-
-/// What becomes of a change of who may do what.
-fn access(error: &AccessError) -> Problem {
-    let (status, code) = match error {
-        AccessError::Forbidden { .. } | AccessError::RootByItself => {
-            (StatusCode::FORBIDDEN, ErrorCode::Forbidden)
-        }
-        AccessError::Initialised => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
-        AccessError::NoRoles | AccessError::NotInitialised | AccessError::LastAdministrator => {
-            (StatusCode::CONFLICT, ErrorCode::Protected)
-        }
-        AccessError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
-        AccessError::Invalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
-        AccessError::Unreadable(_) | AccessError::Unavailable(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
-        }
-    };
-    Problem::new(status, code, error.to_string()).caused_by(error)
-}
-
-/// What becomes of a request about tokens.
-fn tokens(error: &TokenError) -> Problem {
-    let (status, code) = match error {
-        TokenError::Access(error) => return access(error),
-        TokenError::NotTheirs { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
-        TokenError::Exists(_) => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
-        TokenError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
-        TokenError::TooMany(_) => (StatusCode::CONFLICT, ErrorCode::TooMany),
-        TokenError::Unreadable(_) | TokenError::Unavailable(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
-        }
-    };
-    Problem::new(status, code, error.to_string()).caused_by(error)
 }
 
 /// The request cannot mean anything.
