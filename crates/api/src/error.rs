@@ -60,6 +60,8 @@ codes! {
     Encrypted = "encrypted",
     /// The caller may not.
     Forbidden = "forbidden",
+    /// A role holds this permission.
+    InUse = "in_use",
     /// Roles were given before; there are first administrators once.
     Initialised = "initialised",
     /// The request cannot mean anything.

@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
-use opentaco_domain::{LockId, UnitId, VersionId};
+use opentaco_domain::access::document::MemberError;
+use opentaco_domain::access::rule::{Actions, Pattern};
+use opentaco_domain::access::{Member, Name};
+use opentaco_domain::{Action, LockId, UnitId, VersionId};
 
 use crate::complete;
 use crate::error::{self, Failure, Kind};
@@ -68,6 +71,9 @@ pub enum Command {
     /// Work with units: one state each, its lock and its history
     #[command(subcommand)]
     Unit(Unit),
+    /// Say who may do what: roles, permissions, and who holds them
+    #[command(subcommand)]
+    Rbac(Rbac),
     /// Show the states that the service finds in its bucket, and what to paste to use them
     Adopt(Adopt),
     /// Print a script that completes commands and unit ids in your shell
@@ -121,6 +127,216 @@ pub enum Unit {
     Label(Label),
     /// Print the backend block that keeps a configuration's state in this unit
     Backend(Backend),
+}
+
+/// Verbs on who may do what.
+#[derive(Debug, Subcommand)]
+pub enum Rbac {
+    /// Name the first administrators, with the root token
+    Init(RbacInit),
+    /// Show what you hold
+    Me,
+    /// Work with who holds which role
+    #[command(subcommand)]
+    Users(RbacUsers),
+    /// Work with roles
+    #[command(subcommand)]
+    Roles(RbacRoles),
+    /// Work with permissions
+    #[command(subcommand)]
+    Permissions(RbacPermissions),
+    /// Say whether somebody may do something, and why
+    Test(RbacTest),
+    /// Show or switch what the root token opens
+    Root(RbacRoot),
+}
+
+/// Who is to be an administrator.
+#[derive(Debug, Args)]
+pub struct RbacInit {
+    /// The first administrators, as in `user:ada@example.com`; at least one person
+    #[arg(value_name = "MEMBER", required = true)]
+    pub administrators: Vec<Member>,
+}
+
+/// Verbs on who holds which role.
+#[derive(Debug, Subcommand)]
+pub enum RbacUsers {
+    /// List everybody who holds a role
+    #[command(alias = "list")]
+    Ls,
+    /// Give somebody a role
+    Assign(MemberAndRole),
+    /// Take a role from somebody
+    Revoke(RbacRevoke),
+}
+
+/// Somebody and a role.
+#[derive(Debug, Args)]
+pub struct MemberAndRole {
+    /// Who: `user:NAME`, `group:NAME` or `service:NAME`
+    pub member: Member,
+    /// The role
+    pub role: Name,
+}
+
+/// Taking a role.
+#[derive(Debug, Args)]
+pub struct RbacRevoke {
+    /// From whom, and which.
+    #[command(flatten)]
+    pub held: MemberAndRole,
+    /// Saying yes beforehand.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// Verbs on roles.
+#[derive(Debug, Subcommand)]
+pub enum RbacRoles {
+    /// List roles
+    #[command(alias = "list")]
+    Ls,
+    /// Show a role
+    Show(NameOnly),
+    /// Make a role, or have it hold something else from now on
+    Set(RoleSet),
+    /// Remove a role, from everybody who holds it
+    Rm(NameAndYes),
+}
+
+/// Verbs on permissions.
+#[derive(Debug, Subcommand)]
+pub enum RbacPermissions {
+    /// List permissions
+    #[command(alias = "list")]
+    Ls,
+    /// Show a permission
+    Show(NameOnly),
+    /// Make a permission, or have it say something else from now on
+    Set(PermissionSet),
+    /// Remove a permission that no role holds
+    Rm(NameAndYes),
+}
+
+/// A role or a permission.
+#[derive(Debug, Args)]
+pub struct NameOnly {
+    /// Its name
+    pub name: Name,
+}
+
+/// A role or a permission that is to go.
+#[derive(Debug, Args)]
+pub struct NameAndYes {
+    /// Its name
+    pub name: Name,
+    /// Saying yes beforehand.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// What a role is to hold.
+#[derive(Debug, Args)]
+pub struct RoleSet {
+    /// Its name
+    pub name: Name,
+    /// A permission that it holds; may be repeated
+    #[arg(
+        short,
+        long = "permission",
+        value_name = "PERMISSION",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub permissions: Vec<Name>,
+    /// What it is for
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub description: String,
+}
+
+/// What a permission is to say.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["allow", "deny", "file"]).required(true).multiple(true))]
+pub struct PermissionSet {
+    /// Its name
+    pub name: Name,
+    /// Actions that it grants, as in `unit.read,unit.write`
+    #[arg(long, value_name = "ACTION", value_delimiter = ',')]
+    pub allow: Vec<Actions>,
+    /// Actions that it takes away, whatever other rules grant
+    #[arg(long, value_name = "ACTION", value_delimiter = ',')]
+    pub deny: Vec<Actions>,
+    /// The units that this is about, as patterns: `myapp/prod`, `myapp/*`, `**`
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub on: Vec<Pattern>,
+    /// For unit.read-outputs: which outputs, as patterns; all if none are named
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub outputs: Vec<Pattern>,
+    /// For unit.read-outputs: sensitive outputs too
+    #[arg(long)]
+    pub sensitive: bool,
+    /// What it is for
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Read rules in JSON from this file instead, `-` for standard input: `{"rules": [{"actions": […], "units": […]}]}`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["allow", "deny", "on", "outputs", "sensitive"])]
+    pub file: Option<PathBuf>,
+}
+
+/// A question.
+#[derive(Debug, Args)]
+pub struct RbacTest {
+    /// Who: `user:NAME`, `group:NAME`, `service:NAME`, or `me`
+    pub who: Who,
+    /// What, as in `unit.write`
+    pub action: Action,
+    /// To which unit
+    #[arg(value_name = "UNIT", add = ArgValueCompleter::new(complete::units))]
+    pub unit: Option<UnitId>,
+    /// A group that they are in beside, as their identity provider would say; may be repeated
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+}
+
+/// Whoever is asked about.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// Whoever asks.
+    Me,
+    /// Somebody else.
+    Member(Member),
+}
+
+impl std::str::FromStr for Who {
+    type Err = MemberError;
+
+    fn from_str(text: &str) -> Result<Self, MemberError> {
+        match text {
+            "me" => Ok(Self::Me),
+            member => member.parse().map(Self::Member),
+        }
+    }
+}
+
+/// What is to become of the root token.
+#[derive(Debug, Args)]
+pub struct RbacRoot {
+    /// Switch it; without a word, show it
+    #[arg(value_enum)]
+    pub switch: Option<Switch>,
+    /// Saying yes beforehand.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It opens everything
+    On,
+    /// It opens nothing
+    Off,
 }
 
 /// A unit.

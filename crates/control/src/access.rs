@@ -162,8 +162,16 @@ pub enum AccessError {
     )]
     NotInitialised,
     /// The last person who could change who may do what would lose that right.
-    #[error("that would leave nobody who may change who may do what; give the right to another person first")]
+    #[error("that would leave no person who may say who may do what")]
     LastAdministrator,
+    /// A role holds it.
+    #[error("role `{role}` holds permission `{permission}`")]
+    InUse {
+        /// What was to go.
+        permission: Name,
+        /// Who holds it.
+        role: Name,
+    },
     /// There is no such thing to change.
     #[error("there is no {what}")]
     NotFound {
@@ -515,6 +523,13 @@ fn apply(change: &Change, document: &mut Document) -> Result<(), AccessError> {
             document.permissions.insert(name.clone(), permission.clone());
         }
         Change::RemovePermission { name } => {
+            let mut roles = document.roles.iter();
+            if let Some((role, _)) = roles.find(|(_, role)| role.permissions.contains(name)) {
+                return Err(AccessError::InUse {
+                    permission: name.clone(),
+                    role: role.clone(),
+                });
+            }
             if document.permissions.remove(name).is_none() {
                 return missing(format!("permission `{name}`"));
             }

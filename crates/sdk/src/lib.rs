@@ -35,6 +35,7 @@ pub mod error;
 pub mod info;
 pub mod locks;
 pub mod outputs;
+pub mod rbac;
 pub mod rejected;
 pub mod retry;
 pub mod server;

@@ -13,6 +13,7 @@ mod outputs;
 mod pages;
 mod pull;
 mod push;
+mod rbac;
 mod rejected;
 mod release;
 mod remove;
@@ -54,6 +55,7 @@ pub async fn run(context: &Context, command: Command) -> Result<ExitCode, Failur
         Command::Unit(Unit::Outputs(args)) => outputs::run(context, args).await,
         Command::Unit(Unit::Label(args)) => label::run(context, args).await,
         Command::Unit(Unit::Backend(args)) => backend::run(context, &args),
+        Command::Rbac(verb) => rbac::run(context, verb).await,
         Command::Adopt(args) => adopt::run(context, args).await,
         Command::Completions(args) => pages::completions(context, &args),
         Command::Man(args) => pages::man(context, &args),

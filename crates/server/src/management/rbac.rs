@@ -32,6 +32,7 @@ impl From<AccessError> for Refused {
             AccessError::Initialised => (StatusCode::CONFLICT, ErrorCode::Initialised),
             AccessError::NotInitialised => (StatusCode::CONFLICT, ErrorCode::NotInitialised),
             AccessError::LastAdministrator => (StatusCode::CONFLICT, ErrorCode::LastAdministrator),
+            AccessError::InUse { .. } => (StatusCode::CONFLICT, ErrorCode::InUse),
             AccessError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
             AccessError::Invalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
             AccessError::Unreadable(_) | AccessError::Unavailable(_) => {
@@ -338,14 +339,14 @@ pub async fn set_permission(
 /// Removes a permission that no role holds.
 ///
 /// # Errors
-/// 404 if there is none of that name; 400 while a role holds it.
+/// 404 if there is none of that name; 409 while a role holds it.
 #[utoipa::path(
     delete, path = paths::RBAC_PERMISSION, operation_id = "remove_permission", tag = "access",
     params(NamedPermissionPath),
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, description = "`not_found`: there is no such permission.", body = ErrorBody),
-        (status = 409, description = "`not_initialised`; `no_roles`.", body = ErrorBody),
+        (status = 409, description = "`in_use`: a role holds it; `not_initialised`; `no_roles`.", body = ErrorBody),
     ),
 )]
 pub async fn remove_permission(
