@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod every_route_is_guarded;
 mod limits;
+mod logins;
 mod management;
 mod metrics;
 mod openapi;

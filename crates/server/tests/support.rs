@@ -11,8 +11,11 @@ use opentaco_control::{OpenOptions, Rights, StateControl, StoreConfig};
 use opentaco_domain::{Caller, Policy};
 use opentaco_server::App;
 use opentaco_server::bodies::{Bodies, BodyLimits};
+use opentaco_server::config::Config;
 use opentaco_server::doorkeeper::Doorkeeper;
 use opentaco_server::logging::{LogFormat, Logging};
+use opentaco_server::logins::Logins;
+use opentaco_server::pace::Pace;
 use opentaco_server::root_token::RootToken;
 use opentaco_server::serve::{Patience, serve};
 use serde_json::Value;
@@ -64,6 +67,24 @@ impl Service {
     }
 
     pub(crate) fn with(store: StoreConfig, options: OpenOptions, limits: BodyLimits) -> Self {
+        Self::serving(store, options, limits, |app| app)
+    }
+
+    /// Over `store`, where people and jobs come in as configured.
+    pub(crate) fn with_logins(store: StoreConfig, options: OpenOptions, config: &Config) -> Self {
+        let logins = Logins::open(config).unwrap();
+        let pace = Pace::new(config.tokens_per_minute);
+        Self::serving(store, options, BodyLimits::default(), |app| {
+            app.with_logins(logins, pace)
+        })
+    }
+
+    fn serving(
+        store: StoreConfig,
+        options: OpenOptions,
+        limits: BodyLimits,
+        with: impl FnOnce(App) -> App + Send + 'static,
+    ) -> Self {
         log();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,7 +96,7 @@ impl Service {
                 .build();
             runtime.unwrap().block_on(async move {
                 let control = StateControl::open(&store, options).await.unwrap();
-                let app = App::new(control, doorkeeper(), Bodies::new(limits));
+                let app = with(App::new(control, doorkeeper(), Bodies::new(limits)));
                 let stop = async move { drop(stopped.await) };
                 serve(
                     listener,

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod client;
 pub mod content_tags;
 pub mod faults;
+pub mod issuer;
 pub mod process;
 pub mod proxy;
 pub mod s3_server;
