@@ -12,3 +12,4 @@ mod management;
 mod operations;
 mod permit;
 mod races;
+mod tokens;

@@ -1,11 +1,14 @@
 //! Flags, variables and the help.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use opentaco_control::StoreConfig;
 use opentaco_server::config::{Asked, Auth, Config, ConfigError, FLAGS, understand};
+use opentaco_server::keys;
 use opentaco_server::logging::LogFormat;
+use opentaco_server::logins::Logins;
 
 fn asked(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Asked, ConfigError> {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -265,4 +268,141 @@ fn numbers_are_told_on_a_port_of_their_own_beside_the_main_one() {
     assert_eq!(config.metrics.unwrap(), ["127.0.0.2:9090".parse().unwrap()]);
     assert_eq!(config.listen, ["127.0.0.2:8080".parse().unwrap()]);
     assert!(refusal(&["-metrics-port", "many"], &[]).contains("-metrics-port"));
+}
+
+/// Variables that name a file of configuration with this content.
+fn auth_file(directory: &tempfile::TempDir, text: &str) -> String {
+    let file = directory.path().join("auth.yaml");
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_example_of_a_file_about_logins_is_one_that_the_service_takes() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/auth.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().to_str().unwrap();
+    let config = config(&["-auth-config", file, "-data-dir", data_dir], &[]);
+    let provider = config.identity.provider.as_ref().unwrap();
+    assert_eq!(provider.issuer.issuer, "https://login.example.com");
+    assert_eq!(config.identity.ci.len(), 2);
+    assert_eq!(config.identity.ci[0].rules.len(), 2);
+    let logins = Logins::open(&config).unwrap();
+    assert_eq!(logins.mode(), "root token, logins, API tokens, CI jobs");
+    assert_eq!(logins.told().client_id.as_deref(), Some("opentaco"));
+}
+
+#[test]
+fn flags_and_variables_win_over_the_file_and_a_misspelt_word_in_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "provider: {issuer: https://one.example.com, client_id: one, groups_claim: teams}\n";
+    let file = auth_file(&directory, text);
+    let variables = [
+        ("OPENTACO_AUTH_CONFIG", file.as_str()),
+        ("OPENTACO_AUTH_ISSUER", "https://two.example.com"),
+        ("OPENTACO_AUTH_JWKS_URL", "https://two.example.com/keys"),
+    ];
+    let provider = config(&["-auth-client-id", "three"], &variables)
+        .identity
+        .provider;
+    let provider = provider.unwrap();
+    assert_eq!(provider.issuer.issuer, "https://two.example.com");
+    assert_eq!(
+        provider.issuer.jwks_uri.as_deref(),
+        Some("https://two.example.com/keys")
+    );
+    assert_eq!(provider.login.client_id, "three");
+    assert_eq!(provider.login.groups_claim, "teams");
+    assert_eq!(provider.redirect_uris, ["http://127.0.0.1:8585/callback"]);
+    for (text, word) in [
+        ("provider: {isuer: https://a.example.com}", "isuer"),
+        (
+            "ci: [{issuer: https://a.example.com, audience: a, rules: [{when: {}, principle: x}]}]",
+            "principle",
+        ),
+        ("provider: [", "auth.yaml"),
+    ] {
+        let file = auth_file(&directory, text);
+        let refusal = refusal(&[], &[("OPENTACO_AUTH_CONFIG", &file)]);
+        assert!(
+            refusal.contains(word) && refusal.contains("OPENTACO_AUTH_CONFIG"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn half_a_provider_and_a_key_without_its_secret_are_refused_with_what_is_missing() {
+    for (variables, missing) in [
+        (
+            &[("OPENTACO_AUTH_ISSUER", "https://a.example.com")][..],
+            "OPENTACO_AUTH_CLIENT_ID",
+        ),
+        (&[("OPENTACO_AUTH_CLIENT_ID", "taco")], "OPENTACO_AUTH_ISSUER"),
+        (&[("OPENTACO_STS_KID", "one")], "OPENTACO_STS_HMAC_one"),
+        (
+            &[("OPENTACO_TOKENS_ACCESS_TTL", "0s")],
+            "OPENTACO_TOKENS_ACCESS_TTL",
+        ),
+        (&[("OPENTACO_TOKENS_KID", "a/b")], "OPENTACO_TOKENS_KID"),
+    ] {
+        let refusal = refusal(&[], variables);
+        assert!(refusal.contains(missing), "{refusal}");
+    }
+}
+
+#[test]
+fn on_a_shared_bucket_people_log_in_with_a_key_of_the_operators_or_the_service_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().to_str().unwrap();
+    let bucket = [
+        "-s3-bucket",
+        "states",
+        "-s3-region",
+        "eu-west-1",
+        "-data-dir",
+        data_dir,
+    ];
+    let provider = [
+        ("OPENTACO_AUTH_ISSUER", "https://a.example.com"),
+        ("OPENTACO_AUTH_CLIENT_ID", "taco"),
+    ];
+    let refused = Logins::open(&config(&bucket, &provider)).unwrap_err().to_string();
+    assert!(refused.contains("opentacosvc keys new"), "{refused}");
+    Logins::open(&config(&bucket, &[])).expect("the root token is enough");
+    assert_eq!(
+        std::fs::read_dir(data_dir).unwrap().count(),
+        0,
+        "no replica keeps a key of its own"
+    );
+
+    let key = directory.path().join("key.pem");
+    let told = keys::make(Some(&key)).unwrap();
+    assert!(told.contains("key.pem") && !told.contains("PRIVATE"), "{told}");
+    assert_eq!(
+        std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let before = std::fs::read_to_string(&key).unwrap();
+    assert!(keys::make(Some(&key)).is_err(), "a key that is there stays");
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), before);
+    let key = [
+        provider[0],
+        provider[1],
+        ("OPENTACO_TOKENS_PRIVATE_KEY_PEM_PATH", key.to_str().unwrap()),
+    ];
+    Logins::open(&config(&bucket, &key)).expect("it is a key that was made for this");
+}
+
+#[test]
+fn a_new_key_is_asked_for_by_two_words() {
+    assert!(matches!(asked(&["keys", "new"], &[]), Ok(Asked::NewKey(None))));
+    let out = asked(&["keys", "new", "-out", "a.pem"], &[]).unwrap();
+    assert!(matches!(out, Asked::NewKey(Some(file)) if file.to_str() == Some("a.pem")));
+    assert!(asked(&["keys"], &[]).is_err());
+    assert!(
+        keys::make(None)
+            .unwrap()
+            .starts_with("-----BEGIN PRIVATE KEY-----")
+    );
 }

@@ -446,7 +446,7 @@ fn an_api_token_reaches_as_far_as_its_roles_is_shown_once_and_makes_no_other() {
     );
     let listed = ask(access, "GET", "/v1/auth/tokens", "");
     assert!(!listed.text().contains(token) && listed.text().contains(id));
-    assert_eq!(listed.json()["tokens"][0]["last_used"].is_string(), true);
+    assert!(listed.json()["tokens"][0]["last_used"].is_string());
     let kept = read_all(&world.directory.path().join("bucket"));
     assert!(
         !kept.contains(token) && kept.contains(id),
