@@ -71,6 +71,22 @@ pub enum Command {
     /// Work with units: one state each, its lock and its history
     #[command(subcommand)]
     Unit(Unit),
+    /// Log in by the browser; every command asks as you from then on
+    Login(Login),
+    /// End the login at this service, and forget it
+    Logout,
+    /// Show who you are to the service
+    Whoami,
+    /// Print credentials for S3 clients, as `credential_process` of an AWS profile reads them
+    Creds(Creds),
+    /// Run a command, such as terraform, that asks as you
+    Exec(Exec),
+    /// Work with API tokens, which programs ask with
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Work with service accounts: names for programs
+    #[command(subcommand)]
+    ServiceAccount(ServiceAccount),
     /// Say who may do what: roles, permissions, and who holds them
     #[command(subcommand)]
     Rbac(Rbac),
@@ -127,6 +143,115 @@ pub enum Unit {
     Label(Label),
     /// Print the backend block that keeps a configuration's state in this unit
     Backend(Backend),
+}
+
+/// How to log in.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Ask for the password again, whoever is logged in at the provider
+    #[arg(long)]
+    pub force_login: bool,
+    /// The provider, if it is not the one that the service names
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub issuer: Option<String>,
+    /// What the provider knows taco as, if the service does not say it
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The provider's authorization endpoint, if its discovery is not enough
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub auth_url: Option<String>,
+    /// The provider's token endpoint, if its discovery is not enough
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub token_url: Option<String>,
+    /// Print the address, and open no browser
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+/// Credentials for S3 clients.
+#[derive(Debug, Args)]
+pub struct Creds {
+    /// The job that they are for; whoever asks again with the same goes on as the same holder of a lock [env: OPENTACO_SESSION] [default: the process that asks]
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+}
+
+/// A command that is to ask as somebody.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The command and its arguments, behind `--`
+    #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// Verbs on API tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token, and print it this once
+    Create(TokenCreate),
+    /// List tokens, without their secrets
+    #[command(alias = "list")]
+    Ls,
+    /// End a token
+    Revoke(TokenRevoke),
+}
+
+/// A token that is to be made.
+#[derive(Debug, Args)]
+pub struct TokenCreate {
+    /// What it is for
+    pub name: String,
+    /// The service account that it is for; without it, it is yours
+    #[arg(long, value_name = "NAME")]
+    pub service_account: Option<String>,
+    /// It reaches no further than this role; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<Name>,
+    /// For how many days it is good, up to 366 [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    pub days: Option<u32>,
+}
+
+/// A token that is to end.
+#[derive(Debug, Args)]
+pub struct TokenRevoke {
+    /// Its id, as `taco token ls` shows it
+    pub id: String,
+    /// Saying yes beforehand.
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// Verbs on service accounts.
+#[derive(Debug, Subcommand)]
+pub enum ServiceAccount {
+    /// Make a service account
+    Create(ServiceAccountCreate),
+    /// List service accounts
+    #[command(alias = "list")]
+    Ls,
+    /// Remove a service account, and end every token of it
+    Rm(ServiceAccountRm),
+}
+
+/// A service account that is to be made.
+#[derive(Debug, Args)]
+pub struct ServiceAccountCreate {
+    /// Its name
+    pub name: String,
+    /// What people say of it
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub description: String,
+}
+
+/// A service account that is to go.
+#[derive(Debug, Args)]
+pub struct ServiceAccountRm {
+    /// Its name
+    pub name: String,
+    /// Saying yes beforehand.
+    #[command(flatten)]
+    pub yes: Yes,
 }
 
 /// Verbs on who may do what.

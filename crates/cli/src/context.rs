@@ -4,12 +4,16 @@
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use opentaco_domain::{Clock, SystemClock};
-use opentaco_sdk::{Client, Server, StaticToken, Token};
+use opentaco_sdk::client::Builder;
+use opentaco_sdk::token::TokenProvider as _;
+use opentaco_sdk::{Client, SdkError, Server, StaticToken, Token};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Color, Global};
+use crate::credentials::{Credentials, LoggedIn};
 use crate::error::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -73,7 +77,8 @@ impl Context {
         })
     }
 
-    /// The client, made when it is first asked for: certificates take their time.
+    /// The client, made when it is first asked for: certificates take their time. It asks with the token that was given,
+    /// or else as whoever is logged in.
     ///
     /// # Errors
     /// If the certificates to trust cannot be read.
@@ -81,18 +86,100 @@ impl Context {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let mut builder =
-            Client::builder(self.server.clone()).agent(concat!("taco/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = &self.token {
-            builder = builder.tokens(StaticToken::new(&self.server, token.clone()));
+        let client = match &self.token {
+            Some(token) => {
+                self.built(|builder| builder.tokens(StaticToken::new(&self.server, token.clone())))?
+            }
+            None => self.logged_in()?,
+        };
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// A client that asks as whoever is logged in, whatever token was given.
+    ///
+    /// # Errors
+    /// As [`Context::client`].
+    pub fn logged_in(&self) -> Result<Client, Failure> {
+        match Credentials::of_environment() {
+            None => self.nobody(),
+            Some(credentials) => {
+                let provider = LoggedIn::new(credentials, self.nobody()?);
+                self.built(|builder| builder.tokens(provider))
+            }
         }
-        if let Some(path) = &self.ca_file {
-            let pem = std::fs::read(path)
-                .map_err(|error| Failure::file("read the certificates in", path, &error))?;
+    }
+
+    /// A client that asks as nobody.
+    ///
+    /// # Errors
+    /// As [`Context::client`].
+    pub fn nobody(&self) -> Result<Client, Failure> {
+        self.built(|builder| builder)
+    }
+
+    fn built(&self, with: impl FnOnce(Builder) -> Builder) -> Result<Client, Failure> {
+        let agent = concat!("taco/", env!("CARGO_PKG_VERSION"));
+        let mut builder = with(Client::builder(self.server.clone()).agent(agent));
+        if let Some(pem) = self.trusted()? {
             builder = builder.trust(pem);
         }
-        let client = builder.build().map_err(Failure::from)?;
-        Ok(self.client.get_or_init(|| client))
+        builder.build().map_err(Failure::from)
+    }
+
+    fn trusted(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.ca_file else {
+            return Ok(None);
+        };
+        let pem = std::fs::read(path);
+        pem.map(Some)
+            .map_err(|error| Failure::file("read the certificates in", path, &error))
+    }
+
+    /// What asks others than the service: an identity provider. It takes no token along, and follows no redirect.
+    ///
+    /// # Errors
+    /// If the certificates to trust cannot be read.
+    pub fn http(&self, patience: Duration) -> Result<reqwest::Client, Failure> {
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::new(Kind::Failure, "TLS cannot be set up").because(error)
+        };
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(patience);
+        if let Some(pem) = self.trusted()? {
+            for certificate in
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?
+            {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        builder.build().map_err(|error| unusable(&error))
+    }
+
+    /// Where logins are kept.
+    ///
+    /// # Errors
+    /// If the environment names no home.
+    pub fn credentials(&self) -> Result<Credentials, Failure> {
+        Credentials::of_environment().ok_or_else(|| {
+            Failure::new(Kind::Usage, "there is nowhere to keep a login").hint("set HOME or XDG_CONFIG_HOME")
+        })
+    }
+
+    /// The token to ask with: the one that was given, or that of the login, gone on with if need be.
+    ///
+    /// # Errors
+    /// If the login is over, or cannot be read.
+    pub async fn token(&self) -> Result<Option<Token>, Failure> {
+        if let Some(token) = &self.token {
+            return Ok(Some(token.clone()));
+        }
+        let Some(credentials) = Credentials::of_environment() else {
+            return Ok(None);
+        };
+        let provider = LoggedIn::new(credentials, self.nobody()?);
+        let token = provider.token(&self.server).await;
+        token.map_err(|error| Failure::from(SdkError::Token(error)))
     }
 
     /// Who is at work here, for those who have to wait: `alice@laptop`.

@@ -273,7 +273,7 @@ impl From<SdkError> for Failure {
                     .to_owned(),
             ),
             SdkError::NotAuthenticated { .. } => {
-                Some("pass a token that the service knows with --token or OPENTACO_TOKEN".to_owned())
+                Some("log in with `taco login`, or pass a token that the service knows with --token or OPENTACO_TOKEN".to_owned())
             }
             SdkError::Unreadable { .. } => Some(NOT_OURS.to_owned()),
             SdkError::Saved { .. } => Some("repeat the command; nothing is lost".to_owned()),

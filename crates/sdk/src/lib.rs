@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+pub mod auth;
 pub mod body;
 pub mod client;
 pub mod error;

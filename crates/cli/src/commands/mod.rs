@@ -9,6 +9,7 @@ mod info;
 mod label;
 mod list;
 mod lock;
+mod login;
 mod outputs;
 mod pages;
 mod pull;
@@ -18,6 +19,7 @@ mod rejected;
 mod release;
 mod remove;
 mod support;
+mod tokens;
 mod undelete;
 mod unlock;
 mod version;
@@ -55,6 +57,13 @@ pub async fn run(context: &Context, command: Command) -> Result<ExitCode, Failur
         Command::Unit(Unit::Outputs(args)) => outputs::run(context, args).await,
         Command::Unit(Unit::Label(args)) => label::run(context, args).await,
         Command::Unit(Unit::Backend(args)) => backend::run(context, &args),
+        Command::Login(args) => login::login(context, args).await,
+        Command::Logout => login::logout(context).await,
+        Command::Whoami => login::whoami(context).await,
+        Command::Creds(args) => tokens::creds(context, args).await,
+        Command::Exec(args) => return tokens::exec(context, args).await,
+        Command::Token(verb) => tokens::token(context, verb).await,
+        Command::ServiceAccount(verb) => tokens::service_account(context, verb).await,
         Command::Rbac(verb) => rbac::run(context, verb).await,
         Command::Adopt(args) => adopt::run(context, args).await,
         Command::Completions(args) => pages::completions(context, &args),
