@@ -42,6 +42,8 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
+    ("docs/authentication.mdx", 0),
+    ("docs/ci-identities.mdx", 0),
     ("docs/operations.mdx", 3),
     ("docs/troubleshooting.mdx", 0),
     ("docs/reference.mdx", 0),
@@ -83,6 +85,11 @@ fn the_page_about_the_cli_does_what_it_says() {
 #[test]
 fn the_page_about_the_management_api_does_what_it_says() {
     Session::run("docs/management-api.mdx");
+}
+
+#[test]
+fn the_page_about_authentication_does_what_it_says() {
+    Session::run("docs/authentication.mdx");
 }
 
 #[test]
