@@ -856,6 +856,7 @@ fn code_of(status: &str) -> Option<u16> {
         "PRECONDITION_FAILED" => 412,
         "PAYLOAD_TOO_LARGE" => 413,
         "LOCKED" => 423,
+        "TOO_MANY_REQUESTS" => 429,
         "INTERNAL_SERVER_ERROR" => 500,
         "SERVICE_UNAVAILABLE" => 503,
         _ => return None,
