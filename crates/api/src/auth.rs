@@ -269,7 +269,7 @@ pub struct ServiceAccount {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateServiceAccount {
-    /// Its name: letters, digits, `.`, `_` and `-`.
+    /// Its name: lower-case letters, digits, `.`, `_` and `-`.
     #[cfg_attr(
         feature = "openapi",
         schema(min_length = 1, max_length = 64, example = "nightly-drift")
