@@ -248,7 +248,7 @@ async fn a_bucket_that_holds_keys_that_no_unit_can_have_still_lists() {
         ..S3Config::default()
     });
     let control = StateControl::open(&config, OpenOptions::default()).await.unwrap();
-    let me = Caller::new(Principal::new("me"));
+    let me = Caller::root();
     let page = control.list_units(&me, ListUnits::default()).await.unwrap();
     let units: Vec<&str> = page.units.iter().map(|unit| unit.unit.as_str()).collect();
     assert_eq!(units, ["net/prod.tfstate", "plain"]);

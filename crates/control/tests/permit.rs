@@ -239,30 +239,52 @@ const OPERATIONS: [(&str, Action, Perform); 20] = [
 ];
 
 /// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "open",
     "doctor",
     "ready",
     "settle_down",
     "list_units",
     "outputs_of",
+    // About the caller's own lock.
+    "holds_since",
 ];
 
 /// What is done to the policy itself: it asks for the right to, and `access` tests that.
 const OF_ACCESS: [&str; 4] = ["open", "refresh", "initialise", "change"];
 
+/// What is done to tokens: it asks for the right to where that is not somebody's own, and `tokens` tests that.
+const OF_TOKENS: [&str; 10] = [
+    "keep_fresh",
+    "refresh",
+    "revoke_logins",
+    "regroup",
+    "keep_token",
+    "tokens",
+    "revoke_token",
+    "create_account",
+    "accounts",
+    "remove_account",
+];
+
+/// What is done to the records of logins, by whoever has proved whose login it is.
+const OF_SESSIONS: [&str; 4] = ["begin", "change", "of", "forget"];
+
 #[test]
 fn no_operation_is_missing_from_the_table() {
     let (mut written, mut of_access) = (BTreeSet::new(), BTreeSet::new());
+    let (mut of_tokens, mut of_sessions) = (BTreeSet::new(), BTreeSet::new());
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
         let path = file.unwrap().path();
         if path.is_dir() {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
-        let written = match path.ends_with("access.rs") {
-            true => &mut of_access,
-            false => &mut written,
+        let written = match path.file_name().and_then(|name| name.to_str()) {
+            Some("access.rs") => &mut of_access,
+            Some("tokens.rs") => &mut of_tokens,
+            Some("sessions.rs") => &mut of_sessions,
+            _ => &mut written,
         };
         for line in source
             .lines()
@@ -283,6 +305,8 @@ fn no_operation_is_missing_from_the_table() {
         .collect();
     assert_eq!(written, tested);
     assert_eq!(of_access, OF_ACCESS.map(str::to_owned).into());
+    assert_eq!(of_tokens, OF_TOKENS.map(str::to_owned).into());
+    assert_eq!(of_sessions, OF_SESSIONS.map(str::to_owned).into());
 }
 
 #[tokio::test(start_paused = true)]
