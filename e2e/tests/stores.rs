@@ -199,7 +199,7 @@ fn service(endpoint: &str, bucket: &str, access: &str, secret: &str) -> Command 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_holds_keys_that_no_unit_can_have_still_lists() {
     use opentaco_control::{ListUnits, OpenOptions, StateControl};
-    use opentaco_domain::{Caller, Principal};
+    use opentaco_domain::Caller;
     use opentaco_storage::open::{S3Config, S3Key};
 
     let home = tempfile::tempdir().unwrap();
