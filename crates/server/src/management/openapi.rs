@@ -149,6 +149,8 @@ fn rules_of_parameter(name: &str) -> Value {
         "unit" => visible(1, UNIT_ID_BYTES_MAX * 3),
         "version" => version(),
         "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
+        "role" | "permission" | "account" => plain_name(),
+        "member" => json!({"pattern": "^(user|group|service):[^\\u0000-\\u001f\\u007f-\\u009f]{1,320}$"}),
         "prefix" => visible(0, UNIT_ID_BYTES_MAX),
         "page_token" => json!({"pattern": "^([0-9a-f]{2})*$"}),
         "If-Match" => json!({"minLength": 1, "pattern": format!("^\"{VERSION}\"$")}),
@@ -185,6 +187,11 @@ fn rules_of_members() -> Vec<(&'static str, Value)> {
         ),
         ("/LockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
         ("/UnlockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
+        ("/CreateServiceAccount/properties/name", plain_name()),
+        ("/CreateServiceAccount/properties/description", visible(0, 255)),
+        ("/CreateToken/properties/name", visible(1, 255)),
+        ("/CreateToken/properties/roles/items", plain_name()),
+        ("/CreateToken/properties/service_account", plain_name()),
         ("/Restore/properties/version", version()),
         ("/Receipt/properties/version", version()),
         ("/Version/properties/version", version()),
@@ -194,6 +201,11 @@ fn rules_of_members() -> Vec<(&'static str, Value)> {
 
 /// How a version is spelled; a serial has at most 19 digits here, and one more in a state that nobody wrote.
 const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
+
+/// How a role, a permission and a service account are called.
+fn plain_name() -> Value {
+    json!({"minLength": 1, "maxLength": 64, "pattern": "^[a-z0-9][a-z0-9._-]*$"})
+}
 
 fn version() -> Value {
     json!({"minLength": 1, "pattern": format!("^{VERSION}$")})
