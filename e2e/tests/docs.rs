@@ -8,7 +8,7 @@
 //! | ` ```bash ` | run by `bash -e`; what it exports and where it goes hold for the next one on the page |
 //! | ` ```bash refused ` | run, and must fail |
 //! | ` ```bash service ` | its last command is started in the background, and stopped by its pid at the end of the page |
-//! | ` ```hcl main.tf ` | written to that file |
+//! | ` ```hcl main.tf `, ` ```json rules.json ` | written to that file |
 //! | ` ```text output `, `json`, `http` | must be what the block before it printed; `…` stands for anything |
 //! | ` ```text `, ` ```json ` | shown to people |
 //!
@@ -42,7 +42,8 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
-    ("docs/authentication.mdx", 0),
+    ("docs/access.mdx", 0),
+    ("docs/authentication.mdx", 1),
     ("docs/ci-identities.mdx", 0),
     ("docs/operations.mdx", 3),
     ("docs/troubleshooting.mdx", 0),
@@ -90,6 +91,11 @@ fn the_page_about_the_management_api_does_what_it_says() {
 #[test]
 fn the_page_about_authentication_does_what_it_says() {
     Session::run("docs/authentication.mdx");
+}
+
+#[test]
+fn the_page_about_access_does_what_it_says() {
+    Session::run("docs/access.mdx");
 }
 
 #[test]
@@ -375,8 +381,8 @@ fn part_of(info: &str) -> Option<Part> {
         ("bash" | "sh", "") => Part::Run,
         ("bash" | "sh", "refused") => Part::Refused,
         ("bash" | "sh", "service") => Part::Service,
-        ("hcl", file) if !file.is_empty() => Part::Write(file.to_owned()),
         ("text" | "json" | "http", "output") => Part::Output,
+        ("hcl" | "json", file) if !file.is_empty() => Part::Write(file.to_owned()),
         ("text" | "json" | "http", "") => Part::Shown,
         _ => return None,
     })

@@ -1,13 +1,14 @@
 //! Measures OpenTaco, for people and for machines: what it asks of a bucket, how fast it is beside a handler that does
 //! nothing but move the same bytes, what memory it takes, how it starts.
 //!
-//! In reading order: what is told ([`report`]); the five measurements ([`requests`], [`throughput`], [`bodies`],
-//! [`process`], [`command_line`]); what they are made of: round trips that are counted ([`rounds`]), states of an exact size
+//! In reading order: what is told ([`report`]); the six measurements ([`requests`], [`access`], [`throughput`],
+//! [`bodies`], [`process`], [`command_line`]); what they are made of: round trips that are counted ([`rounds`]), states of an exact size
 //! ([`states`]), child processes ([`service`]), a client ([`client`]), the handler to compare with ([`bare`]), and where
 //! the time of a request goes ([`profile`]).
 //!
 //! A missed aim is told, with what a profile says; it is no failure. A measurement that cannot be made is one.
 
+pub mod access;
 pub mod bare;
 pub mod bodies;
 pub mod client;

@@ -11,7 +11,7 @@ use opentaco_bench::failure::{Doing as _, Failure};
 use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
-use opentaco_bench::{bare, bodies, command_line, process, requests, throughput};
+use opentaco_bench::{access, bare, bodies, command_line, process, requests, throughput};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
@@ -69,6 +69,8 @@ const ROOM_FOR_CLI: Duration = Duration::from_secs(34);
 enum Section {
     /// Requests to the bucket and awaited round trips per operation, counted.
     Requests,
+    /// What it costs to decide who may do what.
+    Access,
     /// Requests per second and latencies, beside a bare handler.
     Throughput,
     /// Time and memory for large states.
@@ -112,6 +114,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let all = [
         Section::Requests,
+        Section::Access,
         Section::Process,
         Section::Throughput,
         Section::Bodies,
@@ -121,7 +124,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .into_iter()
         .filter(|section| arguments.only.is_empty() || arguments.only.contains(section))
         .collect();
-    if asked != [Section::Requests] {
+    let alone = [Section::Requests, Section::Access];
+    if asked.iter().any(|section| !alone.contains(section)) {
         beside("opentacosvc")?;
     }
     // Before anything is measured: to find out after three minutes that nobody can keep the figures is too late.
@@ -156,6 +160,7 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Res
     for section in asked {
         match section {
             Section::Requests => requests::report(report)?,
+            Section::Access => access::report(report)?,
             Section::Process => process::report(report, if quick { 5 } else { 15 }).await?,
             Section::Throughput => throughput::report(report, if quick { QUICK } else { FULL }).await?,
             Section::Cli if quick && began.elapsed() > ROOM_FOR_CLI => {
