@@ -176,29 +176,31 @@ impl Book {
             Kind::Anonymous => return granted(Reason::AuthDisabled),
             Kind::User | Kind::Service | Kind::Ci => {}
         }
-        let held = self.roles_of(caller);
-        if held.is_empty() {
-            return refused(Reason::NoRole);
-        }
+        let held = self.held_by(caller);
         let matched = self.matched(unit);
-        let mut grant = None;
+        let (mut grant, mut reached) = (None, Vec::new());
         for (role, by) in &held {
+            let reaches = caller.reaches(role);
+            if reaches {
+                reached.push((*role).clone());
+            }
             for entry in self.about(role, action, unit, &matched) {
                 // A denial of some outputs only takes those away, and not the right to see the others.
                 let partly = action == Action::ReadOutputs && entry.outputs.is_some();
                 match entry.rule.effect {
                     Effect::Deny if partly => {}
                     Effect::Deny => return refused(because(entry, role, by)),
-                    Effect::Allow if grant.is_none() => grant = Some(because(entry, role, by)),
+                    Effect::Allow if grant.is_none() && reaches => grant = Some(because(entry, role, by)),
                     Effect::Allow => {}
                 }
             }
         }
+        if reached.is_empty() {
+            return refused(Reason::NoRole);
+        }
         match grant {
             Some(reason) => granted(reason),
-            None => refused(Reason::NoRule {
-                roles: held.into_iter().map(|(role, _)| role.clone()).collect(),
-            }),
+            None => refused(Reason::NoRule { roles: reached }),
         }
     }
 
@@ -210,23 +212,35 @@ impl Book {
             return None;
         }
         let matched = self.matched(unit);
-        let held = self.roles_of(caller);
-        let entries = held
-            .iter()
-            .flat_map(|(role, _)| self.about(role, action, unit, &matched))
-            .cloned();
-        let (granted, denied) = entries.partition(|entry| entry.rule.effect == Effect::Allow);
+        let held = self.held_by(caller);
+        let (mut granted, mut denied) = (Vec::new(), Vec::new());
+        for (role, _) in &held {
+            for entry in self.about(role, action, unit, &matched) {
+                match entry.rule.effect {
+                    Effect::Deny => denied.push(Arc::clone(entry)),
+                    Effect::Allow if caller.reaches(role) => granted.push(Arc::clone(entry)),
+                    Effect::Allow => {}
+                }
+            }
+        }
         Some(Outputs { granted, denied })
     }
 
-    /// The roles that a caller holds, each with how they came to it.
+    /// The roles that a caller holds as far as their token reaches, each with how they came to it.
     #[must_use]
     pub fn roles_of(&self, caller: &Caller) -> Vec<(&Name, Holding)> {
+        let mut held = self.held_by(caller);
+        held.retain(|(role, _)| caller.reaches(role));
+        held
+    }
+
+    /// All roles that a caller holds. A token that reaches no further than some of them grants no more than those, and
+    /// takes away what any of them does: otherwise somebody could shed a denial by making a token without it.
+    fn held_by(&self, caller: &Caller) -> Vec<(&Name, Holding)> {
         let mut held: Vec<(&Name, Holding)> = Vec::new();
         let mut add = |role: &Name, by: Holding| {
             let known = self.roles.get_key_value(role).map(|(name, _)| name);
             if let Some(name) = known
-                && caller.reaches(name)
                 && !held.iter().any(|(other, _)| *other == name)
             {
                 held.push((name, by));
@@ -456,6 +470,26 @@ mod tests {
         let bob = Caller::user("bob").within(vec![role("admin"), role("developer")]);
         assert!(may(&bob, Action::Write, "app/dev"));
         assert!(!may(&bob, Action::Write, "app/prod"));
+    }
+
+    #[test]
+    fn a_token_does_not_shed_a_denial_by_leaving_out_the_role_that_has_it() {
+        let ada = Caller::user("ada").in_groups(["interns"]);
+        assert!(!may(&ada, Action::Read, "vault/prod"));
+        let token = ada.within(vec!["admin".parse().unwrap()]);
+        assert!(may(&token, Action::Read, "shop/prod"));
+        assert!(
+            !may(&token, Action::Read, "vault/prod"),
+            "she may not, so her token may not"
+        );
+        let consumer = Caller::service("ci").within(vec!["consumer".parse().unwrap()]);
+        let secrets = UnitId::parse("secrets/prod").unwrap();
+        assert!(
+            !book()
+                .outputs(&consumer, &secrets)
+                .unwrap()
+                .include("root_key", true)
+        );
     }
 
     #[test]
