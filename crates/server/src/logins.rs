@@ -77,8 +77,6 @@ impl Logins {
     /// If a key is missing, or something cannot be meant.
     pub fn open(config: &Config) -> Result<Self, LoginsError> {
         let identity = &config.identity;
-        let fetch: Arc<dyn Fetch> =
-            Arc::new(HttpFetch::new().map_err(|error| LoginsError::Client(error.to_string()))?);
         for issuer in &identity.ci {
             for role in issuer.rules.iter().flat_map(|rule| &rule.roles) {
                 let role: Result<Name, _> = role.parse();
@@ -98,22 +96,26 @@ impl Logins {
             }
             None => None,
         };
-        let provider = match &identity.provider {
-            Some(config) => Some(Provider {
-                id_tokens: IdTokens::new(
-                    Issuer::new(config.issuer.clone(), Arc::clone(&fetch))?,
-                    config.login.clone(),
-                ),
-                config: config.clone(),
-            }),
-            None => None,
-        };
-        Ok(Self {
+        let mut logins = Self {
             tokens,
-            provider,
-            ci: CiIssuers::new(identity.ci.clone(), &fetch)?,
             sts,
-        })
+            ..Self::default()
+        };
+        // A client for TLS takes its time and its memory, and whoever trusts no issuer needs none.
+        if identity.provider.is_none() && identity.ci.is_empty() {
+            return Ok(logins);
+        }
+        let fetch = HttpFetch::new().map_err(|error| LoginsError::Client(error.to_string()))?;
+        let fetch: Arc<dyn Fetch> = Arc::new(fetch);
+        if let Some(config) = &identity.provider {
+            let issuer = Issuer::new(config.issuer.clone(), Arc::clone(&fetch))?;
+            logins.provider = Some(Provider {
+                id_tokens: IdTokens::new(issuer, config.login.clone()),
+                config: config.clone(),
+            });
+        }
+        logins.ci = CiIssuers::new(identity.ci.clone(), &fetch)?;
+        Ok(logins)
     }
 
     /// What a client needs to know before anybody can log in.
