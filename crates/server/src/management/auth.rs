@@ -339,14 +339,14 @@ pub async fn s3_credentials(
     request: Request,
 ) -> Result<Response, Refused> {
     let S3CredentialsRequest { session } = optional_document(&app, request).await?;
+    let Credential::Login(verified) = &*credential else {
+        return Err(invalid("S3 credentials are made from a login; log in with `taco login`").into());
+    };
     let Some(sts) = &app.logins.sts else {
         return Err(invalid(
             "there are no keys for S3 credentials here: replicas on a shared bucket need OPENTACO_STS_KID and OPENTACO_STS_HMAC_<kid>, and a key for tokens",
         )
         .into());
-    };
-    let Credential::Login(verified) = &*credential else {
-        return Err(invalid("S3 credentials are made from a login; log in with `taco login`").into());
     };
     let session = session_named(session.as_deref())?;
     let now = SystemClock.now();
