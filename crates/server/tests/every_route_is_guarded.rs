@@ -1,7 +1,9 @@
-//! Every route as nobody, with a wrong token, and as root. A route that is missing from the table fails.
+//! Every route as nobody, with a wrong token, as root, and as people with roles and without. A route that is missing from the table fails.
 
 use std::collections::BTreeMap;
 
+use opentaco_control::{OpenOptions, StoreConfig};
+use opentaco_server::bodies::BodyLimits;
 use opentaco_server::routes::{Guard, ROUTES};
 
 use crate::support::{Service, TOKEN, lock, state};
@@ -206,7 +208,11 @@ fn root_gets_past_the_guard_of_every_route() {
 
 /// A service in which Ada is an administrator, Will writes, Rita reads, and Sam is a stranger.
 fn with_roles() -> Service {
-    let service = Service::start();
+    with_roles_in(StoreConfig::Memory)
+}
+
+fn with_roles_in(store: StoreConfig) -> Service {
+    let service = Service::with(store, OpenOptions::default(), BodyLimits::default());
     let first = r#"{"administrators":["user:ada"]}"#;
     assert_eq!(
         service.ask("POST", "/v1/rbac/init").body(first).send().status,
@@ -356,6 +362,72 @@ fn nobody_gives_themselves_or_others_a_right_and_a_denial_wins_over_every_grant(
     assert!(told["why"].as_str().unwrap().contains("takes it away"), "{told}");
     let of_another = service.ask_by("rita", "POST", "/v1/rbac/test").body(asked).send();
     assert_eq!(of_another.status, 403, "what others may is for administrators");
+}
+
+/// Whether an address answers without asking what its caller may do.
+fn asks_for_no_right(path: &str, past: &str) -> bool {
+    past == "rws"
+        && (matches!(
+            path,
+            "/metrics" | "/openapi.json" | "/oidc/jwks.json" | "/v1/info"
+        ) || ["/healthz", "/readyz", "/v1/auth/"]
+            .iter()
+            .any(|open| path.starts_with(open)))
+}
+
+#[test]
+fn a_policy_that_is_truncated_or_lost_or_emptied_is_503_at_every_door_for_everybody_and_nothing_is_changed() {
+    for damage in [
+        Some("{\"format\":1,\"nonce\":\"\",\"rec"),
+        Some("{}"),
+        Some(""),
+        None,
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StoreConfig::Local {
+            directory: directory.path().to_owned(),
+            prefix: None,
+        };
+        drop(with_roles_in(store.clone()));
+        let policy = directory.path().join("__opentaco_access/policy.json");
+        match damage {
+            Some(text) => std::fs::write(&policy, text).unwrap(),
+            None => std::fs::remove_file(&policy).unwrap(),
+        }
+        let service = Service::with(store, OpenOptions::default(), BodyLimits::default());
+        let asked = AS_ROOT
+            .iter()
+            .filter(|(_, path, _, past)| !asks_for_no_right(path, past));
+        for (method, path, ..) in asked {
+            let everybody =
+                ["ada", "will", "rita", "sam"].map(|person| service.ask_by(person, method, &target(path)));
+            for ask in everybody.into_iter().chain([service.ask(method, &target(path))]) {
+                let answer = ask.body(body(method, path)).send();
+                // Only the root token makes the first administrators, so that is refused to others as ever.
+                let may_be_403 = *path == "/v1/rbac/init" && answer.status == 403;
+                assert!(
+                    answer.status == 503 || may_be_403,
+                    "{damage:?}: {method} {path}: {answer:?}"
+                );
+            }
+        }
+        let as_root = service
+            .ask("POST", "/v1/rbac/init")
+            .body(body("POST", "/v1/rbac/init"));
+        let answer = as_root.send();
+        assert_eq!(
+            answer.status, 503,
+            "{damage:?}: a policy that is lost is no new bucket"
+        );
+        assert!(answer.says("message").contains("cannot be read"), "{answer:?}");
+        drop(service);
+        let left = std::fs::read_to_string(&policy).ok();
+        assert_eq!(left.as_deref(), damage, "nothing was written over it");
+        assert!(
+            !directory.path().join("guarded").exists(),
+            "{damage:?}: no unit was made"
+        );
+    }
 }
 
 #[test]
