@@ -13,12 +13,14 @@ pub mod rule;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 pub use self::book::{Book, Outputs};
 pub use self::document::{Document, Member, Name};
 use crate::UnitId;
+use crate::audit::Asked;
 use crate::text::spelled_as_text;
 
 /// The name of a caller, as it stands in locks, histories and the audit; it is shown, never interpreted.
@@ -71,9 +73,25 @@ pub enum Kind {
 }
 
 /// Somebody who has proved who they are. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     inner: Arc<Proved>,
+    /// How they asked: it makes nobody another caller.
+    asked: Option<Arc<Asked>>,
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Caller {}
+
+impl Hash for Caller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,8 +169,24 @@ impl Caller {
         self.with(|proved| proved.scope = Some(roles))
     }
 
+    /// The same, asking in this way.
+    #[must_use]
+    pub fn asking(self, asked: Arc<Asked>) -> Self {
+        Self {
+            asked: Some(asked),
+            ..self
+        }
+    }
+
+    /// How they asked, where that is known.
+    #[must_use]
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.as_deref()
+    }
+
     fn of(kind: Kind, principal: String, name: &str) -> Self {
         Self {
+            asked: None,
             inner: Arc::new(Proved {
                 kind,
                 principal: Principal::new(principal),

@@ -2,10 +2,11 @@
 //!
 //! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
 //! answer. In reading order: who and what ([`access`], [`mod@unit`]), the state and its parts ([`state`],
-//! [`digest`], [`version`]), the lock ([`lock`]), what is passed in ([`clock`], [`limits`]), and what must not be shown
-//! ([`secret`]).
+//! [`digest`], [`version`]), the lock ([`lock`]), what was done ([`audit`]), what is passed in ([`clock`], [`limits`]), and what
+//! must not be shown ([`secret`]).
 
 pub mod access;
+pub mod audit;
 pub mod clock;
 pub mod digest;
 pub mod limits;
