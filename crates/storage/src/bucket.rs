@@ -78,6 +78,8 @@ pub enum Kind {
     Units,
     /// A record of ours beside the units.
     Record,
+    /// A segment of the audit.
+    Audit,
 }
 
 impl Verb {
@@ -106,6 +108,7 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::Units => "units",
             Self::Record => "record",
+            Self::Audit => "audit",
         }
     }
 }

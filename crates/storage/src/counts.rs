@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::bucket::{Kind, Verb};
 
 const VERBS: [Verb; 5] = [Verb::Get, Verb::Head, Verb::Put, Verb::Delete, Verb::List];
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Head,
     Kind::Copy,
     Kind::LockCopy,
@@ -17,6 +17,7 @@ const KINDS: [Kind; 7] = [
     Kind::Rejected,
     Kind::Units,
     Kind::Record,
+    Kind::Audit,
 ];
 
 /// Upper bounds of the classes that durations are counted in, in milliseconds: from a local disk at rest to a bucket in

@@ -1,12 +1,16 @@
 //! Names of objects, and nothing else. This is the only file that spells them.
 
+use jiff::Timestamp;
 use object_store::path::Path;
+use opentaco_domain::audit::SegmentId;
 use opentaco_domain::unit::RESERVED;
 use opentaco_domain::{UnitId, VersionId};
 
 const HEADS: &str = "__opentaco_units";
 const VERSIONS: &str = "__opentaco_versions";
 const REJECTED: &str = "__opentaco_rejected";
+const AUDIT: &str = "__opentaco_audit";
+const SEGMENT: &str = ".jsonl";
 
 /// Keys below one prefix of one bucket. Keys are plain strings; [`Layout::path`] turns one into what the store takes.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +84,34 @@ impl Layout {
     #[must_use]
     pub fn rejected(&self, unit: &UnitId, id: &str) -> String {
         format!("{}{id}", self.rejected_writes(unit))
+    }
+
+    /// Where the audit lies, with a trailing slash.
+    #[must_use]
+    pub fn audit(&self) -> String {
+        format!("{}{AUDIT}/", self.prefix)
+    }
+
+    /// One segment of the audit.
+    #[must_use]
+    pub fn segment(&self, id: &SegmentId) -> String {
+        let day = SegmentId::day(id.at);
+        format!("{}{day}/{id}{SEGMENT}", self.audit())
+    }
+
+    /// Before every segment that begins at this moment or later, and behind every one that begins earlier.
+    #[must_use]
+    pub fn segments_from(&self, at: Timestamp) -> String {
+        let (day, moment) = (SegmentId::day(at), SegmentId::moment(at));
+        format!("{}{day}/{moment}", self.audit())
+    }
+
+    /// The segment that a key names.
+    #[must_use]
+    pub fn named_segment(&self, key: &str) -> Option<SegmentId> {
+        let (_, name) = key.rsplit_once('/')?;
+        let id = name.strip_suffix(SEGMENT)?.parse().ok()?;
+        (self.segment(&id) == key).then_some(id)
     }
 
     /// Where every name of ours begins.

@@ -7,6 +7,8 @@
 //!   __opentaco_units/myapp/prod/@head.json   the head: lock, current version, history. THE TRUTH
 //!   __opentaco_versions/myapp/prod/@/…       the bytes of every version, immutable
 //!   __opentaco_rejected/myapp/prod/@/…       refused writes, kept
+//!   __opentaco_access/…, __opentaco_tokens/… who may do what, and whose tokens are good: records
+//!   __opentaco_audit/…                       who did what: segments, put once
 //! ```
 //!
 //! What is atomic is one object: the head, by compare-and-swap. Nothing else decides anything. What is not atomic is
@@ -15,7 +17,7 @@
 //! In reading order: what we ask of a store ([`store`], `contract`, [`proof`]) and which there are ([`open`],
 //! [`local`], [`memory`]); names ([`layout`]) and requests ([`bucket`], counted in [`counts`]); the documents ([`head`]); then the protocol:
 //! [`heads`], [`touch`], [`locks`], [`commit`], [`settle`], [`read`], [`lifecycle`], [`versions`], [`rejected`],
-//! [`collect`], [`listing`]. All of it is reached through [`Vault`].
+//! [`collect`], [`listing`]. All of it is reached through [`Vault`]. Beside the units lie [`records`] and [`segments`].
 //!
 //! This crate knows buckets; it knows nobody. It asks no clock, draws no number and spawns no task but through
 //! [`surroundings`].
@@ -42,6 +44,7 @@ pub mod proof;
 pub mod read;
 pub mod records;
 pub mod rejected;
+pub mod segments;
 pub mod settle;
 pub mod store;
 pub mod surroundings;
@@ -63,4 +66,4 @@ pub use head::{Committed, CopyRecord, Deleted, Head, Lock, Origin};
 pub use store::Store;
 pub use surroundings::Surroundings;
 pub use vacancy::is_vacant;
-pub use vault::{Retention, Vault};
+pub use vault::{Noticed, Observer, Retention, Vault};

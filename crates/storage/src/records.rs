@@ -35,8 +35,6 @@ pub enum Shelf {
     Access,
     /// Tokens and those who hold them.
     Tokens,
-    /// What was decided, and for whom.
-    Audit,
 }
 
 impl Shelf {
@@ -44,7 +42,6 @@ impl Shelf {
         match self {
             Self::Access => "__opentaco_access",
             Self::Tokens => "__opentaco_tokens",
-            Self::Audit => "__opentaco_audit",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::head::Head;
 use crate::planted::{Bug, planted};
 use crate::read::Reading;
 use crate::touch::BEFORE_US;
-use crate::vault::Vault;
+use crate::vault::{Noticed, Vault};
 
 /// A refused write, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Vault {
             target: "opentaco::audit", what = "external-rejected", %unit, kept = %id,
             "somebody wrote the state in the bucket directly while it was locked and written; their bytes are kept aside"
         );
+        self.notice(unit, Noticed::KeptAside(id.clone()));
         Ok(id)
     }
 

@@ -13,7 +13,7 @@ use crate::heads::{Known, Sight, Swap};
 use crate::planted::{Bug, planted};
 use crate::read::{BUFFERED_BYTES_MAX, digest};
 use crate::vacancy::{self, is_vacant, may_be_vacant};
-use crate::vault::Vault;
+use crate::vault::{Noticed, Vault};
 
 /// How often a write without a usable answer is followed by another round.
 const WRITE_FAILURES_MAX: usize = 2;
@@ -400,6 +400,7 @@ impl Vault {
                     target: "opentaco::audit", what = "external", %unit, %version, bytes = bytes.len(),
                     "somebody wrote the state in the bucket directly; it is adopted as a new version"
                 );
+                self.notice(unit, Noticed::Adopted(version));
                 self.tidy_behind(unit, &known.head);
                 Ok(Some(known))
             }

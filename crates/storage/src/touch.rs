@@ -12,7 +12,7 @@ use crate::head::{Committed, CopyRecord, Head, Lock, Origin, kept_name};
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::vacancy::is_vacant;
-use crate::vault::Vault;
+use crate::vault::{Noticed, Vault};
 
 /// Who wrote what was there before us.
 pub(crate) const BEFORE_US: &str = "unknown (found in the bucket)";
@@ -117,6 +117,7 @@ impl Vault {
             target: "opentaco::audit", what = "head-lost", %unit, versions = versions.len(),
             "this unit has versions and no head; its history is kept, and its current state is what its copy holds"
         );
+        self.notice(unit, Noticed::HeadLost(versions.len()));
         head.epoch = newest.epoch;
         head.kept = versions.iter().map(kept_name).collect();
         Ok(())

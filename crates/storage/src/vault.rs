@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lru::LruCache;
-use opentaco_domain::{UnitId, limits};
+use opentaco_domain::{UnitId, VersionId, limits};
 use tokio::sync::Notify;
 
 use crate::bucket::Bucket;
@@ -57,6 +57,23 @@ pub(crate) struct Turns {
     pub(crate) adopting: tokio::sync::Mutex<()>,
 }
 
+/// What a vault finds in the bucket that nobody did through us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noticed {
+    /// Somebody wrote the state directly; it was adopted as this version.
+    Adopted(VersionId),
+    /// Somebody wrote the state directly while it was locked and written; their bytes are kept as this refused write.
+    KeptAside(String),
+    /// The head is gone, and so many versions are there.
+    HeadLost(usize),
+}
+
+/// Who is told what a vault finds. It must not keep the vault waiting.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// This was found of a unit.
+    fn notice(&self, unit: &UnitId, noticed: Noticed);
+}
+
 /// One bucket with its protocol. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
@@ -72,6 +89,7 @@ struct Inner {
     lock_copies: LockCopies,
     behind: AtomicUsize,
     done: Notify,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl fmt::Debug for Vault {
@@ -84,6 +102,16 @@ impl Vault {
     /// The protocol over a bucket.
     #[must_use]
     pub fn new(bucket: Bucket, retention: Retention) -> Self {
+        Self::with(bucket, retention, None)
+    }
+
+    /// The same, telling somebody what it finds in the bucket.
+    #[must_use]
+    pub fn observed(bucket: Bucket, retention: Retention, observer: Arc<dyn Observer>) -> Self {
+        Self::with(bucket, retention, Some(observer))
+    }
+
+    fn with(bucket: Bucket, retention: Retention, observer: Option<Arc<dyn Observer>>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 bucket,
@@ -94,6 +122,7 @@ impl Vault {
                 lock_copies: LockCopies::default(),
                 behind: AtomicUsize::new(0),
                 done: Notify::new(),
+                observer,
             }),
         }
     }
@@ -128,6 +157,13 @@ impl Vault {
             let _guard = guard;
             work.await;
         }));
+    }
+
+    /// Tells whoever wants to know.
+    pub(crate) fn notice(&self, unit: &UnitId, noticed: Noticed) {
+        if let Some(observer) = &self.inner.observer {
+            observer.notice(unit, noticed);
+        }
     }
 
     pub(crate) fn lock_copies(&self) -> &LockCopies {
