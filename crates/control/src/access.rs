@@ -18,11 +18,13 @@ use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::access::book::{BookError, Explained};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::{Book, Document, Kind, Member, Name, Outputs};
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Decision, Policy, PolicyUnreadable, UnitId};
 use opentaco_storage::records::{Record, RecordName, Records, Seen, Shelf, Swapped};
 use opentaco_storage::{StorageError, Surroundings};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Audit, Unwritten};
 use crate::open::chain;
 
 mod starter;
@@ -36,10 +38,14 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How often a change is tried while others change the document too.
 const TRIES: usize = 8;
 
+/// How many bytes of a role or a permission an event tells.
+const ABOUT_BYTES_MAX: usize = 4096;
+
 /// Who may do what. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Access {
     inner: Arc<Inner>,
+    audit: Audit,
 }
 
 #[derive(Debug)]
@@ -133,6 +139,45 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What the audit calls it.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Assign { .. } => "gave a role",
+            Self::Revoke { .. } => "took a role",
+            Self::SetRole { .. } => "set a role",
+            Self::RemoveRole { .. } => "removed a role",
+            Self::SetPermission { .. } => "set a permission",
+            Self::RemovePermission { .. } => "removed a permission",
+            Self::SetRoot { disabled: true } => "switched the root token off",
+            Self::SetRoot { disabled: false } => "switched the root token on",
+        }
+    }
+
+    /// Of what, for the audit: who reads it later does not have the document of then.
+    fn about(&self) -> String {
+        match self {
+            Self::Assign { member, role } => format!("role {role} to {member}"),
+            Self::Revoke { member, role } => format!("role {role} of {member}"),
+            Self::SetRole { name, role } => format!("role {name}: {}", spelled(role)),
+            Self::RemoveRole { name } => format!("role {name}"),
+            Self::SetPermission { name, permission } => format!("permission {name}: {}", spelled(permission)),
+            Self::RemovePermission { name } => format!("permission {name}"),
+            Self::SetRoot { .. } => "the root token".to_owned(),
+        }
+    }
+}
+
+/// What somebody wrote, as far as an event has room for it.
+fn spelled(what: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(what).expect("what was read as JSON can be written");
+    if text.len() > ABOUT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(ABOUT_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
 /// Why who may do what was not shown or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -189,6 +234,9 @@ pub enum AccessError {
     /// The bucket did not do what was asked; the change may have been made.
     #[error("the access policy could not be changed for sure")]
     Unavailable(#[source] StorageError),
+    /// It was done, and its event could not be written in time.
+    #[error(transparent)]
+    Unwritten(Unwritten),
 }
 
 impl Access {
@@ -201,12 +249,19 @@ impl Access {
                 surroundings,
                 known: Mutex::new(Known::Nothing("it was not read yet".to_owned())),
             }),
+            audit: Audit::default(),
         };
         access.refresh().await;
         if access.current().is_ok_and(|read| read.is_initialised()) {
             access.mark_behind();
         }
         access
+    }
+
+    /// The same, with its events where this audit keeps them.
+    #[must_use]
+    pub(crate) fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Whoever made the document may have died before they could mark that there is one. Nobody waits for it.
@@ -231,7 +286,8 @@ impl Access {
             loop {
                 sleeper.sleep(EVERY).await;
                 let Some(inner) = inner.upgrade() else { return };
-                Self { inner }.refresh().await;
+                let audit = Audit::default();
+                Self { inner, audit }.refresh().await;
             }
         }));
     }
@@ -279,7 +335,7 @@ impl Access {
         match read.book.decide(caller, action, None) {
             Decision::Allow => Ok(read),
             Decision::Deny => {
-                tracing::warn!(target: "opentaco::audit", caller = %caller.principal(), action = action.as_str(), decision = "denied");
+                self.audit.tell(Event::denied(caller, action));
                 Err(AccessError::Forbidden { action })
             }
         }
@@ -297,6 +353,7 @@ impl Access {
     ) -> Result<Arc<Read>, AccessError> {
         let action = Action::ManageAccess;
         if caller.kind() != Kind::Root {
+            self.audit.tell(Event::denied(caller, action));
             return Err(AccessError::Forbidden { action });
         }
         if self.permit(caller, action)?.is_initialised() {
@@ -321,7 +378,10 @@ impl Access {
             Swapped::Moved => return Err(AccessError::Initialised),
         };
         self.mark().await.map_err(AccessError::Unavailable)?;
-        changed(caller, "access policy initialised");
+        let event = Event::done(caller, action, "made the first administrators");
+        let about: Vec<_> = administrators.iter().map(ToString::to_string).collect();
+        let written = self.audit.done(event.about(about.join(", "))).await;
+        written.map_err(AccessError::Unwritten)?;
         Ok(read)
     }
 
@@ -342,6 +402,7 @@ impl Access {
                 .map_err(|reason| AccessError::Unreadable(PolicyUnreadable { reason }))?;
             // Asked again of what was just read: a right that was taken away since does not change anything any more.
             if before.book.decide(caller, Action::ManageAccess, None) == Decision::Deny {
+                self.audit.tell(Event::denied(caller, Action::ManageAccess));
                 return Err(AccessError::Forbidden {
                     action: Action::ManageAccess,
                 });
@@ -372,7 +433,9 @@ impl Access {
                 Swapped::Overtaken => self.overtaken().await?,
                 Swapped::Moved => continue,
             };
-            changed(caller, &format!("{change:?}"));
+            let event = Event::done(caller, Action::ManageAccess, change.what());
+            let written = self.audit.done(event.about(change.about())).await;
+            written.map_err(AccessError::Unwritten)?;
             return Ok(read);
         }
         Err(AccessError::Unavailable(StorageError::Busy {
@@ -394,9 +457,32 @@ impl Access {
     ) -> Result<Explained, AccessError> {
         let read = match caller == about {
             true => self.current().map_err(AccessError::Unreadable)?,
-            false => self.permit(caller, Action::ManageAccess)?,
+            false => self.look(
+                caller,
+                "tested what somebody may",
+                Some(about.principal().to_string()),
+            )?,
         };
         Ok(read.book.explain(about, action, unit))
+    }
+
+    /// Somebody looks at who may do what: permitted, and told.
+    ///
+    /// # Errors
+    /// As [`Access::permit`].
+    pub fn look(
+        &self,
+        caller: &Caller,
+        what: &'static str,
+        about: Option<String>,
+    ) -> Result<Arc<Read>, AccessError> {
+        let read = self.permit(caller, Action::ManageAccess)?;
+        let event = Event::done(caller, Action::ManageAccess, what);
+        self.audit.tell(match about {
+            Some(about) => event.about(about),
+            None => event,
+        });
+        Ok(read)
     }
 
     /// A change of ours was made, and another after it: what holds now.
@@ -537,8 +623,4 @@ fn apply(change: &Change, document: &mut Document) -> Result<(), AccessError> {
         Change::SetRoot { disabled } => document.root_disabled = *disabled,
     }
     Ok(())
-}
-
-fn changed(caller: &Caller, what: &str) {
-    tracing::warn!(target: "opentaco::audit", caller = %caller.principal(), action = Action::ManageAccess.as_str(), decision = "done", what);
 }

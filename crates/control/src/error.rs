@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use opentaco_domain::{Action, LockId, LockInfo, PolicyUnreadable, Principal, UnitId, VersionId};
 use opentaco_storage::{Lock, StorageError};
 
+use crate::Unwritten;
+
 /// Who holds a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -56,6 +58,9 @@ pub enum ControlError {
         #[source]
         source: PolicyUnreadable,
     },
+    /// It was done, and its event could not be written in time.
+    #[error(transparent)]
+    Unwritten(Unwritten),
     /// Somebody else holds the unit.
     #[error("`{unit}` is locked by {} since {}", holder.name(), holder.since)]
     Locked {

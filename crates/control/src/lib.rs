@@ -23,11 +23,13 @@ pub mod versions;
 use std::sync::Arc;
 
 use opentaco_domain::access::Outputs;
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
 use opentaco_storage::records::Records;
 use opentaco_storage::{Counts, Vault};
 
 pub use access::{Access, AccessError};
+pub use audit::{Audit, AuditError, AuditOptions, Unwritten};
 pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Rights, Verdict};
@@ -76,6 +78,7 @@ pub struct StateControl {
     access: Option<Access>,
     ledger: Ledger,
     sessions: Sessions,
+    audit: Audit,
     description: Arc<str>,
 }
 
@@ -91,7 +94,24 @@ impl StateControl {
             vault,
             policy,
             access: None,
+            audit: Audit::default(),
             description: description.into(),
+        }
+    }
+
+    /// The same, with its events in the bucket, too.
+    #[must_use]
+    pub fn audited(self, audit: &Audit) -> Self {
+        let access = self.access.map(|access| access.audited(audit.clone()));
+        Self {
+            policy: match &access {
+                Some(access) => Arc::new(access.clone()),
+                None => self.policy,
+            },
+            ledger: self.ledger.audited(audit.clone()),
+            audit: audit.clone(),
+            access,
+            ..self
         }
     }
 
@@ -130,6 +150,12 @@ impl StateControl {
         &self.sessions
     }
 
+    /// Where it is told who did what.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// Requests to the bucket so far, by kind.
     #[must_use]
     pub fn counts(&self) -> &Counts {
@@ -153,15 +179,50 @@ impl StateControl {
         self.vault.settle_down().await;
     }
 
+    /// As [`StateControl::settle_down`], for good: the audit of this process ends.
+    pub async fn close(&self) {
+        self.settle_down().await;
+        self.audit.close().await;
+    }
+
     /// The first beat of every operation: may this caller do this to this unit?
     ///
     /// Decided before anything is fetched, so that "forbidden" tells nothing about what exists.
     fn permit(&self, caller: &Caller, action: Action, unit: &UnitId) -> Result<(), ControlError> {
         match self.policy.decide(caller, action, unit) {
             Ok(Decision::Allow) => Ok(()),
-            Ok(Decision::Deny) => Err(forbidden(caller, action, unit)),
+            Ok(Decision::Deny) => Err(self.forbidden(caller, action, unit)),
             Err(unreadable) => Err(ControlError::PolicyUnreadable { source: unreadable }),
         }
+    }
+
+    /// As [`StateControl::permit`], for what is about no unit.
+    fn permit_on_service(&self, caller: &Caller, action: Action) -> Result<(), AccessError> {
+        if let Some(access) = &self.access {
+            return access.permit(caller, action).map(drop);
+        }
+        let decided = self.policy.decide(caller, action, &UnitId::graph());
+        match decided.map_err(AccessError::Unreadable)? {
+            Decision::Allow => Ok(()),
+            Decision::Deny => {
+                self.audit.tell(Event::denied(caller, action));
+                Err(AccessError::Forbidden { action })
+            }
+        }
+    }
+
+    /// That a caller may not, with its record.
+    fn forbidden(&self, caller: &Caller, action: Action, unit: &UnitId) -> ControlError {
+        self.audit.tell(Event::denied(caller, action).on(unit));
+        ControlError::Forbidden {
+            action,
+            unit: unit.clone(),
+        }
+    }
+
+    /// Something was changed, with its record.
+    async fn changed(&self, event: Event) -> Result<(), ControlError> {
+        self.audit.done(event).await.map_err(ControlError::Unwritten)
     }
 
     /// Whether the caller may, for lists that show only what a caller may see.
@@ -181,14 +242,5 @@ impl StateControl {
 
     pub(crate) fn vault(&self) -> &Vault {
         &self.vault
-    }
-}
-
-/// That a caller may not, with its record.
-fn forbidden(caller: &Caller, action: Action, unit: &UnitId) -> ControlError {
-    audit::denied(caller, action, unit);
-    ControlError::Forbidden {
-        action,
-        unit: unit.clone(),
     }
 }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, LockId, LockInfo, UnitId};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::locks::{Locked, Locking, Unlocked};
 
 use crate::error::Holder;
 use crate::units::no_unit;
-use crate::{ControlError, Door, StateControl, audit};
+use crate::{ControlError, Door, StateControl};
 
 /// How long an apply may go on under a lock after the token expired with which it was taken.
 const APPLY_MAX: SignedDuration = SignedDuration::from_hours(24);
@@ -84,18 +85,23 @@ impl StateControl {
             .map_err(ControlError::from_storage)?
         {
             Locked::Granted(lock) => {
-                audit::done(caller, Action::Lock, unit, "locked");
+                let event = Event::done(caller, Action::Lock, "locked")
+                    .on(unit)
+                    .under(Some(&id));
+                self.changed(event).await?;
                 Ok(Holder::from(lock))
             }
             Locked::Held(lock) => {
-                audit::refused(caller, Action::Lock, unit, "held-by-another", None);
+                let event = Event::refused(caller, Action::Lock, "held-by-another").on(unit);
+                self.audit().tell(event.under(Some(&id)));
                 Err(ControlError::Locked {
                     unit: unit.clone(),
                     holder: Box::new(Holder::from(lock)),
                 })
             }
             Locked::Over => {
-                audit::refused(caller, Action::Lock, unit, "lock-over", None);
+                let event = Event::refused(caller, Action::Lock, "lock-over").on(unit);
+                self.audit().tell(event.under(Some(&id)));
                 Err(ControlError::LockOver {
                     unit: unit.clone(),
                     id,
@@ -146,11 +152,14 @@ impl StateControl {
             .map_err(ControlError::from_storage)?
         {
             Unlocked::Free(_) => {
-                audit::done(caller, Action::Lock, unit, "unlocked");
-                Ok(())
+                let event = Event::done(caller, Action::Lock, "unlocked")
+                    .on(unit)
+                    .under(Some(id));
+                self.changed(event).await
             }
             Unlocked::Held(lock) => {
-                audit::refused(caller, Action::Lock, unit, "held-by-another", None);
+                let event = Event::refused(caller, Action::Lock, "held-by-another").on(unit);
+                self.audit().tell(event.under(Some(id)));
                 let holder = Some(Box::new(Holder::from(lock)));
                 Err(ControlError::NotHolder {
                     unit: unit.clone(),
@@ -176,16 +185,16 @@ impl StateControl {
             .force_unlock(unit)
             .await
             .map_err(ControlError::from_storage)?;
-        audit::done(
-            caller,
-            Action::ForceUnlock,
-            unit,
-            if broken.is_some() {
-                "lock broken"
-            } else {
-                "nothing to break"
-            },
-        );
+        let what = if broken.is_some() {
+            "lock broken"
+        } else {
+            "nothing to break"
+        };
+        let lock = broken.as_ref().map(|lock| &lock.info.id);
+        let event = Event::done(caller, Action::ForceUnlock, what)
+            .on(unit)
+            .under(lock);
+        self.changed(event).await?;
         Ok(broken.map(|lock| lock.info))
     }
 }

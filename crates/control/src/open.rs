@@ -10,7 +10,7 @@ use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
 
 pub use opentaco_storage::proof::Verdict;
 
-use crate::{Access, ControlError, StateControl};
+use crate::{Access, Audit, AuditOptions, ControlError, StateControl};
 
 /// What is asked of an opened bucket besides where it is.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct OpenOptions {
     pub retention: Retention,
     /// By what it is decided who may do what.
     pub rights: Rights,
+    /// How it is kept who did what.
+    pub audit: AuditOptions,
     /// Time, chance and background work.
     pub surroundings: Surroundings,
 }
@@ -41,6 +43,7 @@ impl Default for OpenOptions {
             single_replica: false,
             retention: Retention::default(),
             rights: Rights::default(),
+            audit: AuditOptions::default(),
             surroundings: Surroundings::real(),
         }
     }
@@ -81,13 +84,14 @@ impl StateControl {
         }
         let surroundings = options.surroundings.clone();
         let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
-        let vault = Vault::new(bucket.clone(), options.retention);
+        let audit = Audit::kept(bucket.clone(), options.audit);
+        let vault = Vault::observed(bucket.clone(), options.retention, Arc::new(audit.clone()));
         match options.rights {
-            Rights::Policy(policy) => Ok(Self::new(vault, policy, &opened.description)),
+            Rights::Policy(policy) => Ok(Self::new(vault, policy, &opened.description).audited(&audit)),
             Rights::Roles => {
                 let access = Access::open(Records::new(bucket), surroundings).await;
                 access.keep_fresh();
-                let control = Self::by_roles(vault, access, &opened.description);
+                let control = Self::by_roles(vault, access, &opened.description).audited(&audit);
                 control.ledger().keep_fresh().await;
                 Ok(control)
             }

@@ -1,12 +1,13 @@
 //! Refused writes: listing them, fetching one, and accepting one after all.
 
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, UnitId};
 use opentaco_storage::head::Origin;
 use opentaco_storage::rejected::Rejected;
 
 use crate::state::{Receipt, StateRead};
 use crate::versions::Reinstate;
-use crate::{ControlError, StateControl, audit};
+use crate::{ControlError, StateControl};
 
 impl StateControl {
     /// The refused writes of a unit that are still kept, newest first.
@@ -37,7 +38,10 @@ impl StateControl {
             .read_rejected(unit, id)
             .await
             .map_err(ControlError::from_storage)?;
-        audit::done(caller, Action::Read, unit, "read a refused write");
+        if found.is_some() {
+            let event = Event::done(caller, Action::Read, "read a refused write").on(unit);
+            self.audit().tell(event.kept(Some(id)));
+        }
         found
             .map(|(rejected, reading)| (rejected, reading.into()))
             .ok_or_else(|| no_rejected(unit, id))

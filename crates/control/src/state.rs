@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use opentaco_domain::access::Outputs;
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
 use opentaco_storage::commit::{CommitRequest, Committing, Refusal};
 use opentaco_storage::head::{Committed, Origin};
@@ -15,7 +16,7 @@ use opentaco_storage::read::Reading;
 use crate::error::Holder;
 use crate::outputs::view_of;
 use crate::units::no_unit;
-use crate::{ControlError, Door, StateControl, audit, forbidden};
+use crate::{ControlError, Door, StateControl};
 
 /// A state to be written.
 #[derive(Debug, Clone)]
@@ -196,8 +197,10 @@ impl StateControl {
                 .map_err(ControlError::from_storage)?;
             if !matches!(committing, Committing::NoUnit) || request.may_create {
                 return match committing {
-                    Committing::OlderSerial { current } => Err(older_serial(caller, unit, current, sent)),
-                    committing => concluded(caller, unit, committing),
+                    Committing::OlderSerial { current } => {
+                        Err(self.older_serial(caller, unit, current, sent))
+                    }
+                    committing => self.concluded(caller, unit, &request.holding, committing).await,
                 };
             }
             self.permit(caller, Action::Create, unit)?;
@@ -232,7 +235,7 @@ impl StateControl {
             return self.open_state(caller, Action::Read, unit).await;
         }
         let Some(outputs) = self.outputs_instead(caller, unit)? else {
-            return Err(forbidden(caller, Action::Read, unit));
+            return Err(self.forbidden(caller, Action::Read, unit));
         };
         let state = self.open_state(caller, Action::ReadOutputs, unit).await?;
         view_of(unit, state, &outputs).await
@@ -258,10 +261,91 @@ impl StateControl {
             .read(unit)
             .await
             .map_err(ControlError::from_storage)?;
-        audit::done(caller, action, unit, "read");
-        reading
-            .map(StateRead::from)
-            .ok_or_else(|| ControlError::NoState { unit: unit.clone() })
+        let Some(reading) = reading else {
+            return Err(ControlError::NoState { unit: unit.clone() });
+        };
+        let read = StateRead::from(reading);
+        let event = Event::done(caller, action, "read").on(unit);
+        self.audit().tell(match read.version {
+            Some(version) => event.version(version),
+            None => event,
+        });
+        Ok(read)
+    }
+
+    fn older_serial(&self, caller: &Caller, unit: &UnitId, current: u64, sent: Option<u64>) -> ControlError {
+        let event = Event::refused(caller, Action::Write, "older-serial");
+        self.audit().tell(event.on(unit));
+        ControlError::OlderSerial {
+            unit: unit.clone(),
+            current,
+            sent,
+        }
+    }
+
+    /// What a commit means to a caller, with its record.
+    pub(crate) async fn concluded(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        holding: &Holding,
+        committing: Committing,
+    ) -> Result<Committed, ControlError> {
+        let lock = match holding {
+            Holding::Lock(id) => Some(id),
+            Holding::Nothing => None,
+        };
+        let done = |version: VersionId, how: String| {
+            let event = Event::done(caller, Action::Write, how).on(unit);
+            self.changed(event.version(version).under(lock))
+        };
+        let refused = |why: &str, kept: Option<&str>| {
+            let event = Event::refused(caller, Action::Write, why).on(unit);
+            self.audit().tell(event.under(lock).kept(kept));
+        };
+        let unit = unit.clone();
+        match committing {
+            Committing::Done(committed) => {
+                done(committed.version, format!("committed: {}", committed.origin)).await?;
+                Ok(committed)
+            }
+            Committing::Uncopied(committed, source) => {
+                done(committed.version, "committed, copy pending".to_owned()).await?;
+                Err(ControlError::Saved {
+                    unit,
+                    version: Box::new(committed.version),
+                    source,
+                })
+            }
+            Committing::Refused { why, kept } => {
+                refused(why.word(), Some(&kept));
+                let kept = Some(kept);
+                Err(match why {
+                    Refusal::Held(lock) => ControlError::NotHolder {
+                        unit,
+                        holder: Some(Box::new(Holder::from(*lock))),
+                        kept,
+                    },
+                    Refusal::Lost(_) => ControlError::NotHolder {
+                        unit,
+                        holder: None,
+                        kept,
+                    },
+                    Refusal::Late => ControlError::Late { unit, kept },
+                    Refusal::Deleted => ControlError::DeletedMeanwhile { unit, kept },
+                })
+            }
+            Committing::Unmet { current } => {
+                refused("version-conflict", None);
+                Err(ControlError::Conflict { unit, current })
+            }
+            Committing::NoUnit => Err(no_unit(&unit)),
+            Committing::OtherLineage { current } => {
+                refused("other-lineage", None);
+                Err(ControlError::OtherLineage { unit, current })
+            }
+            Committing::OlderSerial { current } => Err(self.older_serial(caller, &unit, current, None)),
+        }
     }
 }
 
@@ -272,64 +356,4 @@ pub(crate) fn summarize(unit: &UnitId, bytes: &[u8]) -> Result<StateSummary, Con
             "what was sent for `{unit}` is no state: {error}. Nothing was written; send the whole JSON document that Terraform or OpenTofu made"
         ),
     })
-}
-
-fn older_serial(caller: &Caller, unit: &UnitId, current: u64, sent: Option<u64>) -> ControlError {
-    audit::refused(caller, Action::Write, unit, "older-serial", None);
-    ControlError::OlderSerial {
-        unit: unit.clone(),
-        current,
-        sent,
-    }
-}
-
-/// What a commit means to a caller, with its record.
-pub(crate) fn concluded(
-    caller: &Caller,
-    unit: &UnitId,
-    committing: Committing,
-) -> Result<Committed, ControlError> {
-    let unit = unit.clone();
-    match committing {
-        Committing::Done(committed) => {
-            audit::committed(caller, &unit, &committed.version, &committed.origin.to_string());
-            Ok(committed)
-        }
-        Committing::Uncopied(committed, source) => {
-            audit::committed(caller, &unit, &committed.version, "committed, copy pending");
-            Err(ControlError::Saved {
-                unit,
-                version: Box::new(committed.version),
-                source,
-            })
-        }
-        Committing::Refused { why, kept } => {
-            audit::refused(caller, Action::Write, &unit, why.word(), Some(&kept));
-            let kept = Some(kept);
-            Err(match why {
-                Refusal::Held(lock) => ControlError::NotHolder {
-                    unit,
-                    holder: Some(Box::new(Holder::from(*lock))),
-                    kept,
-                },
-                Refusal::Lost(_) => ControlError::NotHolder {
-                    unit,
-                    holder: None,
-                    kept,
-                },
-                Refusal::Late => ControlError::Late { unit, kept },
-                Refusal::Deleted => ControlError::DeletedMeanwhile { unit, kept },
-            })
-        }
-        Committing::Unmet { current } => {
-            audit::refused(caller, Action::Write, &unit, "version-conflict", None);
-            Err(ControlError::Conflict { unit, current })
-        }
-        Committing::NoUnit => Err(no_unit(&unit)),
-        Committing::OtherLineage { current } => {
-            audit::refused(caller, Action::Write, &unit, "other-lineage", None);
-            Err(ControlError::OtherLineage { unit, current })
-        }
-        Committing::OlderSerial { current } => Err(older_serial(caller, &unit, current, None)),
-    }
 }

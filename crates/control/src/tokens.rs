@@ -17,12 +17,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::access::{Kind, Name};
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Principal, Sha256};
 use opentaco_storage::records::{Record, RecordName, Records, Seen, Shelf, Swapped};
 use opentaco_storage::{StorageError, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, AccessError};
+use crate::audit::{Audit, Unwritten};
 use crate::open::chain;
 
 /// How long what was read is believed.
@@ -42,6 +44,7 @@ const ACCOUNTS_MAX: usize = 2_000;
 #[derive(Debug, Clone)]
 pub struct Ledger {
     inner: Arc<Inner>,
+    audit: Audit,
 }
 
 #[derive(Debug)]
@@ -192,6 +195,9 @@ pub enum TokenError {
     /// The bucket did not do what was asked; the change may have been made.
     #[error("the tokens could not be changed for sure")]
     Unavailable(#[source] StorageError),
+    /// It was done, and its event could not be written in time.
+    #[error(transparent)]
+    Unwritten(Unwritten),
 }
 
 impl Ledger {
@@ -203,7 +209,14 @@ impl Ledger {
                 known: Mutex::new(Known::Nothing("it was not read yet".to_owned())),
                 used: Mutex::default(),
             }),
+            audit: Audit::default(),
         }
+    }
+
+    /// The same, with its events where this audit keeps them.
+    #[must_use]
+    pub(crate) fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Reads it, and goes on reading it behind everything else as long as somebody has it.
@@ -216,7 +229,8 @@ impl Ledger {
             loop {
                 sleeper.sleep(EVERY).await;
                 let Some(inner) = inner.upgrade() else { return };
-                let ledger = Self { inner };
+                let audit = Audit::default();
+                let ledger = Self { inner, audit };
                 ledger.refresh().await;
                 ledger.write_uses().await;
             }
@@ -336,7 +350,11 @@ impl Ledger {
             page.tokens.insert(hash, token.clone());
             Ok(())
         })
-        .await
+        .await?;
+        let whose = token.owner.caller();
+        let about = format!("token {} of {}", token.id, whose.principal());
+        self.changed(caller, "token.create", "made an API token", about)
+            .await
     }
 
     /// The API tokens that the caller may see, oldest first, each with when it was last used: their own, and everybody's
@@ -394,7 +412,10 @@ impl Ledger {
             page.tokens.remove(&hash);
             Ok(())
         })
-        .await
+        .await?;
+        let about = format!("token {id}");
+        self.changed(caller, "token.revoke", "ended an API token", about)
+            .await
     }
 
     /// Makes a service account.
@@ -419,7 +440,10 @@ impl Ledger {
             page.accounts.insert(name.clone(), account.clone());
             Ok(())
         })
-        .await
+        .await?;
+        let (action, what) = ("service-account.create", "made a service account");
+        self.changed(caller, action, what, format!("service:{name}"))
+            .await
     }
 
     /// The service accounts, in the order of their names.
@@ -459,7 +483,25 @@ impl Ledger {
             page.tokens.retain(|_, token| !of_it(token));
             Ok(())
         })
-        .await
+        .await?;
+        let (action, what) = (
+            "service-account.remove",
+            "removed a service account and ended its tokens",
+        );
+        self.changed(caller, action, what, format!("service:{name}"))
+            .await
+    }
+
+    /// Something was changed, with its record.
+    async fn changed(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        what: &str,
+        about: String,
+    ) -> Result<(), TokenError> {
+        let event = Event::done(caller, action, what).about(about);
+        self.audit.done(event).await.map_err(TokenError::Unwritten)
     }
 
     /// Makes a change of what was just read, again if it was another document by then.

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
-use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, VersionId, limits};
+use opentaco_domain::audit::Event;
+use opentaco_domain::{Action, Caller, Holding, UnitId, UnitPrefix, VersionId, limits};
 use opentaco_storage::head::{Committed, Head};
 pub use opentaco_storage::lifecycle::Annotation;
 use opentaco_storage::lifecycle::{Annotating, Creating, Deleting, Described, Undeleting};
 use opentaco_storage::listing;
 
 use crate::error::Holder;
-use crate::state::concluded;
-use crate::{ControlError, Door, StateControl, audit};
+use crate::{ControlError, Door, StateControl};
 
 /// A unit that is to be created.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +93,8 @@ impl StateControl {
             .map_err(ControlError::from_storage)?;
         match creating {
             Creating::Created(known) => {
-                audit::done(caller, Action::Create, unit, "created");
+                let event = Event::done(caller, Action::Create, "created");
+                self.changed(event.on(unit)).await?;
                 Ok(view(unit, &known.head))
             }
             Creating::Exists(_) => Err(ControlError::AlreadyExists { unit: unit.clone() }),
@@ -185,7 +186,8 @@ impl StateControl {
             .map_err(ControlError::from_storage)?;
         match annotating {
             Annotating::Done(known) => {
-                audit::done(caller, Action::Write, unit, "annotated");
+                let event = Event::done(caller, Action::Write, "annotated");
+                self.changed(event.on(unit)).await?;
                 Ok(view(unit, &known.head))
             }
             Annotating::NoUnit => Err(no_unit(unit)),
@@ -206,19 +208,21 @@ impl StateControl {
             .map_err(ControlError::from_storage)?
         {
             Deleting::Deleted => {
-                audit::done(caller, Action::Delete, unit, "deleted");
-                Ok(())
+                let event = Event::done(caller, Action::Delete, "deleted");
+                self.changed(event.on(unit)).await
             }
             Deleting::NoUnit => Err(no_unit(unit)),
             Deleting::Held(lock) => {
-                audit::refused(caller, Action::Delete, unit, "held-by-another", None);
+                let event = Event::refused(caller, Action::Delete, "held-by-another");
+                self.audit().tell(event.on(unit));
                 Err(ControlError::Locked {
                     unit: unit.clone(),
                     holder: Box::new(lock.into()),
                 })
             }
             Deleting::Protected => {
-                audit::refused(caller, Action::Delete, unit, "protected", None);
+                let event = Event::refused(caller, Action::Delete, "protected");
+                self.audit().tell(event.on(unit));
                 Err(ControlError::Protected { unit: unit.clone() })
             }
         }
@@ -242,18 +246,25 @@ impl StateControl {
             .await;
         match undeleting.map_err(ControlError::from_storage)? {
             Undeleting::Empty => {
-                audit::done(caller, Action::Create, unit, "undeleted");
+                let event = Event::done(caller, Action::Create, "undeleted");
+                self.changed(event.on(unit)).await?;
                 Ok(None)
             }
             Undeleting::Committed(committing) => {
-                concluded(caller, unit, committing).map(|committed| Some(committed.version))
+                let holding = Holding::Nothing;
+                let committed = self.concluded(caller, unit, &holding, committing).await?;
+                Ok(Some(committed.version))
             }
             Undeleting::Lives => Err(ControlError::AlreadyExists { unit: unit.clone() }),
             Undeleting::NoUnit => Err(no_unit(unit)),
-            Undeleting::Held(lock) => Err(ControlError::Locked {
-                unit: unit.clone(),
-                holder: Box::new(lock.into()),
-            }),
+            Undeleting::Held(lock) => {
+                let event = Event::refused(caller, Action::Create, "held-by-another");
+                self.audit().tell(event.on(unit));
+                Err(ControlError::Locked {
+                    unit: unit.clone(),
+                    holder: Box::new(lock.into()),
+                })
+            }
             Undeleting::Expired => Err(ControlError::NotFound {
                 what: format!(
                     "version of `{unit}` left: it was deleted more than {} days ago",

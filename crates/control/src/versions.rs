@@ -1,6 +1,7 @@
 //! The history of a unit: listing it, fetching from it, and making an old content current again.
 
 use bytes::Bytes;
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
 use opentaco_storage::bucket::Whole;
 use opentaco_storage::commit::{CommitRequest, Committing};
@@ -8,9 +9,9 @@ use opentaco_storage::head::{Committed, Origin};
 use opentaco_storage::lifecycle::Described;
 
 use crate::error::Holder;
-use crate::state::{Receipt, StateRead, concluded, summarize};
+use crate::state::{Receipt, StateRead, summarize};
 use crate::units::no_unit;
-use crate::{ControlError, Door, StateControl, audit};
+use crate::{ControlError, Door, StateControl};
 
 /// How many versions a page shows without a limit: the retention keeps fewer by default.
 const HISTORY_PAGE: usize = 1000;
@@ -91,7 +92,10 @@ impl StateControl {
             .read_version(unit, version)
             .await
             .map_err(ControlError::from_storage)?;
-        audit::done(caller, Action::Read, unit, "read a version");
+        if reading.is_some() {
+            let event = Event::done(caller, Action::Read, "read a version").on(unit);
+            self.audit().tell(event.version(*version));
+        }
         reading
             .map(StateRead::from)
             .ok_or_else(|| no_version(unit, version))
@@ -144,7 +148,8 @@ impl StateControl {
                 .reinstate_beside(caller, unit, &mut bytes, &origin, &how)
                 .await?
             {
-                return concluded(caller, unit, committing).map(Receipt::from);
+                let concluded = self.concluded(caller, unit, &how.holding, committing).await;
+                return concluded.map(Receipt::from);
             }
         }
         Err(ControlError::Conflict {
@@ -176,6 +181,8 @@ impl StateControl {
         if let Some(lock) = &head.lock
             && !matches!(&how.holding, Holding::Lock(id) if *id == lock.info.id)
         {
+            self.audit()
+                .tell(Event::refused(caller, Action::Write, "held-by-another").on(unit));
             let holder = Box::new(Holder::from(lock.clone()));
             return Err(ControlError::Locked {
                 unit: unit.clone(),

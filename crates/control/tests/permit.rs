@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -239,11 +240,12 @@ const OPERATIONS: [(&str, Action, Perform); 20] = [
 ];
 
 /// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "open",
     "doctor",
     "ready",
     "settle_down",
+    "close",
     "list_units",
     "outputs_of",
     // About the caller's own lock.
@@ -270,20 +272,42 @@ const OF_TOKENS: [&str; 10] = [
 /// What is done to the records of logins, by whoever has proved whose login it is.
 const OF_SESSIONS: [&str; 4] = ["begin", "change", "of", "forget"];
 
+/// What is done to the audit: reading it asks for the right to, and `audit` tests that.
+const OF_AUDIT: [&str; 6] = [
+    "done",
+    "flush",
+    "close",
+    "search_audit",
+    "audit_segments",
+    "audit_segment",
+];
+
+/// Every source file below a directory.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
 #[test]
 fn no_operation_is_missing_from_the_table() {
     let (mut written, mut of_access) = (BTreeSet::new(), BTreeSet::new());
     let (mut of_tokens, mut of_sessions) = (BTreeSet::new(), BTreeSet::new());
-    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_dir() {
-            continue;
-        }
+    let mut of_audit = BTreeSet::new();
+    let all = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    for path in sources(all) {
         let source = std::fs::read_to_string(&path).unwrap();
-        let written = match path.file_name().and_then(|name| name.to_str()) {
-            Some("access.rs") => &mut of_access,
-            Some("tokens.rs") => &mut of_tokens,
-            Some("sessions.rs") => &mut of_sessions,
+        let module = path.strip_prefix(all).unwrap().iter().next().unwrap();
+        let written = match module.to_str().unwrap().trim_end_matches(".rs") {
+            "access" => &mut of_access,
+            "tokens" => &mut of_tokens,
+            "sessions" => &mut of_sessions,
+            "audit" => &mut of_audit,
             _ => &mut written,
         };
         for line in source
@@ -306,6 +330,7 @@ fn no_operation_is_missing_from_the_table() {
     assert_eq!(written, tested);
     assert_eq!(of_access, OF_ACCESS.map(str::to_owned).into());
     assert_eq!(of_tokens, OF_TOKENS.map(str::to_owned).into());
+    assert_eq!(of_audit, OF_AUDIT.map(str::to_owned).into());
     assert_eq!(of_sessions, OF_SESSIONS.map(str::to_owned).into());
 }
 

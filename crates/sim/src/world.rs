@@ -1192,7 +1192,7 @@ fn refused(error: ControlError) -> Told {
         | ControlError::OtherLineage { .. }
         | ControlError::OlderSerial { .. }
         | ControlError::Protected { .. } => Told::Refused(None),
-        ControlError::Saved { .. } => Told::Saved,
+        ControlError::Saved { .. } | ControlError::Unwritten(_) => Told::Saved,
         ControlError::NotFound { .. }
         | ControlError::AlreadyExists { .. }
         | ControlError::Encrypted { .. }

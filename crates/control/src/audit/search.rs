@@ -1,0 +1,289 @@
+//! Finding events again, newest first, without an index: the names of segments tell when they begin.
+//!
+//! A page reads so many segments at most, and says how to go on; a search that finds nothing ends all the same.
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use opentaco_domain::audit::segment::SPAN;
+use opentaco_domain::audit::{Event, Outcome, Read, SegmentId};
+use opentaco_domain::{Action, Caller, UnitId, UnitPrefix};
+use opentaco_storage::StorageError;
+use opentaco_storage::segments::{DAY, Segments};
+
+use super::AuditError;
+use crate::StateControl;
+
+/// How many segments one page reads at most.
+const SEGMENTS_MAX: usize = 256;
+/// How many of them at once.
+const AT_ONCE: usize = 8;
+/// How many events a page has if nobody says.
+const LIMIT: usize = 100;
+/// All events of a segment, as a page token spells it.
+const ALL: usize = 999_999_999;
+/// What is listed first: who looks, looks for what was just now.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Only about this unit.
+    pub unit: Option<UnitId>,
+    /// Only about units whose id starts so.
+    pub prefix: Option<UnitPrefix>,
+    /// Only by this principal.
+    pub principal: Option<String>,
+    /// Only of this action.
+    pub action: Option<String>,
+    /// Only with this outcome.
+    pub decision: Option<Outcome>,
+    /// Only from this moment on.
+    pub since: Option<Timestamp>,
+    /// Only before this moment.
+    pub until: Option<Timestamp>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// The token of the page before.
+    pub page_token: Option<String>,
+}
+
+impl Wanted {
+    fn matches(&self, event: &Event) -> bool {
+        let is =
+            |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|wanted| wanted == there);
+        let in_time = self.since.is_none_or(|since| event.at >= since)
+            && self.until.is_none_or(|until| event.at < until);
+        let about = match (&self.unit, &self.prefix, &event.unit) {
+            (None, None, _) => true,
+            (_, _, None) => false,
+            (unit, prefix, Some(there)) => {
+                unit.as_ref().is_none_or(|unit| unit == there)
+                    && prefix.as_ref().is_none_or(|prefix| prefix.matches(there))
+            }
+        };
+        in_time
+            && about
+            && is(&self.principal, event.principal.as_str())
+            && is(&self.action, &event.action)
+            && self.decision.is_none_or(|decision| decision == event.decision)
+    }
+}
+
+/// An event, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In which segment.
+    pub segment: SegmentId,
+    /// As which event of it, from 0.
+    pub index: usize,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first; of different replicas in the same minute, by segment.
+    pub events: Vec<Found>,
+    /// How to go on, if there may be more.
+    pub next_page_token: Option<String>,
+    /// Segments that are there and cannot be read.
+    pub damaged: Vec<SegmentId>,
+}
+
+/// A place in the audit: everything before it comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    segment: SegmentId,
+    /// Events of that segment that are still to come.
+    events: usize,
+}
+
+impl Place {
+    fn token(self) -> String {
+        format!("{}.{}", self.segment, self.events)
+    }
+
+    fn parse(token: &str) -> Option<Self> {
+        let (segment, events) = token.rsplit_once('.')?;
+        Some(Self {
+            segment: segment.parse().ok()?,
+            events: events.parse().ok()?,
+        })
+    }
+}
+
+impl StateControl {
+    /// What happened, newest first.
+    ///
+    /// # Errors
+    /// [`AuditError::Access`] without the right `audit.read`.
+    pub async fn search_audit(&self, caller: &Caller, wanted: &Wanted) -> Result<Page, AuditError> {
+        self.permit_on_service(caller, Action::ReadAudit)?;
+        let page = match wanted.page_token.as_deref() {
+            None => None,
+            Some(token) => Some(Place::parse(token).ok_or(AuditError::PageToken)?),
+        };
+        self.audit().tell_that_it_was_read(caller);
+        let now = self.vault().bucket().surroundings().clock.now();
+        // Clocks of other replicas may be ahead.
+        let end = wanted
+            .until
+            .unwrap_or_else(|| later(now, RECENT))
+            .max(Timestamp::UNIX_EPOCH);
+        let reach = Reach {
+            // A segment may begin a span before the events that are asked for.
+            from: wanted
+                .since
+                .map_or(Timestamp::UNIX_EPOCH, |since| earlier(since, SPAN)),
+            to: page.map_or(end, |place| {
+                end.min(later(place.segment.at, SignedDuration::from_millis(1)))
+            }),
+        };
+        let segments = &self.segments();
+        let limit = wanted.limit.unwrap_or(LIMIT);
+        let mut found = Page::default();
+        let mut read = 0;
+        for window in reach.windows(segments).await.map_err(AuditError::Unavailable)? {
+            let listed = segments.between(window.0, window.1).await;
+            let mut ids = listed.map_err(AuditError::Unavailable)?;
+            ids.retain(|id| page.is_none_or(|place| *id <= place.segment));
+            ids.reverse();
+            for some in ids.chunks(AT_ONCE) {
+                if read >= SEGMENTS_MAX {
+                    // All of the first one that was not read is still to come.
+                    let place = Place {
+                        segment: some[0],
+                        events: ALL,
+                    };
+                    found.next_page_token = Some(place.token());
+                    return Ok(found);
+                }
+                read += some.len();
+                let fetched: Vec<_> = some.iter().map(|id| fetch(segments, *id)).collect();
+                let fetched = try_join_all(fetched).await.map_err(AuditError::Unavailable)?;
+                for (id, bytes) in fetched {
+                    let parsed = bytes.as_deref().map(|bytes| Read::parse(&id, bytes));
+                    let Some(Ok(segment)) = parsed else {
+                        found.damaged.push(id);
+                        continue;
+                    };
+                    let left = match page {
+                        Some(place) if place.segment == id => place.events,
+                        _ => usize::MAX,
+                    };
+                    let events = segment.events.into_iter().enumerate().take(left);
+                    let events: Vec<_> = events.filter(|(_, event)| wanted.matches(event)).collect();
+                    for (index, event) in events.into_iter().rev() {
+                        if found.events.len() == limit {
+                            let place = Place {
+                                segment: id,
+                                events: index + 1,
+                            };
+                            found.next_page_token = Some(place.token());
+                            return Ok(found);
+                        }
+                        found.events.push(Found {
+                            segment: id,
+                            index,
+                            event,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Up to a thousand names of segments, oldest first, from a moment on or behind a page; and how to go on.
+    ///
+    /// # Errors
+    /// [`AuditError::Access`] without the right `audit.read`.
+    pub async fn audit_segments(
+        &self,
+        caller: &Caller,
+        since: Option<Timestamp>,
+        after: Option<SegmentId>,
+    ) -> Result<(Vec<SegmentId>, Option<SegmentId>), AuditError> {
+        self.permit_on_service(caller, Action::ReadAudit)?;
+        self.audit().tell_that_it_was_read(caller);
+        let from = match (after, since) {
+            (Some(after), _) => after.at,
+            (None, Some(since)) => earlier(since, SPAN),
+            (None, None) => Timestamp::UNIX_EPOCH,
+        };
+        let (mut ids, mut page) = (Vec::new(), None);
+        loop {
+            let listed = self.segments().page(from, Timestamp::MAX, page).await;
+            let (some, next) = listed.map_err(AuditError::Unavailable)?;
+            ids.extend(
+                some.into_iter()
+                    .filter(|id| after.is_none_or(|after| *id > after)),
+            );
+            page = next;
+            // Names of one millisecond can fill a page that was told before.
+            if page.is_none() || !ids.is_empty() {
+                let next = page.and_then(|_| ids.last().copied());
+                return Ok((ids, next));
+            }
+        }
+    }
+
+    /// The bytes of a segment, as they lie in the bucket.
+    ///
+    /// # Errors
+    /// [`AuditError::Access`] without the right `audit.read`; [`AuditError::NoSegment`].
+    pub async fn audit_segment(&self, caller: &Caller, id: &SegmentId) -> Result<Bytes, AuditError> {
+        self.permit_on_service(caller, Action::ReadAudit)?;
+        let bytes = self.segments().get(id).await;
+        bytes
+            .map_err(AuditError::Unavailable)?
+            .ok_or(AuditError::NoSegment(*id))
+    }
+}
+
+impl StateControl {
+    fn segments(&self) -> Segments {
+        Segments::new(self.vault().bucket().clone())
+    }
+}
+
+async fn fetch(segments: &Segments, id: SegmentId) -> Result<(SegmentId, Option<Bytes>), StorageError> {
+    Ok((id, segments.get(&id).await?))
+}
+
+/// From when to when segments are looked at.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Reach {
+    /// The same in parts, newest first: what is recent, and then each day on which there is something.
+    async fn windows(self, segments: &Segments) -> Result<Vec<(Timestamp, Timestamp)>, StorageError> {
+        let Self { from, to } = self;
+        let recent = from.max(earlier(to, RECENT * 2));
+        let mut windows = vec![(recent, to)];
+        if recent > from {
+            for day in segments.days().await?.into_iter().rev() {
+                let window = (day.max(from), later(day, DAY).min(recent));
+                if window.0 < window.1 {
+                    windows.push(window);
+                }
+            }
+        }
+        Ok(windows)
+    }
+}
+
+fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_sub(by)
+        .unwrap_or(Timestamp::MIN)
+        .max(Timestamp::UNIX_EPOCH)
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
