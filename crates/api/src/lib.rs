@@ -9,6 +9,7 @@
 //! outputs    what a state hands out
 //! auth       logging in, tokens, and who one is
 //! rbac       who may do what
+//! audit      who did what
 //! info       the service itself
 //! error      how a request is refused: a word, a sentence, and what goes with it
 //! ```
@@ -17,6 +18,7 @@
 //! refused and not ignored; what is answered is read leniently, so that an older client bears a newer service.
 //! [`paths`] is where to begin.
 
+pub mod audit;
 pub mod auth;
 pub mod error;
 pub mod header;

@@ -3,6 +3,7 @@
 //! A unit stands in an address as one segment, in the encoding of [`UnitId::to_segment`]: `myapp/prod` is `myapp__prod`.
 
 use opentaco_domain::access::{Member, Name};
+use opentaco_domain::audit::SegmentId;
 use opentaco_domain::{UnitId, VersionId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -78,6 +79,12 @@ pub const RBAC_PERMISSION: &str = "/v1/rbac/permissions/{permission}";
 pub const RBAC_TEST: &str = "/v1/rbac/test";
 /// Shows (GET) and switches (PUT) what the root token opens.
 pub const RBAC_ROOT: &str = "/v1/rbac/root";
+/// Who did what.
+pub const AUDIT: &str = "/v1/audit";
+/// The names of the files it is kept in.
+pub const AUDIT_SEGMENTS: &str = "/v1/audit/segments";
+/// One of these files, as it lies in the bucket.
+pub const AUDIT_SEGMENT: &str = "/v1/audit/segments/{segment}";
 /// The public keys that our tokens are signed by. Open to everybody.
 pub const JWKS: &str = "/oidc/jwks.json";
 /// The description of this API.
@@ -204,6 +211,12 @@ pub fn role(name: &Name) -> String {
 #[must_use]
 pub fn permission(name: &Name) -> String {
     RBAC_PERMISSION.replace("{permission}", &escaped(name.as_str()))
+}
+
+/// [`AUDIT_SEGMENT`] of this name.
+#[must_use]
+pub fn audit_segment(id: &SegmentId) -> String {
+    AUDIT_SEGMENT.replace("{segment}", &id.to_string())
 }
 
 fn of(path: &str, unit: &UnitId) -> String {

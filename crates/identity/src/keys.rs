@@ -15,6 +15,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use opentaco_domain::audit::Seal;
 use opentaco_domain::{Secret, Sha256};
 use pem::{EncodeConfig, LineEnding, Pem};
 use serde::Serialize;
@@ -214,6 +215,19 @@ impl SigningKey {
     }
 }
 
+/// The key that signs tokens signs the audit, too: its public half is at the same address. What is sealed begins with words
+/// that no token begins with, so neither can stand in for the other.
+impl Seal for SigningKey {
+    fn kid(&self) -> &str {
+        self.public.kid.as_str()
+    }
+
+    fn sign(&self, bytes: &[u8]) -> String {
+        jsonwebtoken::crypto::sign(bytes, &self.private, Algorithm::EdDSA)
+            .expect("an Ed25519 key signs whatever it is given")
+    }
+}
+
 /// The keys of one service: one signs, all verify.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
@@ -241,6 +255,12 @@ impl KeyRing {
         }
         self.verifying.insert(key.kid.clone(), key);
         Ok(self)
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn signing(&self) -> &SigningKey {
+        &self.signing
     }
 
     /// The public document (RFC 7517, RFC 8037) for `/oidc/jwks.json`, the signing key first.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{FamilyId, TokenId};
 use crate::jwt::{Standing, Times};
-use crate::keys::{Jwks, KeyRing};
+use crate::keys::{Jwks, KeyRing, SigningKey};
 use crate::refused::{Flaw, Refused};
 
 /// Which door an access token opens.
@@ -127,6 +127,12 @@ impl Tokens {
             issuer: issuer.into(),
             lifetimes,
         }
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn signing_key(&self) -> &SigningKey {
+        self.keys.signing()
     }
 
     /// The public document of the keys, for `/oidc/jwks.json`.

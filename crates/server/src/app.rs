@@ -89,4 +89,10 @@ impl App {
         drop(self.under_way.write().await);
         self.control.settle_down().await;
     }
+
+    /// As [`App::settle_down`], for good: the audit of this process ends.
+    pub async fn close(&self) {
+        drop(self.under_way.write().await);
+        self.control.close().await;
+    }
 }

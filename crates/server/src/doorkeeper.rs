@@ -73,6 +73,27 @@ impl Credential {
         }
     }
 
+    /// What it is and which, as the audit tells it: never the credential itself.
+    #[must_use]
+    pub fn shown(&self) -> Option<String> {
+        match self {
+            Self::Root => Some("root token".to_owned()),
+            Self::Anonymous => None,
+            Self::Login(verified) => Some(format!("login {}", login_shown(&verified.family))),
+            Self::ApiToken(kept) => Some(format!("token {}", kept.id)),
+            Self::Ci(job) => Some(format!("ci job of {}", job.issuer)),
+        }
+    }
+
+    /// Where the CI run that asks can be looked at.
+    #[must_use]
+    pub fn run(&self) -> Option<&str> {
+        match self {
+            Self::Ci(job) => job.run_url.as_deref(),
+            Self::Root | Self::Anonymous | Self::Login(_) | Self::ApiToken(_) => None,
+        }
+    }
+
     /// When it ends by itself.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
@@ -233,6 +254,12 @@ async fn by_job(logins: &Logins, offered: &str, now: Timestamp) -> Result<Admitt
         Err(Refused::Wrong(flaw)) => Err(Unknown::Wrong(Some(flaw))),
         Err(Refused::Unavailable(reason)) => Err(Unknown::Unavailable(reason.to_string())),
     }
+}
+
+/// A login as the audit tells it: enough to tell logins of one person apart.
+#[must_use]
+pub fn login_shown(family: &FamilyId) -> String {
+    family_hash(family).short()
 }
 
 /// What a login is kept and ended by.

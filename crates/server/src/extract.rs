@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, OriginalUri};
 use http::StatusCode;
 use http::request::Parts;
 use opentaco_api::ErrorCode;
+use opentaco_domain::audit::Asked;
 use opentaco_domain::{Caller, Clock as _, Holding, LockId, LockInfo, SystemClock, UnitId, VersionId};
 use percent_encoding::percent_decode_str;
 
@@ -31,6 +32,18 @@ impl<S: Sync> FromRequestParts<S> for Asking {
                 "this address has no caller",
             )
         })
+    }
+}
+
+/// How a request came, for the audit: known before anybody knows whose it is.
+#[derive(Debug, Clone, Default)]
+pub struct Approach(pub Asked);
+
+impl<S: Sync> FromRequestParts<S> for Approach {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }
 

@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentaco_api::ErrorCode;
+use opentaco_domain::audit::Asked;
 use opentaco_domain::{Clock as _, Holding, SystemClock};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
@@ -24,8 +25,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::bodies::Rest;
 use crate::doorkeeper::{Admitted, CameBy, Lapsed, Unknown};
-use crate::extract::{Asking, LockHint, Notes, unit_of};
-use crate::metrics::{Ended, Metrics};
+use crate::extract::{Approach, Asking, LockHint, Notes, unit_of};
+use crate::metrics::{self, Ended, Metrics};
 use crate::problem::{Problem, Told};
 use crate::routes;
 
@@ -58,6 +59,14 @@ async fn number_log_and_count(
     let request_id = request_id(request.headers());
     let notes = Notes::default();
     request.extensions_mut().insert(notes.clone());
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let approach = Approach(Asked {
+        request: Some(request_id.clone()),
+        address: from.map(|ConnectInfo(from)| from.ip().to_canonical().to_string()),
+        door: Some(metrics::door(request.uri().path())),
+        ..Asked::default()
+    });
+    request.extensions_mut().insert(approach);
     let line = Line {
         request_id: request_id.clone(),
         method: request.method().clone(),
@@ -205,6 +214,16 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
     if let Some(notes) = request.extensions().get::<Notes>() {
         notes.caller(&caller);
     }
+    let Approach(asked) = request
+        .extensions()
+        .get::<Approach>()
+        .cloned()
+        .unwrap_or_default();
+    let caller = caller.asking(Arc::new(Asked {
+        via: credential.shown(),
+        run: credential.run().map(str::to_owned),
+        ..asked
+    }));
     request.extensions_mut().insert(CameBy(Arc::new(credential)));
     request.extensions_mut().insert(Asking(caller));
     next.run(request).await

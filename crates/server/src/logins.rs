@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use opentaco_api::auth::AuthConfig;
 use opentaco_domain::access::Name;
+use opentaco_domain::audit::Seal;
 use opentaco_identity::ci::{CiConfigError, CiIssuers};
 use opentaco_identity::oidc::{Fetch, HttpFetch, IdToken, IdTokens, Issuer, IssuerError};
 use opentaco_identity::sts::Sts;
@@ -116,6 +117,13 @@ impl Logins {
         }
         logins.ci = CiIssuers::new(identity.ci.clone(), &fetch)?;
         Ok(logins)
+    }
+
+    /// What signs the audit; none where there is no key for tokens.
+    #[must_use]
+    pub fn seal(&self) -> Option<Arc<dyn Seal>> {
+        let tokens = self.tokens.as_ref()?;
+        Some(Arc::new(tokens.signing_key().clone()))
     }
 
     /// What a client needs to know before anybody can log in.

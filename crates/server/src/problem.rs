@@ -146,7 +146,8 @@ fn answer(error: &ControlError) -> (StatusCode, ErrorCode) {
         ControlError::AlreadyExists { .. } => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
         ControlError::Invalid { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
         ControlError::Saved { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Saved),
-        ControlError::PolicyUnreadable { .. }
+        ControlError::Unwritten(_)
+        | ControlError::PolicyUnreadable { .. }
         | ControlError::Unavailable { .. }
         | ControlError::Corrupt { .. }
         | ControlError::Unopened { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),

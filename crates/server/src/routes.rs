@@ -14,7 +14,7 @@ use opentaco_api::ErrorCode;
 use crate::app::App;
 use crate::extract::Notes;
 use crate::management::{
-    auth, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
+    audit, auth, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
 };
 use crate::problem::Problem;
 use crate::{layers, operator, terraform};
@@ -122,6 +122,10 @@ pub static ROUTES: &[Route] = routes! {
     "POST"   "/v1/rbac/test"                        Caller "access.test"   => rbac::test;
     "GET"    "/v1/rbac/root"                        Caller "access.manage" => rbac::root;
     "PUT"    "/v1/rbac/root"                        Caller "access.manage" => rbac::switch_root;
+
+    "GET"    "/v1/audit"                            Caller "audit.read"   => audit::search;
+    "GET"    "/v1/audit/segments"                   Caller "audit.read"   => audit::segments;
+    "GET"    "/v1/audit/segments/{segment}"         Caller "audit.read"   => audit::download;
 
     "GET"    "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::read;
     "HEAD"   "/v1/backend/{*unit}"      Caller "unit.read"   => terraform::state::head;

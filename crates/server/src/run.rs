@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use opentaco_control::{ControlError, OpenOptions, Rights, StateControl, StoreConfig};
+use opentaco_control::{AuditOptions, ControlError, OpenOptions, Rights, StateControl, StoreConfig};
 use opentaco_domain::access::AllowAll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -71,7 +71,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let metrics = config.metrics.as_deref().map(bind).transpose()?;
     let (doorkeeper, token_at) = doorkeeper(&config)?;
     let logins = Logins::open(&config)?;
-    let control = open(&config).await?;
+    let control = open(&config, &logins).await?;
     let address = main.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -167,12 +167,16 @@ fn doorkeeper(config: &Config) -> Result<(Doorkeeper, Option<String>), RootToken
     Ok((Doorkeeper::Root(token), Some(at)))
 }
 
-async fn open(config: &Config) -> Result<StateControl, ControlError> {
+async fn open(config: &Config, logins: &Logins) -> Result<StateControl, ControlError> {
     let mut options = OpenOptions {
         single_replica: config.single_replica,
         rights: match config.auth {
             Auth::Disabled => Rights::Policy(Arc::new(AllowAll)),
             Auth::Token(_) | Auth::TokenFile(_) | Auth::KeptToken => Rights::Roles,
+        },
+        audit: AuditOptions {
+            seal: logins.seal(),
+            sync: config.audit_sync,
         },
         ..OpenOptions::default()
     };

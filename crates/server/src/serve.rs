@@ -113,7 +113,7 @@ pub async fn serve(
         () = renewing => {}
         () = drain => {}
     }
-    if timeout(patience.drain, app.settle_down()).await.is_err() {
+    if timeout(patience.drain, app.close()).await.is_err() {
         tracing::warn!(
             "stopped before all work behind answers was done; the next start or the next request finishes it"
         );

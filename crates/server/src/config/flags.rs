@@ -28,6 +28,7 @@ enum Group {
     Access,
     Login,
     Tokens,
+    Audit,
     Keeping,
     Limits,
     Log,
@@ -56,6 +57,10 @@ const GROUPS: &[(Group, &str)] = &[
     (
         Group::Tokens,
         "Tokens of our own; `opentacosvc keys new` makes a key",
+    ),
+    (
+        Group::Audit,
+        "Who did what, kept in the bucket below __opentaco_audit/",
     ),
     (Group::Keeping, "How long versions are kept"),
     (Group::Limits, "How much clients may send"),
@@ -359,6 +364,12 @@ pub const FLAGS: &[Flag] = &[
         &["OPENTACO_AUTH_REDIRECT_URIS"],
         "http://127.0.0.1:8585/callback",
         "Where the provider may send a browser back to, with spaces or commas in between.",
+    ),
+    switch(
+        Group::Audit,
+        "audit-sync",
+        &["OPENTACO_AUDIT_SYNC"],
+        "Answer a change only when its event is in the bucket. Without it events are written behind the answer,\nat most a second later; a process that is killed loses that second of them, not of states.",
     ),
     flag(
         Group::Login,

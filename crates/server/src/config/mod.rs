@@ -84,6 +84,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who somebody is.
     pub identity: IdentityConfig,
+    /// Whether a change is answered only when its event is in the bucket.
+    pub audit_sync: bool,
     /// How often an address may ask for tokens.
     pub tokens_per_minute: NonZeroU32,
     /// Our own files.
@@ -180,6 +182,7 @@ fn config(
         },
         auth: auth(given, environment)?,
         identity: identity::identity(given, environment)?,
+        audit_sync: given.switch("audit-sync")?,
         tokens_per_minute: given
             .parse("auth-rate-limit", values::per_minute)?
             .unwrap_or(Pace::DEFAULT),

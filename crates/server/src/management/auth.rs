@@ -1,6 +1,7 @@
 //! Logging in, going on, logging out; who one is; credentials for S3 clients.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -12,6 +13,7 @@ use opentaco_api::auth::{
 };
 use opentaco_api::{ErrorBody, ErrorCode, paths};
 use opentaco_control::{ControlError, StateControl};
+use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Clock as _, Principal, Sha256, SystemClock};
 use opentaco_identity::session::{self, Outcome, Record, Successor, Why};
 use opentaco_identity::sts::{NotASession, S3Session};
@@ -20,8 +22,8 @@ use opentaco_identity::{FamilyId, Flaw, Refresh, Refused as Doubted, TokenId, To
 use serde_json::Value;
 
 use crate::app::App;
-use crate::doorkeeper::{CameBy, Credential, challenged, family_hash};
-use crate::extract::{Asking, Notes};
+use crate::doorkeeper::{CameBy, Credential, challenged, family_hash, login_shown};
+use crate::extract::{Approach, Asking, Notes};
 use crate::logins::login_of;
 use crate::management::Refused;
 use crate::management::error::invalid;
@@ -66,7 +68,12 @@ pub async fn jwks(State(app): State<App>) -> Json<Value> {
         (status = 503, description = "`unavailable`: the provider or the bucket does not answer; ask again.", body = ErrorBody),
     ),
 )]
-pub async fn exchange(State(app): State<App>, notes: Notes, request: Request) -> Result<Response, Refused> {
+pub async fn exchange(
+    State(app): State<App>,
+    notes: Notes,
+    Approach(asked): Approach,
+    request: Request,
+) -> Result<Response, Refused> {
     let Exchange { id_token, nonce } = secret_document(&app, request).await?;
     let (Some(tokens), Some(provider)) = (app.logins.tokens.clone(), &app.logins.provider) else {
         return Err(invalid("nobody logs in here: the operator has named no provider").into());
@@ -79,7 +86,7 @@ pub async fn exchange(State(app): State<App>, notes: Notes, request: Request) ->
     let id_token = verified.map_err(|doubt| disbelieved("the ID token", &doubt))?;
     let login =
         login_of(&id_token).map_err(|flaw| disbelieved::<()>("the ID token", &Doubted::Wrong(flaw)))?;
-    let caller = Caller::user(login.principal.as_str());
+    let caller = Caller::user(login.principal.as_str()).asking(Arc::new(asked));
     notes.caller(&caller);
     let session = app
         .carry_through(|control| async move { begin(&control, &tokens, &caller, login).await })
@@ -106,9 +113,21 @@ async fn begin(
         .ledger()
         .regroup(login.principal.as_str(), &login.groups)
         .await?;
+    let event = Event::done(caller, "auth.login", format!("logged in by {}", login.via));
+    done(control, event.about(login_of_family(&family))).await?;
     let refresh = tokens.issue_refresh(&login, &family, first, now);
     let access = tokens.issue_access(&login, &family, Audience::Api, now);
     Ok(session_of(caller, access, refresh))
+}
+
+/// Something was done to credentials, with its record.
+async fn done(control: &StateControl, event: Event) -> Result<(), Refused> {
+    let written = control.audit().done(event).await;
+    Ok(written.map_err(ControlError::Unwritten)?)
+}
+
+fn login_of_family(family: &FamilyId) -> String {
+    format!("login {}", login_shown(family))
 }
 
 /// Logins that are over are of no use: what could ask for them has expired.
@@ -141,14 +160,19 @@ async fn forget_old(control: &StateControl, principal: &Principal) -> Result<(),
         (status = 503, description = "`unavailable`: the bucket does not answer; ask again.", body = ErrorBody),
     ),
 )]
-pub async fn refresh(State(app): State<App>, notes: Notes, request: Request) -> Result<Response, Refused> {
+pub async fn refresh(
+    State(app): State<App>,
+    notes: Notes,
+    Approach(asked): Approach,
+    request: Request,
+) -> Result<Response, Refused> {
     let RefreshRequest { refresh_token } = secret_document(&app, request).await?;
     let Some(tokens) = app.logins.tokens.clone() else {
         return Err(disbelieved::<()>("the refresh token", &Doubted::Wrong(Flaw::Key)));
     };
     let verified = tokens.verify_refresh(refresh_token.expose(), SystemClock.now());
     let presented = verified.map_err(|doubt| disbelieved("the refresh token", &doubt))?;
-    let caller = Caller::user(presented.0.login.principal.as_str());
+    let caller = Caller::user(presented.0.login.principal.as_str()).asking(Arc::new(asked));
     notes.caller(&caller);
     let memory = app.logins.memory();
     let session = app
@@ -195,11 +219,17 @@ async fn rotate(
         .sessions()
         .change(caller.principal(), &family, decide)
         .await?;
+    let about = login_of_family(&presented.0.family);
     match verdict {
-        Some(Verdict::Next(next)) => Ok(next),
+        Some(Verdict::Next(next)) => {
+            let event = Event::done(caller, "auth.refresh", "went on with a login");
+            done(control, event.about(about)).await?;
+            Ok(next)
+        }
         Some(Verdict::Ended(why)) => {
             // Also where it was ended before: whoever did may have died before every replica was told.
             control.ledger().revoke_logins(&[family], memory).await?;
+            done(control, Event::done(caller, "auth.revoke", why).about(about)).await?;
             Err(log_in_again(why))
         }
         Some(Verdict::Over(why)) => Err(log_in_again(why)),
@@ -280,12 +310,16 @@ pub async fn revoke(
                     }
                 };
                 let families = control.sessions().of(&principal).await?;
-                end(&control, &principal, &families, why, memory).await
+                end(&control, &principal, &families, why, memory).await?;
+                let event = Event::done(&caller, "auth.revoke", "ended every login of somebody");
+                done(&control, event.about(principal.as_str())).await
             }
             None => match &*credential {
                 Credential::Login(verified) => {
                     let families = [family_hash(&verified.family)];
-                    end(&control, caller.principal(), &families, Why::LoggedOut, memory).await
+                    end(&control, caller.principal(), &families, Why::LoggedOut, memory).await?;
+                    let event = Event::done(&caller, "auth.revoke", "logged out");
+                    done(&control, event.about(login_of_family(&verified.family))).await
                 }
                 Credential::ApiToken(kept) => {
                     let ended = control
@@ -335,6 +369,7 @@ async fn end(
 )]
 pub async fn s3_credentials(
     State(app): State<App>,
+    Asking(caller): Asking,
     CameBy(credential): CameBy,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -351,6 +386,8 @@ pub async fn s3_credentials(
     let session = session_named(session.as_deref())?;
     let now = SystemClock.now();
     let made = sts.mint(&verified.login, Some(&verified.family), &session, now);
+    let event = Event::done(&caller, "auth.s3", "made S3 credentials");
+    done(&app.control, event.about(made.access_key.to_string())).await?;
     Ok(secret(&S3Credentials {
         version: 1,
         access_key_id: made.access_key.to_string(),

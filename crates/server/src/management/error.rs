@@ -51,7 +51,7 @@ impl From<TokenError> for Refused {
             TokenError::Exists(_) => (StatusCode::CONFLICT, ErrorCode::AlreadyExists),
             TokenError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
             TokenError::TooMany(_) => (StatusCode::CONFLICT, ErrorCode::TooMany),
-            TokenError::Unreadable(_) | TokenError::Unavailable(_) => {
+            TokenError::Unreadable(_) | TokenError::Unavailable(_) | TokenError::Unwritten(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
         };

@@ -4,6 +4,7 @@
 //! its own description, and [`openapi`] makes the document of them. Unlike Terraform's door this one checks what is
 //! uploaded, and says 404 of what there is not: whoever asks here reads the answer.
 
+pub mod audit;
 pub mod auth;
 pub mod error;
 pub mod info;

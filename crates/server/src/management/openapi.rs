@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{auth, info, locks, outputs, rbac, rejected, state, tokens, units, versions};
+use super::{audit, auth, info, locks, outputs, rbac, rejected, state, tokens, units, versions};
 use crate::operator;
 
 #[derive(OpenApi)]
@@ -38,6 +38,7 @@ use crate::operator;
         auth::jwks, auth::config, auth::exchange, auth::refresh, auth::me, auth::revoke, auth::s3_credentials,
         tokens::create, tokens::list, tokens::revoke,
         tokens::create_account, tokens::accounts, tokens::remove_account,
+        audit::search, audit::segments, audit::download,
     ),
     components(schemas(opentaco_api::ErrorBody)),
     security(("token" = []), ("password" = [])),
@@ -49,6 +50,7 @@ use crate::operator;
         (name = "rejected", description = "Writes that were refused, and kept."),
         (name = "outputs", description = "What a state hands out."),
         (name = "access", description = "Who may do what."),
+        (name = "audit", description = "Who did what."),
         (name = "auth", description = "Logging in, tokens, and who one is."),
         (name = "service", description = "The service itself."),
     ),
@@ -127,7 +129,12 @@ fn plain(operation: &mut Value) {
         *schema = optional;
         operation["requestBody"]["required"] = Value::Bool(false);
     }
-    let is_history = operation["operationId"] == "list_versions";
+    let page_token = match operation["operationId"].as_str() {
+        Some("list_versions") => version(),
+        Some("search_audit") => json!({"pattern": format!("^{SEGMENT}\\.[0-9]{{1,9}}$")}),
+        Some("list_audit_segments") => segment(),
+        _ => rules_of_parameter("page_token"),
+    };
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
@@ -138,7 +145,7 @@ fn plain(operation: &mut Value) {
         }
         match name.as_str() {
             "label" => rule(&mut schema["items"], json!({"pattern": "="})),
-            "page_token" if is_history => rule(schema, version()),
+            "page_token" => rule(schema, page_token.clone()),
             name => rule(schema, rules_of_parameter(name)),
         }
     }
@@ -149,6 +156,8 @@ fn rules_of_parameter(name: &str) -> Value {
     match name {
         "unit" => visible(1, UNIT_ID_BYTES_MAX * 3),
         "version" => version(),
+        "segment" => segment(),
+        "decision" => json!({"enum": ["done", "denied", "refused"]}),
         "role" | "permission" | "account" => plain_name(),
         "member" => member(),
         "if_locked_by" => visible(1, LOCK_ID_BYTES_MAX),
@@ -232,6 +241,13 @@ fn actions() -> Vec<&'static str> {
 
 /// How a version is spelled; a serial has at most 19 digits here, and one more in a state that nobody wrote.
 const VERSION: &str = "[0-9a-f]{16}-(0|[1-9][0-9]{0,18})-[0-9a-f]{8}-[0-9a-f]{64}-[0-9a-f]{8}";
+
+/// How a segment of the audit is called.
+const SEGMENT: &str = "2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])\\.[0-5][0-9]\\.[0-5][0-9]\\.[0-9]{3}-[0-9a-f]{16}-[0-9]{10}";
+
+fn segment() -> Value {
+    json!({"minLength": 1, "pattern": format!("^{SEGMENT}$")})
+}
 
 fn version() -> Value {
     json!({"minLength": 1, "pattern": format!("^{VERSION}$")})

@@ -1,6 +1,7 @@
 //! Queries of the management API, read strictly: a mistyped `?forse=true` is refused and not ignored.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use axum::extract::FromRequestParts;
 use http::StatusCode;
@@ -71,7 +72,7 @@ impl Query {
             .collect()
     }
 
-    fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let mut values = self.every(name);
         let value = values.pop();
         if values.is_empty() {
@@ -79,6 +80,18 @@ impl Query {
         } else {
             Err(bad_query(format!("`{name}` is given more than once")))
         }
+    }
+
+    /// One value, read.
+    pub(crate) fn parsed<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.one(name)?.map(|value| parse(&value));
+        value
+            .transpose()
+            .map_err(|error| bad_query(format!("`{name}` cannot be read: {error}")))
     }
 
     fn flag(&mut self, name: &str) -> Result<bool, Problem> {
@@ -89,7 +102,7 @@ impl Query {
         }
     }
 
-    fn limit(&mut self) -> Result<Option<usize>, Problem> {
+    pub(crate) fn limit(&mut self) -> Result<Option<usize>, Problem> {
         let Some(limit) = self.one("limit")? else {
             return Ok(None);
         };
@@ -217,6 +230,6 @@ impl FromQuery for UnlockQuery {
     }
 }
 
-fn bad_query(message: String) -> Problem {
+pub(crate) fn bad_query(message: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadQuery, message)
 }

@@ -15,7 +15,7 @@ use opentaco_domain::access::book::{Explained, Holding, Reason};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::rule::Effect;
 use opentaco_domain::access::{Kind, Member, Name};
-use opentaco_domain::{Action, Caller, Decision};
+use opentaco_domain::{Caller, Decision};
 
 use crate::app::App;
 use crate::extract::Asking;
@@ -35,7 +35,7 @@ impl From<AccessError> for Refused {
             AccessError::InUse { .. } => (StatusCode::CONFLICT, ErrorCode::InUse),
             AccessError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
             AccessError::Invalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
-            AccessError::Unreadable(_) | AccessError::Unavailable(_) => {
+            AccessError::Unreadable(_) | AccessError::Unavailable(_) | AccessError::Unwritten(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
         };
@@ -437,7 +437,7 @@ pub async fn switch_root(
 
 /// Who may do what, for somebody who may see it.
 fn shown(control: &StateControl, caller: &Caller) -> Result<std::sync::Arc<Read>, AccessError> {
-    control.access()?.permit(caller, Action::ManageAccess)
+    control.access()?.look(caller, "looked at who may do what", None)
 }
 
 async fn changed(app: &App, caller: Caller, change: Change) -> Result<std::sync::Arc<Read>, AccessError> {

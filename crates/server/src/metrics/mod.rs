@@ -10,10 +10,10 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use opentaco_control::StateControl;
+use opentaco_control::{Audit, StateControl};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -118,6 +118,7 @@ impl Metrics {
         );
         registry.register_collector(Box::new(bucket::Requests::of(control)));
         registry.register_collector(Box::new(BodiesInFlight(bodies.clone())));
+        registry.register_collector(Box::new(AuditEvents(control.audit().clone())));
         registry.register_collector(Box::new(process::Process::started_now()));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
@@ -166,7 +167,8 @@ impl Metrics {
     }
 }
 
-fn door(path: &str) -> &'static str {
+/// The door that a path leads to.
+pub(crate) fn door(path: &str) -> &'static str {
     if path.starts_with("/v1/backend/") || path.starts_with("/v1/backend-lock/") {
         "terraform"
     } else if path.starts_with("/v1/") || path == "/oidc/jwks.json" {
@@ -201,6 +203,36 @@ impl Collector for BodiesInFlight {
             "opentaco_bodies_waiting",
             "States that wait until there is room for them",
             in_flight.waiting,
+        )
+    }
+}
+
+#[derive(Debug)]
+struct AuditEvents(Audit);
+
+impl Collector for AuditEvents {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let numbers = self.0.numbers();
+        for (name, help, value) in [
+            (
+                "opentaco_audit_events",
+                "Events that the audit was told of",
+                numbers.told,
+            ),
+            (
+                "opentaco_audit_events_lost",
+                "Events that the audit let go, because the bucket did not take them",
+                numbers.lost,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        gauge(
+            &mut encoder,
+            "opentaco_audit_events_waiting",
+            "Events that are not in the bucket yet",
+            numbers.waiting,
         )
     }
 }
