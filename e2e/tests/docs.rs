@@ -43,6 +43,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
     ("docs/access.mdx", 0),
+    ("docs/audit.mdx", 0),
     ("docs/authentication.mdx", 1),
     ("docs/ci-identities.mdx", 0),
     ("docs/operations.mdx", 3),
@@ -91,6 +92,11 @@ fn the_page_about_the_management_api_does_what_it_says() {
 #[test]
 fn the_page_about_authentication_does_what_it_says() {
     Session::run("docs/authentication.mdx");
+}
+
+#[test]
+fn the_page_about_the_audit_does_what_it_says() {
+    Session::run("docs/audit.mdx");
 }
 
 #[test]

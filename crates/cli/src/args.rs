@@ -2,13 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use opentaco_domain::access::document::MemberError;
 use opentaco_domain::access::rule::{Actions, Pattern};
 use opentaco_domain::access::{Member, Name};
-use opentaco_domain::{Action, LockId, UnitId, VersionId};
+use opentaco_domain::audit::Outcome;
+use opentaco_domain::{Action, Clock as _, LockId, SystemClock, UnitId, UnitPrefix, VersionId};
 
 use crate::complete;
 use crate::error::{self, Failure, Kind};
@@ -90,6 +95,9 @@ pub enum Command {
     /// Say who may do what: roles, permissions, and who holds them
     #[command(subcommand)]
     Rbac(Rbac),
+    /// Read who did what, and verify that nobody has changed it
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Show the states that the service finds in its bucket, and what to paste to use them
     Adopt(Adopt),
     /// Print a script that completes commands and unit ids in your shell
@@ -252,6 +260,104 @@ pub struct ServiceAccountRm {
     /// Saying yes beforehand.
     #[command(flatten)]
     pub yes: Yes,
+}
+
+/// Verbs on the audit.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Show the last events, oldest first; with --follow, go on with what happens
+    Tail(AuditTail),
+    /// Find events, newest first
+    Search(AuditSearch),
+    /// Read the audit from end to end, and tell what was changed or removed
+    Verify(AuditVerify),
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+pub struct AuditFilters {
+    /// Only about this unit
+    #[arg(long, add = ArgValueCompleter::new(complete::units))]
+    pub unit: Option<UnitId>,
+    /// Only about units whose id starts so
+    #[arg(long, value_parser = UnitPrefix::parse)]
+    pub prefix: Option<UnitPrefix>,
+    /// Only by this principal, as in `alice@example.com`
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// Only of this action, as in `unit.write`
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Only with this outcome: `done`, `denied` or `refused`
+    #[arg(long)]
+    pub decision: Option<Outcome>,
+}
+
+/// The last events.
+#[derive(Debug, Args)]
+pub struct AuditTail {
+    /// How many
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    pub lines: usize,
+    /// Go on with what happens, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Which events.
+    #[command(flatten)]
+    pub filters: AuditFilters,
+}
+
+/// A search.
+#[derive(Debug, Args)]
+pub struct AuditSearch {
+    /// Which events.
+    #[command(flatten)]
+    pub filters: AuditFilters,
+    /// Only from this moment on: a time, a day, or how long ago, as in `2026-11-23T14:00:00Z`, `2026-11-23` or `90m`
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// Only before this moment
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// At most so many
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// What is to be verified, and by which keys.
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// Only what happened from this moment on; what is missing before it is not noticed
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// Public keys to verify by: a copy of /oidc/jwks.json that was kept elsewhere; the service's own without it. May be
+    /// repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub keys: Vec<PathBuf>,
+}
+
+/// A moment: a time, a day (its beginning in UTC), or how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub Timestamp);
+
+impl FromStr for Moment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let day = || {
+            let day: Date = text.parse().ok()?;
+            Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        };
+        let ago = || {
+            let span: Span = text.parse().ok()?;
+            let ago = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            SystemClock.now().checked_sub(ago.abs()).ok()
+        };
+        let moment = text.parse().ok().or_else(day).or_else(ago);
+        moment.map(Self).ok_or(
+            "a time, as in 2026-11-23T14:00:00Z; a day, as in 2026-11-23; or how long ago, as in 90m or 7d",
+        )
+    }
 }
 
 /// Verbs on who may do what.

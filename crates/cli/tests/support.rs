@@ -18,7 +18,7 @@ struct Shared {
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     Shared {
-        service: Service::start(home.path(), &["-storage", "memory"], &[]),
+        service: Service::start(home.path(), &["-storage", "memory", "-audit-sync"], &[]),
         _home: home,
     }
 });

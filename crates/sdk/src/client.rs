@@ -170,6 +170,10 @@ impl Read {
         })
     }
 
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into()
+    }
+
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, SdkError> {
         serde_json::from_slice(&self.bytes).map_err(|source| SdkError::Unreadable {
             what: format!(

@@ -9,6 +9,9 @@
 //! rejected   writes that were refused, and kept
 //! outputs    what a state hands out
 //! info       the service itself
+//! auth       logging in, tokens, and who one is
+//! rbac       who may do what
+//! audit      who did what, and whether somebody has changed that
 //! ```
 //!
 //! What a request is and answers is spelled in [`api`]; how it fails is [`SdkError`], which carries the holder of a lock
@@ -29,6 +32,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod client;

@@ -69,6 +69,9 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("POST", "/v1/rbac/test", 200, "rws"),
     ("GET", "/v1/rbac/root", 200, ""),
     ("PUT", "/v1/rbac/root", 200, ""),
+    ("GET", "/v1/audit", 200, ""),
+    ("GET", "/v1/audit/segments", 200, ""),
+    ("GET", "/v1/audit/segments/{segment}", 404, ""),
     ("GET", "/v1/backend/{*unit}", 404, "rw"),
     ("HEAD", "/v1/backend/{*unit}", 404, "rw"),
     ("POST", "/v1/backend/{*unit}", 200, "w"),
@@ -99,6 +102,7 @@ fn target(path: &str) -> String {
         .replace("{permission}", "outputs-reader")
         .replace("{token}", "none")
         .replace("{account}", "guarded")
+        .replace("{segment}", "2026-11-23T14.15.30.123-9f86d081884c7d65-0000000007")
 }
 
 fn body(method: &str, path: &str) -> String {

@@ -20,15 +20,15 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Service, lock, state};
 
 /// A provider, a CI platform and a directory for what the service keeps.
-struct World {
-    directory: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) directory: tempfile::TempDir,
     provider: TokenIssuer,
-    ci: TokenIssuer,
+    pub(crate) ci: TokenIssuer,
     variables: BTreeMap<String, String>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (provider, ci) = (TokenIssuer::start(), TokenIssuer::start());
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("auth.yaml");
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// A service over the directory, in which Ada is an administrator.
-    fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         let service = self.again(OpenOptions::default());
         let first = r#"{"administrators":["user:ada@example.com"]}"#;
         let begun = service.ask("POST", "/v1/rbac/init").body(first).send();
@@ -79,18 +79,18 @@ impl World {
         service
     }
 
-    fn again(&self, options: OpenOptions) -> Service {
+    pub(crate) fn again(&self, options: OpenOptions) -> Service {
         Service::with_logins(self.store(), options, &self.config())
     }
 
-    fn id_token(&self, name: &str) -> String {
+    pub(crate) fn id_token(&self, name: &str) -> String {
         self.provider.token(&json!({
             "aud": "taco", "sub": format!("of-{name}"), "nonce": "n-1",
             "email": format!("{name}@example.com"), "email_verified": true, "groups": ["platform"],
         }))
     }
 
-    fn login(&self, service: &Service, name: &str) -> Value {
+    pub(crate) fn login(&self, service: &Service, name: &str) -> Value {
         let body = json!({"id_token": self.id_token(name), "nonce": "n-1"}).to_string();
         let answer = service
             .ask_as(None, "POST", "/v1/auth/exchange")
@@ -101,7 +101,7 @@ impl World {
         answer.json()
     }
 
-    fn job(&self, claims: &Value) -> String {
+    pub(crate) fn job(&self, claims: &Value) -> String {
         let mut all = json!({"aud": "opentaco-test", "sub": "job"});
         all.as_object_mut()
             .unwrap()
@@ -130,7 +130,7 @@ fn ada() -> Login {
     }
 }
 
-fn text<'a>(session: &'a Value, member: &str) -> &'a str {
+pub(crate) fn text<'a>(session: &'a Value, member: &str) -> &'a str {
     session[member].as_str().unwrap()
 }
 
@@ -140,7 +140,7 @@ fn me(service: &Service, token: &str) -> Answer {
         .send()
 }
 
-fn refresh(service: &Service, token: &str) -> Answer {
+pub(crate) fn refresh(service: &Service, token: &str) -> Answer {
     let body = json!({"refresh_token": token}).to_string();
     service.ask_as(None, "POST", "/v1/auth/token").body(body).send()
 }

@@ -2,6 +2,7 @@
 //! unit is `control`'s to test.
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be had is a failed test")]
 
+mod audit;
 mod bodies;
 mod config;
 mod deploy;

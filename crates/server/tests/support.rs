@@ -71,8 +71,9 @@ impl Service {
     }
 
     /// Over `store`, where people and jobs come in as configured.
-    pub(crate) fn with_logins(store: StoreConfig, options: OpenOptions, config: &Config) -> Self {
+    pub(crate) fn with_logins(store: StoreConfig, mut options: OpenOptions, config: &Config) -> Self {
         let logins = Logins::open(config).unwrap();
+        options.audit.seal = logins.seal();
         let pace = Pace::new(config.tokens_per_minute);
         Self::serving(store, options, BodyLimits::default(), |app| {
             app.with_logins(logins, pace)

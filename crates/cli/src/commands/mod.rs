@@ -2,6 +2,7 @@
 
 mod acquire;
 mod adopt;
+mod audit;
 mod backend;
 mod create;
 mod diff;
@@ -65,6 +66,7 @@ pub async fn run(context: &Context, command: Command) -> Result<ExitCode, Failur
         Command::Token(verb) => tokens::token(context, verb).await,
         Command::ServiceAccount(verb) => tokens::service_account(context, verb).await,
         Command::Rbac(verb) => rbac::run(context, verb).await,
+        Command::Audit(verb) => audit::run(context, verb).await,
         Command::Adopt(args) => adopt::run(context, args).await,
         Command::Completions(args) => pages::completions(context, &args),
         Command::Man(args) => pages::man(context, &args),

@@ -188,7 +188,7 @@ pub struct Auditor {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Segments that were read.
     pub segments: u64,
