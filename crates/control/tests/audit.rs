@@ -90,6 +90,11 @@ fn flaws(report: &Report) -> Vec<Flaw> {
         .collect()
 }
 
+/// So long passes for whoever sleeps.
+async fn pass(world: &World, time: Duration) {
+    world.surroundings().tasks.sleep(time).await;
+}
+
 async fn apply(control: &StateControl, unit: &UnitId, n: u32) {
     lock(control, unit, n).await.unwrap();
     write(control, unit, under(n), &state(u64::from(n), "x"))
@@ -233,7 +238,7 @@ async fn nothing_waits_for_the_audit_and_a_second_later_it_is_written() {
             .sum::<u64>()
     };
     assert_eq!(asked(&control), 0, "no request before the answers");
-    tokio::time::sleep(Duration::from_millis(1_001)).await;
+    pass(&world, Duration::from_millis(1_001)).await;
     assert_eq!(segments(&control).await.len(), 1);
     let n = asked(&control);
     assert!(
@@ -241,7 +246,7 @@ async fn nothing_waits_for_the_audit_and_a_second_later_it_is_written() {
         "one look at the others, one segment, and the listing of this test: {n}"
     );
     // Nobody asks anything: nothing is written.
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    pass(&world, Duration::from_secs(60)).await;
     assert_eq!(control.audit().numbers().waiting, 0);
     assert_eq!(
         segments(&control).await.len(),
@@ -272,12 +277,12 @@ async fn a_bucket_that_does_not_take_events_for_a_while_gets_them_all_in_order_a
         faults.say(On::next(Does::Put, FOLDER).always(), fate.clone());
         for n in 2..6 {
             apply(&control, &prod(), n).await;
-            tokio::time::sleep(Duration::from_secs(7)).await;
+            pass(&world, Duration::from_secs(7)).await;
         }
         let waits = !matches!(fate, Fate::AnswerLost | Fate::Twice);
         assert_eq!(control.audit().numbers().waiting > 0, waits, "{fate:?}");
         faults.heal();
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        pass(&world, Duration::from_secs(30)).await;
         assert_eq!(control.audit().numbers().waiting, 0);
         let told = told(&control).await;
         let locks: Vec<_> = told
@@ -323,14 +328,14 @@ async fn when_there_is_no_room_left_events_are_let_go_loudly_and_the_chain_says_
     let event = || Event::done(&alice(), Action::Read, "read").on(&prod());
     // More than wait in memory, and as many as the segment under way has taken.
     control.audit().tell(event());
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    pass(&world, Duration::from_secs(3)).await;
     for _ in 0..32 * 1024 + 7 {
         control.audit().tell(event());
     }
     let numbers = control.audit().numbers();
     assert_eq!((numbers.told, numbers.lost), (32 * 1024 + 8, 7));
     faults.heal();
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    pass(&world, Duration::from_secs(30)).await;
     assert_eq!(control.audit().numbers().waiting, 0);
     let report = verified(&control).await;
     assert_eq!(flaws(&report), [Flaw::Lost(7)]);
