@@ -34,6 +34,7 @@ impl World {
             "local",
             "-log-level",
             "debug",
+            "-audit-sync",
             "-auth-config",
             text(&file),
         ];
@@ -67,7 +68,7 @@ impl World {
     fn job(&self, branch: &str) -> String {
         let claims = json!({
             "aud": "https://taco.example.com", "sub": format!("repo:acme/infra:ref:{branch}"),
-            "repository": "acme/infra", "ref": branch,
+            "repository": "acme/infra", "ref": branch, "run_id": "77",
         });
         self.platform.token(&claims)
     }
@@ -113,7 +114,7 @@ fn a_job_of_a_pull_request_plans_and_one_of_the_protected_branch_applies() {
 }
 
 #[test]
-fn no_secret_of_a_login_a_job_or_a_state_is_in_the_log_or_the_metrics() {
+fn no_secret_of_a_login_a_job_or_a_state_is_in_the_log_the_metrics_or_the_audit() {
     let world = World::new();
     let job = world.job("refs/heads/main");
     let client = world.client(&job);
@@ -155,6 +156,21 @@ fn no_secret_of_a_login_a_job_or_a_state_is_in_the_log_or_the_metrics() {
 
     let (status, metrics) = world.ask(ROOT_TOKEN, "GET", "/metrics", None);
     assert_eq!(status, 200);
+    // The last of these changes was answered when its event was written, and all before it with it.
+    let (status, audit) = world.ask(ROOT_TOKEN, "GET", "/v1/audit?limit=1000", None);
+    assert_eq!(status, 200);
+    let told: Value = serde_json::from_str(&audit).unwrap();
+    let wrote =
+        |event: &&Value| event["action"] == "unit.write" && event["principal"] == "ci:github:acme/infra";
+    let event = told["events"].as_array().unwrap().iter().find(wrote).unwrap();
+    assert_eq!(
+        (&event["run"], &event["unit"], &event["door"]),
+        (
+            &json!("https://github.com/acme/infra/actions/runs/77"),
+            &json!("infra/prod"),
+            &json!("terraform")
+        )
+    );
     let log = world.service.log();
     assert!(
         log.contains("ci:github:acme/infra"),
@@ -163,7 +179,7 @@ fn no_secret_of_a_login_a_job_or_a_state_is_in_the_log_or_the_metrics() {
     for secret in &secrets {
         // The last part of a token is its signature, without which the rest proves nothing.
         let part = secret.rsplit('.').next().unwrap();
-        for (place, told) in [("log", &log), ("metrics", &metrics)] {
+        for (place, told) in [("log", &log), ("metrics", &metrics), ("audit", &audit)] {
             assert!(!told.contains(part), "{secret} is in the {place}");
         }
     }
