@@ -209,6 +209,11 @@ pub enum AccessError {
     /// The last person who could change who may do what would lose that right.
     #[error("that would leave no person who may say who may do what")]
     LastAdministrator,
+    /// The root token is off, and whoever is left may be in a group that is denied the right.
+    #[error(
+        "the root token is off, and that would leave nobody who may say who may do what for certain: a denial that a group holds may catch whoever has the right. Switch the root token on for it, or take the denial from the group"
+    )]
+    UncertainAdministrator,
     /// A role holds it.
     #[error("role `{role}` holds permission `{permission}`")]
     InUse {
@@ -264,15 +269,26 @@ impl Access {
         Self { audit, ..self }
     }
 
-    /// Whoever made the document may have died before they could mark that there is one. Nobody waits for it.
+    /// Whoever made the document may have died before they could mark that there is one. Nobody waits for it, and it is
+    /// tried until it is done.
     fn mark_behind(&self) {
-        let access = self.clone();
-        self.inner.surroundings.tasks.spawn(Box::pin(async move {
-            if let Err(error) = access.mark().await {
+        let inner = Arc::downgrade(&self.inner);
+        let tasks = Arc::clone(&self.inner.surroundings.tasks);
+        let sleeper = Arc::clone(&tasks);
+        let audit = self.audit.clone();
+        tasks.spawn(Box::pin(async move {
+            while let Some(inner) = inner.upgrade() {
+                let access = Self {
+                    inner,
+                    audit: audit.clone(),
+                };
+                let Err(error) = access.mark().await else { return };
                 tracing::warn!(
                     error = chain(&error),
-                    "it is not marked in the bucket that roles were given"
+                    "it is not marked in the bucket that roles were given; trying again"
                 );
+                drop(access);
+                sleeper.sleep(EVERY).await;
             }
         }));
     }
@@ -377,7 +393,14 @@ impl Access {
             Swapped::Overtaken => self.overtaken().await?,
             Swapped::Moved => return Err(AccessError::Initialised),
         };
-        self.mark().await.map_err(AccessError::Unavailable)?;
+        // It is made, and whoever asked is told so. The mark is for a document that is lost later.
+        if let Err(error) = self.mark().await {
+            tracing::warn!(
+                error = chain(&error),
+                "it is not marked in the bucket yet that roles were given"
+            );
+            self.mark_behind();
+        }
         let event = Event::done(caller, action, "made the first administrators");
         let about: Vec<_> = administrators.iter().map(ToString::to_string).collect();
         let written = self.audit.done(event.about(about.join(", "))).await;
@@ -418,6 +441,9 @@ impl Access {
             let book = Book::new(document).map_err(AccessError::Invalid)?;
             if !book.has_administrator() {
                 return Err(AccessError::LastAdministrator);
+            }
+            if !book.keeps_an_administrator(caller) {
+                return Err(AccessError::UncertainAdministrator);
             }
             let swapped = self
                 .inner

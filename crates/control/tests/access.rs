@@ -303,6 +303,65 @@ async fn a_service_that_opens_asks_for_the_policy_once_and_marks_it_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_makes_the_first_administrators_is_told_so_even_if_the_mark_of_it_comes_later() {
+    let world = World::new();
+    let (replica, faults) = world.failing_replica();
+    let access = of(&replica).await;
+    faults.say(
+        On::next(Does::Put, "initialised.json").always(),
+        Fate::Unavailable,
+    );
+    let made = access.initialise(&Caller::root(), &[member("user:ada")]).await;
+    assert!(made.is_ok(), "{made:?}");
+    pass(&world, 10).await;
+    assert_eq!(
+        world.person_gets("__opentaco_access/initialised.json").await,
+        None
+    );
+    faults.heal();
+    pass(&world, 10).await;
+    world.person_removes(POLICY).await;
+    let later = of(&world.replica()).await;
+    assert!(later.current().is_err(), "it is marked that there was one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_to_a_group_locks_nobody_out_once_the_root_token_is_off() {
+    let world = World::new();
+    let access = with_ada(&world).await;
+    let ada = ada().in_groups(["staff"]);
+    let denied: Permission =
+        serde_json::from_str(r#"{"rules":[{"effect":"deny","actions":["access.manage"]}]}"#).unwrap();
+    let (permission, role) = (name("no-access"), name("suspended"));
+    let suspended = Role {
+        description: String::new(),
+        permissions: BTreeSet::from([permission.clone()]),
+    };
+    for change in [
+        Change::SetPermission {
+            name: permission,
+            permission: denied,
+        },
+        Change::SetRole {
+            name: role,
+            role: suspended,
+        },
+        Change::SetRoot { disabled: true },
+    ] {
+        access.change(&ada, &change).await.unwrap();
+    }
+    let refused = access.change(&ada, &assign("group:staff", "suspended")).await;
+    assert!(
+        matches!(refused, Err(AccessError::UncertainAdministrator)),
+        "{refused:?}"
+    );
+    access
+        .change(&ada, &assign("group:interns", "suspended"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nobody_is_asked_who_they_are_there_are_no_roles_to_give_oneself() {
     let control = crate::common::replica(&World::new());
     assert!(matches!(control.access(), Err(AccessError::NoRoles)));

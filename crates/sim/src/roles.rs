@@ -286,7 +286,7 @@ impl World {
             Either::Left((Ok(Err(error)), _)) => match error {
                 AccessError::NotFound { .. } => Told::NotHeld,
                 AccessError::Forbidden { .. } => Told::Forbidden,
-                AccessError::LastAdministrator => Told::Last,
+                AccessError::LastAdministrator | AccessError::UncertainAdministrator => Told::Last,
                 _ => Told::Unsure,
             },
             Either::Left((Err(_), _)) | Either::Right(_) => Told::Unsure,

@@ -269,6 +269,36 @@ impl Book {
         })
     }
 
+    /// Whether somebody is left who may change who may do what, after a change by `acting`.
+    ///
+    /// While the root token is on, that is a person who was given the right by name, and the root token besides. Once it
+    /// is off, nobody could mend a policy that takes the right from all who have it, and groups can do that: a denial
+    /// that a group holds catches whoever their provider puts into it, which is not written down here. So then it has to
+    /// be certain: the person who makes the change keeps the right, being in the groups that they are in; or somebody has
+    /// it by name whom no denial would catch, were they in every group that holds a role.
+    #[must_use]
+    pub fn keeps_an_administrator(&self, acting: &Caller) -> bool {
+        if !self.has_administrator() {
+            return false;
+        }
+        let manages = |person: &Caller| self.decide(person, Action::ManageAccess, None) == Decision::Allow;
+        let groups = self.document.members.keys().filter_map(|member| match member {
+            Member::Group(name) => Some(Arc::clone(name)),
+            Member::User(_) | Member::Service(_) => None,
+        });
+        let groups: Vec<Arc<str>> = groups.collect();
+        let is_certain = |member: &Member| match member {
+            Member::User(name) => {
+                let alone = Caller::user(name);
+                manages(&alone) && manages(&alone.in_groups(groups.iter().cloned()))
+            }
+            Member::Group(_) | Member::Service(_) => false,
+        };
+        !self.document.root_disabled
+            || (acting.kind() == Kind::User && manages(acting))
+            || self.document.members.keys().any(is_certain)
+    }
+
     fn matched(&self, unit: Option<&UnitId>) -> Vec<usize> {
         unit.map(|unit| self.patterns.matches(unit.as_str()))
             .unwrap_or_default()
@@ -367,6 +397,7 @@ impl<'a> Patterns<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::document::Role;
 
     const BOOK: &str = r#"{
         "format": 1,
@@ -517,6 +548,53 @@ mod tests {
             );
         }
         assert!(book.has_administrator());
+    }
+
+    #[test]
+    fn once_the_root_token_is_off_it_is_certain_who_may_say_who_may_do_what() {
+        let mut document = book().document().clone();
+        let (ada, root) = (Caller::user("ada"), Caller::root());
+        let in_group = |group: &str| ada.clone().in_groups([group]);
+        let denial = r#"{"rules": [{"effect": "deny", "actions": ["access.manage"]}]}"#;
+        let name = |text: &str| -> Name { text.parse().unwrap() };
+        document
+            .permissions
+            .insert(name("suspended"), serde_json::from_str(denial).unwrap());
+        document.roles.insert(
+            name("suspended"),
+            Role {
+                description: String::new(),
+                permissions: [name("suspended")].into(),
+            },
+        );
+        document
+            .members
+            .insert("group:staff".parse().unwrap(), [name("suspended")].into());
+        let keeps = |document: &Document, acting: &Caller| {
+            Book::new(document.clone())
+                .unwrap()
+                .keeps_an_administrator(acting)
+        };
+        // The root token mends whatever goes wrong.
+        assert!(keeps(&document, &root));
+        document.root_disabled = true;
+        // All of the staff may be administrators, and nobody knows.
+        assert!(!keeps(&document, &root));
+        assert!(!keeps(&document, &in_group("staff")));
+        assert!(!keeps(&document, &Caller::user("bob")));
+        assert!(
+            keeps(&document, &ada),
+            "she is not of the staff: her provider says so"
+        );
+        // Whoever makes the change goes away, and nobody is certain.
+        document
+            .members
+            .insert("user:carol".parse().unwrap(), [name("admin")].into());
+        document.members.remove(&"user:ada".parse::<Member>().unwrap());
+        assert!(!keeps(&document, &ada));
+        // Without the denial Carol is.
+        document.members.remove(&"group:staff".parse::<Member>().unwrap());
+        assert!(keeps(&document, &ada));
     }
 
     #[test]

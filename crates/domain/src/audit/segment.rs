@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(parse("{}\n"), Unreadable::Short);
         assert_eq!(parse(&text[..text.len() - 1]), Unreadable::Short);
         assert_eq!(
-            parse(&text.replacen("\"at\"", "\"ta\"", 1)),
+            parse(&text.replacen("\"principal\"", "\"principle\"", 1)),
             Unreadable::Line { line: 2 }
         );
         assert_eq!(

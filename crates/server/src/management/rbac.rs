@@ -31,7 +31,9 @@ impl From<AccessError> for Refused {
             AccessError::RootByItself => (StatusCode::CONFLICT, ErrorCode::RootByItself),
             AccessError::Initialised => (StatusCode::CONFLICT, ErrorCode::Initialised),
             AccessError::NotInitialised => (StatusCode::CONFLICT, ErrorCode::NotInitialised),
-            AccessError::LastAdministrator => (StatusCode::CONFLICT, ErrorCode::LastAdministrator),
+            AccessError::LastAdministrator | AccessError::UncertainAdministrator => {
+                (StatusCode::CONFLICT, ErrorCode::LastAdministrator)
+            }
             AccessError::InUse { .. } => (StatusCode::CONFLICT, ErrorCode::InUse),
             AccessError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
             AccessError::Invalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::Invalid),
