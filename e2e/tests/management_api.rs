@@ -31,7 +31,11 @@ const NOT_BY_ROOT: [&str; 4] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_answers_as_it_is_described_with_and_without_credentials() {
     let home = tempfile::tempdir().unwrap();
-    let service = Service::start(home.path(), &["-storage", "memory", "-log-level", "warn"], &[]);
+    let service = Service::start(
+        home.path(),
+        &["-storage", "memory", "-audit-sync", "-log-level", "warn"],
+        &[],
+    );
     let description = seeded(&service).await;
     let operations = operations(&description);
     assert!(operations.len() >= 23, "only {operations:?}");
@@ -153,11 +157,17 @@ async fn seed(http: &Client, unit: &str, operation: &str) -> BTreeMap<String, Va
         _ => {}
     }
     let segment = unit.rsplit('/').next().unwrap();
+    // The service answers changes when their events are written, so there is one.
+    let (base, _) = unit.split_once("/v1/").unwrap();
+    let listed = send(http, "GET", &format!("{base}/v1/audit/segments"), "").await;
+    let listed: Value = listed.json().await.unwrap();
+    let segment_of_the_audit = listed["segments"][0].clone();
     [
         ("unit", json!(segment)),
         ("version", uploaded["version"].clone()),
         ("rejected", refused["kept"].clone()),
         ("output", json!("address")),
+        ("segment", segment_of_the_audit),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

@@ -10,6 +10,7 @@ use opentaco_sdk::api::ErrorCode;
 use opentaco_sdk::api::rbac::{
     AccessRule, AccessTest, Holder, NamedPermission, NamedRole, SetPermission, SetRole,
 };
+use serde::Deserialize;
 
 use crate::args::{
     NameAndYes, PermissionSet, Rbac, RbacPermissions, RbacRevoke, RbacRoles, RbacRoot, RbacUsers, RoleSet,
@@ -256,7 +257,7 @@ fn show_permission(context: &Context, permission: &NamedPermission) -> Result<()
 async fn set_permission(context: &Context, args: PermissionSet) -> Result<(), Failure> {
     let name = args.name.clone();
     let permission = match &args.file {
-        Some(file) => read_permission(file, args.description.clone())?,
+        Some(file) => read_permission(&name, file, args.description.clone())?,
         None => permission_of(&args),
     };
     let set = context.client()?.set_permission(&name, &permission).await;
@@ -293,22 +294,40 @@ fn permission_of(args: &PermissionSet) -> SetPermission {
     }
 }
 
-fn read_permission(file: &Path, description: Option<String>) -> Result<SetPermission, Failure> {
+/// A permission as it is written by hand, or as `show --json` prints it: with its name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Option<Name>,
+    #[serde(default)]
+    description: String,
+    rules: Vec<AccessRule>,
+}
+
+fn read_permission(name: &Name, file: &Path, description: Option<String>) -> Result<SetPermission, Failure> {
     let mut text = String::new();
     let read = match file == Path::new("-") {
         true => std::io::stdin().read_to_string(&mut text),
         false => std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text)),
     };
     read.map_err(|error| Failure::file("read", file, &error))?;
-    let mut permission: SetPermission = serde_json::from_str(&text).map_err(|error| {
+    let written: Written = serde_json::from_str(&text).map_err(|error| {
         Failure::new(Kind::Usage, format!("`{}` is no permission", file.display()))
             .because(&error)
-            .hint("write it as `taco rbac permissions show NAME --json` prints it, without the name")
+            .hint("write it in JSON, as `taco rbac permissions show NAME --json` prints it")
     })?;
-    if let Some(description) = description {
-        permission.description = description;
+    if let Some(other) = written.name.filter(|written| written != name) {
+        let what = format!(
+            "`{}` is the permission `{other}`, and not `{name}`",
+            file.display()
+        );
+        return Err(Failure::new(Kind::Usage, what)
+            .hint("name the one that is meant, or leave the name out of the file"));
     }
-    Ok(permission)
+    Ok(SetPermission {
+        description: description.unwrap_or(written.description),
+        rules: written.rules,
+    })
 }
 
 async fn remove_permission(context: &Context, args: NameAndYes) -> Result<(), Failure> {
