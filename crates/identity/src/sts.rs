@@ -29,7 +29,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
-use opentaco_domain::{Principal, Secret};
+use opentaco_domain::{Principal, Secret, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::FamilyId;
@@ -187,27 +187,50 @@ pub struct Credentials {
     pub expires: Timestamp,
 }
 
-impl Credentials {
-    /// The document that `credential_process` of an AWS profile prints; it is a secret as a whole.
+/// Whose credentials are, and what they were made from: asked of at each use, where that may be over before them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Holder {
+    /// A login, with the family of its tokens, which may be revoked later.
+    Login {
+        /// The family.
+        sid: FamilyId,
+        /// Who logged in.
+        #[serde(flatten)]
+        login: Login,
+    },
+    /// An API token. Whether it is good, and how far it reaches, stands in the record that is kept of it.
+    ApiToken {
+        /// Whose it is.
+        #[serde(rename = "sub")]
+        principal: Principal,
+        /// What it is kept by.
+        hash: Sha256,
+    },
+    /// A job of a trusted CI, as its token and the rules had it. Its credentials outlive a token of minutes, as those of
+    /// a cloud do.
+    Job {
+        /// Its name.
+        #[serde(rename = "sub")]
+        principal: Principal,
+        /// The roles it has by the rule that matched.
+        roles: Vec<String>,
+        /// The issuer that vouched for it.
+        issuer: String,
+        /// Where its run can be looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
+    },
+}
+
+impl Holder {
+    /// Their name in locks, histories and the audit.
     #[must_use]
-    pub fn process_document(&self) -> Secret {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Document<'a> {
-            version: u8,
-            access_key_id: String,
-            secret_access_key: &'a str,
-            session_token: &'a str,
-            expiration: Timestamp,
+    pub fn principal(&self) -> &Principal {
+        match self {
+            Self::Login { login, .. } => &login.principal,
+            Self::ApiToken { principal, .. } | Self::Job { principal, .. } => principal,
         }
-        let document = Document {
-            version: 1,
-            access_key_id: self.access_key.to_string(),
-            secret_access_key: self.secret.expose(),
-            session_token: self.session_token.expose(),
-            expiration: self.expires,
-        };
-        Secret::new(serde_json::to_string(&document).expect("texts, a number and a time are JSON"))
     }
 }
 
@@ -215,10 +238,8 @@ impl Credentials {
 /// proved but that we made them once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// Who logged in.
-    pub login: Login,
-    /// The family of tokens they were made from, which may have been revoked since; none for a CI job or an API token.
-    pub family: Option<FamilyId>,
+    /// Whose they are.
+    pub holder: Holder,
     /// The session, which holds locks.
     pub session: S3Session,
     /// What the request must be signed with.
@@ -251,13 +272,7 @@ impl Sts {
     /// # Panics
     /// Never: the key that makes secrets is one of the keys.
     #[must_use]
-    pub fn mint(
-        &self,
-        login: &Login,
-        family: Option<&FamilyId>,
-        session: &S3Session,
-        now: Timestamp,
-    ) -> Credentials {
+    pub fn mint(&self, holder: Holder, session: &S3Session, now: Timestamp) -> Credentials {
         let access_key = AccessKeyId {
             kid: self.keys.making.clone(),
             session: session.clone(),
@@ -265,16 +280,15 @@ impl Sts {
         let exp = now
             .saturating_add(self.lifetime)
             .map_or(i64::MAX, Timestamp::as_second);
+        let secret = self.keys.secret(&access_key, holder.principal(), exp);
         let claims = Claims {
             iss: self.tokens.issuer().to_owned(),
             aud: Audience::S3.as_str().to_owned(),
             iat: now.as_second(),
             exp,
             akid: access_key.to_string(),
-            sid: family.cloned(),
-            login: login.clone(),
+            holder,
         };
-        let secret = self.keys.secret(&access_key, &login.principal, exp);
         Credentials {
             access_key,
             secret: secret.expect("the key that makes secrets is one of the keys"),
@@ -299,10 +313,9 @@ impl Sts {
         let recovered = Recovered {
             secret: self
                 .keys
-                .secret(&access_key, &claims.login.principal, claims.exp)?,
+                .secret(&access_key, claims.holder.principal(), claims.exp)?,
             session: access_key.session,
-            login: claims.login,
-            family: claims.sid,
+            holder: claims.holder,
             expires: Timestamp::from_second(claims.exp).map_err(|_| Flaw::Malformed)?,
         };
         good(recovered, standing)
@@ -330,10 +343,8 @@ struct Claims {
     exp: i64,
     /// The access key id that this token belongs to.
     akid: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sid: Option<FamilyId>,
     #[serde(flatten)]
-    login: Login,
+    holder: Holder,
 }
 
 #[cfg(test)]
@@ -368,6 +379,13 @@ mod tests {
         }
     }
 
+    fn of_login(principal: &str) -> Holder {
+        Holder::Login {
+            sid: FamilyId::draw(),
+            login: login(principal),
+        }
+    }
+
     fn keys() -> StsKeys {
         StsKeys::new(kid("k1"), &Secret::new("a".repeat(32))).unwrap()
     }
@@ -388,7 +406,7 @@ mod tests {
 
     impl World {
         fn minted(&self, principal: &str, name: &str) -> Credentials {
-            self.sts.mint(&login(principal), None, &session(name), self.now)
+            self.sts.mint(of_login(principal), &session(name), self.now)
         }
 
         fn recover(&self, access_key: &str, token: &Secret) -> Result<Recovered, Refused<Recovered>> {
@@ -407,18 +425,26 @@ mod tests {
     #[test]
     fn the_secret_and_its_owner_are_found_again_from_what_a_client_sends() {
         let world = world();
-        let family = FamilyId::draw();
-        let minted = world
-            .sts
-            .mint(&login("alice"), Some(&family), &session("apply-7"), world.now);
-        assert_eq!(minted.access_key.to_string(), "OTC.k1.apply-7");
-        let found = world.recover("OTC.k1.apply-7", &minted.session_token).unwrap();
-        assert_eq!(found.secret, minted.secret);
-        assert_eq!(found.login, login("alice"));
-        assert_eq!(found.family, Some(family));
-        assert_eq!(found.session.as_str(), "apply-7");
-        assert_eq!(found.expires, minted.expires);
-        assert_eq!(minted.expires, world.now + SignedDuration::from_mins(15));
+        let job = Holder::Job {
+            principal: Principal::new("ci:acme/infra"),
+            roles: vec!["writer".to_owned()],
+            issuer: "https://token.actions.githubusercontent.com".to_owned(),
+            run: Some("https://github.com/acme/infra/actions/runs/7".to_owned()),
+        };
+        let token = Holder::ApiToken {
+            principal: Principal::new("service:drift"),
+            hash: Sha256::of(b"taco_1"),
+        };
+        for holder in [of_login("alice"), token, job] {
+            let minted = world.sts.mint(holder.clone(), &session("apply-7"), world.now);
+            assert_eq!(minted.access_key.to_string(), "OTC.k1.apply-7");
+            let found = world.recover("OTC.k1.apply-7", &minted.session_token).unwrap();
+            assert_eq!(found.secret, minted.secret);
+            assert_eq!(found.holder, holder);
+            assert_eq!(found.session.as_str(), "apply-7");
+            assert_eq!(found.expires, minted.expires);
+            assert_eq!(minted.expires, world.now + SignedDuration::from_mins(15));
+        }
     }
 
     /// Replicas of two versions have to agree on it.
@@ -566,21 +592,5 @@ mod tests {
         assert_eq!(twice.unwrap_err(), KeyError::Twice(kid("k1")));
         assert_eq!(format!("{:?}", keys()), "StsKeys(k1, …)");
         assert_ne!(StsKeys::draw_secret(), StsKeys::draw_secret());
-    }
-
-    #[test]
-    fn the_document_is_what_an_aws_profile_reads() {
-        let minted = world().minted("alice", "s");
-        let document: serde_json::Value = serde_json::from_str(minted.process_document().expose()).unwrap();
-        assert_eq!(
-            document,
-            serde_json::json!({
-                "Version": 1,
-                "AccessKeyId": "OTC.k1.s",
-                "SecretAccessKey": minted.secret.expose(),
-                "SessionToken": minted.session_token.expose(),
-                "Expiration": "2026-11-23T12:15:00Z",
-            })
-        );
     }
 }

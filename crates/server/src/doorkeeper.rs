@@ -57,8 +57,8 @@ pub enum Credential {
     Anonymous,
     /// A login, by its access token.
     Login(Box<Verified>),
-    /// An API token.
-    ApiToken(Box<KeptToken>),
+    /// An API token, and what it is kept by.
+    ApiToken(Box<KeptToken>, Sha256),
     /// A CI job's token.
     Ci(Box<CiJob>),
 }
@@ -67,7 +67,7 @@ impl Credential {
     /// From when to when it is good; none if it does not end by itself, or nothing may be ended with it later.
     fn times(&self) -> Option<(Timestamp, Timestamp)> {
         match self {
-            Self::Root | Self::Anonymous | Self::ApiToken(_) => None,
+            Self::Root | Self::Anonymous | Self::ApiToken(..) => None,
             Self::Login(verified) => Some((verified.issued, verified.expires)),
             Self::Ci(job) => Some((job.issued, job.expires)),
         }
@@ -80,7 +80,7 @@ impl Credential {
             Self::Root => Some("root token".to_owned()),
             Self::Anonymous => None,
             Self::Login(verified) => Some(format!("login {}", login_shown(&verified.family))),
-            Self::ApiToken(kept) => Some(format!("token {}", kept.id)),
+            Self::ApiToken(kept, _) => Some(format!("token {}", kept.id)),
             Self::Ci(job) => Some(format!("ci job of {}", job.issuer)),
         }
     }
@@ -90,7 +90,7 @@ impl Credential {
     pub fn run(&self) -> Option<&str> {
         match self {
             Self::Ci(job) => job.run_url.as_deref(),
-            Self::Root | Self::Anonymous | Self::Login(_) | Self::ApiToken(_) => None,
+            Self::Root | Self::Anonymous | Self::Login(_) | Self::ApiToken(..) => None,
         }
     }
 
@@ -98,7 +98,7 @@ impl Credential {
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         match self {
-            Self::ApiToken(kept) => Some(kept.expires),
+            Self::ApiToken(kept, _) => Some(kept.expires),
             other => other.times().map(|(_, expires)| expires),
         }
     }
@@ -210,13 +210,17 @@ fn admitted(caller: Caller, credential: Credential) -> Admitted {
 }
 
 fn by_api_token(token: &ApiToken, ledger: &Ledger, now: Timestamp) -> Result<Admitted, Unknown> {
-    let kept = ledger.token(&Sha256::of(token.expose().as_bytes()))?;
+    let hash = Sha256::of(token.expose().as_bytes());
+    let kept = ledger.token(&hash)?;
     // One that was revoked is no more known than one that never was.
     let kept = kept.ok_or(Unknown::Wrong(None))?;
     if kept.expires <= now {
         return Err(Unknown::ApiTokenExpired);
     }
-    Ok(admitted(kept.caller(), Credential::ApiToken(Box::new(kept))))
+    Ok(admitted(
+        kept.caller(),
+        Credential::ApiToken(Box::new(kept), hash),
+    ))
 }
 
 fn by_login(logins: &Logins, ledger: &Ledger, offered: &str, now: Timestamp) -> Result<Admitted, Unknown> {

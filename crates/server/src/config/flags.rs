@@ -385,7 +385,7 @@ pub const FLAGS: &[Flag] = &[
         "FILE",
         &["OPENTACO_TOKENS_PRIVATE_KEY_PEM_PATH"],
         "kept",
-        "The Ed25519 key that signs tokens, in PEM. Replicas need the same one. Without it, and unless the bucket\nis shared, one is made and kept as tokens-key.pem in the data directory.",
+        "The Ed25519 key that signs tokens and the audit, in PEM. Replicas need the same one. Without it, where\npeople log in and the bucket is not shared, one is made and kept as tokens-key.pem in the data directory.",
     ),
     flag(
         Group::Tokens,
@@ -433,7 +433,7 @@ pub const FLAGS: &[Flag] = &[
         "NAMES",
         &["OPENTACO_STS_KID"],
         "kept",
-        "The keys of S3 credentials, the one that makes them first. The secret of each, 32 bytes or more, stands\nin OPENTACO_STS_HMAC_<name>. Without it, and unless the bucket is shared, one is drawn and kept as\nsts-secret in the data directory.",
+        "The keys of S3 credentials, the one that makes them first. The secret of each, 32 bytes or more, stands\nin OPENTACO_STS_HMAC_<name>. Without it, where there is a key for tokens and the bucket is not\nshared, one is drawn and kept as sts-secret in the data directory.",
     ),
     flag(
         Group::Tokens,
