@@ -29,7 +29,7 @@ impl Sessions {
         Self { records }
     }
 
-    /// Keeps the record of a new login.
+    /// Keeps the record of a new login; false, and nothing is kept, if there is one of that family already.
     ///
     /// # Errors
     /// [`ControlError::Unavailable`] if it may not be kept.
@@ -38,16 +38,16 @@ impl Sessions {
         principal: &Principal,
         family: &Sha256,
         record: &T,
-    ) -> Result<(), ControlError> {
+    ) -> Result<bool, ControlError> {
         let kept = self
             .records
             .swap(&name(principal, family), None, record)
             .await
             .map_err(ControlError::from_storage)?;
-        match kept {
-            Swapped::Done(_) | Swapped::Overtaken => Ok(()),
-            Swapped::Moved => Err(busy("a login that is new")),
-        }
+        Ok(match kept {
+            Swapped::Done(_) | Swapped::Overtaken => true,
+            Swapped::Moved => false,
+        })
     }
 
     /// Changes the record of a login to what `decide` makes of it, or leaves it as it is; in any case tells what was

@@ -135,7 +135,7 @@ pub struct Event {
 impl Event {
     /// That something was done.
     #[must_use]
-    pub fn done(caller: &Caller, action: impl Into<Done>, what: impl Into<String>) -> Self {
+    pub fn done(caller: &Caller, action: impl Into<Called>, what: impl Into<String>) -> Self {
         Self::of(caller, action.into().0, Outcome::Done, what.into())
     }
 
@@ -148,8 +148,8 @@ impl Event {
 
     /// That something was not done for what is true of a unit, not for who asked.
     #[must_use]
-    pub fn refused(caller: &Caller, action: Action, why: impl Into<String>) -> Self {
-        Self::of(caller, action.as_str(), Outcome::Refused, why.into())
+    pub fn refused(caller: &Caller, action: impl Into<Called>, why: impl Into<String>) -> Self {
+        Self::of(caller, action.into().0, Outcome::Refused, why.into())
     }
 
     /// That somebody wrote to the bucket directly, so that nobody knows who.
@@ -230,17 +230,17 @@ impl Event {
     }
 }
 
-/// What a [done](Event::done) event is called: a right, or a word for what is done to credentials.
+/// What an event is called by: a right, or a word for what is done to credentials.
 #[derive(Debug, Clone, Copy)]
-pub struct Done(&'static str);
+pub struct Called(&'static str);
 
-impl From<Action> for Done {
+impl From<Action> for Called {
     fn from(action: Action) -> Self {
         Self(action.as_str())
     }
 }
 
-impl From<&'static str> for Done {
+impl From<&'static str> for Called {
     fn from(word: &'static str) -> Self {
         Self(word)
     }

@@ -1,4 +1,4 @@
-//! Names that are drawn once: of a login's family of tokens, and of each token in it.
+//! Names that are drawn once: of a login's family of tokens, unless an ID token names it, and of each token in it.
 //!
 //! They come back to us inside tokens and become names of objects in a bucket, so they are parsed and not trusted: an
 //! id is 22 characters of base64url, in which no path can be spelled, whoever signed it.
@@ -6,6 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use opentaco_domain::Sha256;
 use serde::{Deserialize, Serialize};
 
 /// The text is not the id of a token or of a family.
@@ -78,6 +81,17 @@ drawn_id!(
     TokenId,
     "One token. That of a refresh token is kept by its hash only."
 );
+
+impl FamilyId {
+    /// The family of the login that an ID token begins: the same for the same token, so that it begins one. What of a token
+    /// is signed decides, since some signatures can be spelled in two ways.
+    #[must_use]
+    pub fn of_id_token(token: &str) -> Self {
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+        let digest = Sha256::of(format!("opentaco login\n{signed}").as_bytes());
+        Self(URL_SAFE_NO_PAD.encode(&digest.bytes()[..16]))
+    }
+}
 
 impl fmt::Display for FamilyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

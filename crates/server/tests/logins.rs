@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -84,8 +85,10 @@ impl World {
     }
 
     pub(crate) fn id_token(&self, name: &str) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         self.provider.token(&json!({
-            "aud": "taco", "sub": format!("of-{name}"), "nonce": "n-1",
+            "aud": "taco", "sub": format!("of-{name}"), "nonce": "n-1", "jti": number.to_string(),
             "email": format!("{name}@example.com"), "email_verified": true, "groups": ["platform"],
         }))
     }
@@ -187,6 +190,44 @@ fn an_id_token_of_another_login_or_for_another_audience_logs_nobody_in() {
             .send();
         assert_eq!(answer.status, 401, "{change} {nonce}: {answer:?}");
     }
+}
+
+#[test]
+fn an_id_token_logs_in_once_also_after_a_logout_and_a_restart() {
+    let world = World::new();
+    let service = world.service();
+    let id_token = world.id_token("ada");
+    let exchange = |service: &Service, token: &str| {
+        let body = json!({"id_token": token}).to_string();
+        service
+            .ask_as(None, "POST", "/v1/auth/exchange")
+            .body(body)
+            .send()
+    };
+    let refused = |service: &Service| {
+        let again = exchange(service, &id_token);
+        assert_eq!(again.status, 401, "{again:?}");
+        assert!(again.says("message").contains("log in again"), "{again:?}");
+    };
+    let session = exchange(&service, &id_token).json();
+    refused(&service);
+    assert_eq!(
+        me(&service, text(&session, "access_token")).status,
+        200,
+        "and the login goes on"
+    );
+    let bearer = format!("Bearer {}", text(&session, "access_token"));
+    let out = service.ask_as(Some(&bearer), "POST", "/v1/auth/revoke").send();
+    assert_eq!(out.status, 204);
+    refused(&service);
+    drop(service);
+    let service = world.again(OpenOptions::default());
+    refused(&service);
+    assert_eq!(
+        exchange(&service, &world.id_token("ada")).status,
+        200,
+        "another login is another one"
+    );
 }
 
 #[test]
@@ -580,6 +621,52 @@ fn an_expired_token_ends_under_its_lock_what_was_begun_and_does_nothing_else() {
     assert_eq!(ask(&lapsed, "POST", under, &state(1)), 200);
     assert_eq!(ask(&lapsed, "UNLOCK", unit, &lock("6f1c0001", "ci")), 200);
     assert_eq!(ask(&lapsed, "POST", under, &state(2)), 401, "the lock is over");
+}
+
+#[test]
+fn s3_credentials_are_made_from_whatever_proves_somebody_but_the_root_token() {
+    let world = World::new();
+    let service = world.service();
+    let session = world.login(&service, "ada");
+    let bearer = |token: &str| format!("Bearer {token}");
+    let ask = |token: &str| {
+        let ask = service.ask_as(Some(&bearer(token)), "POST", "/v1/auth/issue-s3-creds");
+        ask.send()
+    };
+    let access = text(&session, "access_token");
+    let api = service
+        .ask_as(Some(&bearer(access)), "POST", "/v1/auth/tokens")
+        .body(r#"{"name":"mine"}"#)
+        .send()
+        .json();
+    let job = world.job(&json!({"repository": "acme/infra", "ref": "refs/heads/main"}));
+    for token in [access, text(&api, "token"), &job] {
+        let made = ask(token);
+        assert_eq!(made.status, 200, "{made:?}");
+        let document = made.json();
+        let members: Vec<&String> = document.as_object().unwrap().keys().collect();
+        assert_eq!(
+            members,
+            [
+                "AccessKeyId",
+                "Expiration",
+                "SecretAccessKey",
+                "SessionToken",
+                "Version"
+            ],
+            "as an AWS profile reads it"
+        );
+        assert!(
+            !made.text().contains(token),
+            "a token is not in what is made from it"
+        );
+        let hash = opentaco_domain::Sha256::of(token.as_bytes()).to_string();
+        assert!(!text(&document, "SecretAccessKey").contains(&hash));
+    }
+    assert_eq!(ask(crate::support::TOKEN).status, 400);
+    let revoked = format!("/v1/auth/tokens/{}", text(&api["about"], "id"));
+    assert_eq!(service.ask("DELETE", &revoked).send().status, 204);
+    assert_eq!(ask(text(&api, "token")).status, 401);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use opentaco_control::{ControlError, StateControl};
 use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Clock as _, Principal, Sha256, SystemClock};
 use opentaco_identity::session::{self, Outcome, Record, Successor, Why};
-use opentaco_identity::sts::{NotASession, S3Session};
+use opentaco_identity::sts::{Holder, NotASession, S3Session};
 use opentaco_identity::token::{Audience, Issued, Login};
 use opentaco_identity::{FamilyId, Flaw, Refresh, Refused as Doubted, TokenId, Tokens};
 use serde_json::Value;
@@ -63,7 +63,7 @@ pub async fn jwks(State(app): State<App>) -> Json<Value> {
     responses(
         (status = 200, description = "Logged in.", body = Session),
         (status = 400, description = "`invalid`: nobody logs in here, or the body is not what is asked for.", body = ErrorBody),
-        (status = 401, description = "`unauthenticated`: the ID token proves nothing here, or no longer.", body = ErrorBody),
+        (status = 401, description = "`unauthenticated`: the ID token proves nothing here, or no longer, or came before.", body = ErrorBody),
         (status = 429, description = "`too_many`: too many requests for tokens came from this address.", body = ErrorBody),
         (status = 503, description = "`unavailable`: the provider or the bucket does not answer; ask again.", body = ErrorBody),
     ),
@@ -83,13 +83,14 @@ pub async fn exchange(
         .id_tokens
         .verify(id_token.expose(), nonce.as_deref(), now)
         .await;
-    let id_token = verified.map_err(|doubt| disbelieved("the ID token", &doubt))?;
+    let verified = verified.map_err(|doubt| disbelieved("the ID token", &doubt))?;
+    let family = FamilyId::of_id_token(id_token.expose());
     let login =
-        login_of(&id_token).map_err(|flaw| disbelieved::<()>("the ID token", &Doubted::Wrong(flaw)))?;
+        login_of(&verified).map_err(|flaw| disbelieved::<()>("the ID token", &Doubted::Wrong(flaw)))?;
     let caller = Caller::user(login.principal.as_str()).asking(Arc::new(asked));
     notes.caller(&caller);
     let session = app
-        .carry_through(|control| async move { begin(&control, &tokens, &caller, login).await })
+        .carry_through(|control| async move { begin(&control, &tokens, &caller, login, family).await })
         .await?;
     Ok(secret(&session))
 }
@@ -100,15 +101,23 @@ async fn begin(
     tokens: &Tokens,
     caller: &Caller,
     login: Login,
+    family: FamilyId,
 ) -> Result<Session, Refused> {
     let now = SystemClock.now();
-    let (family, first) = (FamilyId::draw(), TokenId::draw());
+    let first = TokenId::draw();
     let record = session::begin(&login.principal, &first, tokens.lifetimes().refresh, now);
     let sessions = control.sessions();
     forget_old(control, caller.principal()).await?;
-    sessions
+    let begun = sessions
         .begin(caller.principal(), &family_hash(&family), &record)
         .await?;
+    if !begun {
+        let event = Event::refused(caller, "auth.login", "the ID token came again");
+        control.audit().tell(event.about(login_of_family(&family)));
+        return Err(log_in_again(
+            "this ID token has logged somebody in before, and each does so once",
+        ));
+    }
     control
         .ledger()
         .regroup(login.principal.as_str(), &login.groups)
@@ -264,7 +273,7 @@ pub async fn me(
         Credential::Root => (Via::Root, None),
         Credential::Anonymous => (Via::Anonymous, None),
         Credential::Login(verified) => (Via::Login, verified.login.email.clone()),
-        Credential::ApiToken(_) => (Via::ApiToken, None),
+        Credential::ApiToken(..) => (Via::ApiToken, None),
         Credential::Ci(_) => (Via::Ci, None),
     };
     Ok(Json(Me {
@@ -321,7 +330,7 @@ pub async fn revoke(
                     let event = Event::done(&caller, "auth.revoke", "logged out");
                     done(&control, event.about(login_of_family(&verified.family))).await
                 }
-                Credential::ApiToken(kept) => {
+                Credential::ApiToken(kept, _) => {
                     let ended = control
                         .ledger()
                         .revoke_token(control.access()?, &caller, &kept.id);
@@ -358,7 +367,7 @@ async fn end(
 /// Credentials for S3 clients, as `credential_process` of an AWS profile wants them.
 ///
 /// # Errors
-/// 400 if there are none here, or the caller did not come by a login.
+/// 400 if there are none here, or the caller came by the root token.
 #[utoipa::path(
     post, path = paths::S3_CREDENTIALS, operation_id = "issue_s3_credentials", tag = "auth",
     request_body = Option<S3CredentialsRequest>,
@@ -374,18 +383,37 @@ pub async fn s3_credentials(
     request: Request,
 ) -> Result<Response, Refused> {
     let S3CredentialsRequest { session } = optional_document(&app, request).await?;
-    let Credential::Login(verified) = &*credential else {
-        return Err(invalid("S3 credentials are made from a login; log in with `taco login`").into());
+    let holder = match &*credential {
+        Credential::Login(verified) => Holder::Login {
+            sid: verified.family.clone(),
+            login: verified.login.clone(),
+        },
+        Credential::ApiToken(kept, hash) => Holder::ApiToken {
+            principal: kept.owner.caller().principal().clone(),
+            hash: *hash,
+        },
+        Credential::Ci(job) => Holder::Job {
+            principal: job.principal.clone(),
+            roles: job.roles.clone(),
+            issuer: job.issuer.clone(),
+            run: job.run_url.clone(),
+        },
+        Credential::Root | Credential::Anonymous => {
+            return Err(invalid(
+                "S3 credentials are made from a login, an API token or the token of a CI job; log in with `taco login`, or make a token with `taco token create`",
+            )
+            .into());
+        }
     };
     let Some(sts) = &app.logins.sts else {
         return Err(invalid(
-            "there are no keys for S3 credentials here: replicas on a shared bucket need OPENTACO_STS_KID and OPENTACO_STS_HMAC_<kid>, and a key for tokens",
+            "there are no keys for S3 credentials here: the service needs a key for tokens (`opentacosvc keys new`, OPENTACO_TOKENS_PRIVATE_KEY_PEM_PATH), and on a shared bucket OPENTACO_STS_KID and OPENTACO_STS_HMAC_<kid>, too",
         )
         .into());
     };
     let session = session_named(session.as_deref())?;
     let now = SystemClock.now();
-    let made = sts.mint(&verified.login, Some(&verified.family), &session, now);
+    let made = sts.mint(holder, &session, now);
     let event = Event::done(&caller, "auth.s3", "made S3 credentials");
     done(&app.control, event.about(made.access_key.to_string())).await?;
     Ok(secret(&S3Credentials {
