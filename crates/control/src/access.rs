@@ -436,6 +436,7 @@ impl Access {
             let mut document = before.book.document().clone();
             apply(change, &mut document)?;
             if document == *before.book.document() {
+                self.audit.done_before().await.map_err(AccessError::Unwritten)?;
                 return Ok(self.know(Arc::new(before), asked));
             }
             let book = Book::new(document).map_err(AccessError::Invalid)?;
@@ -490,6 +491,15 @@ impl Access {
             )?,
         };
         Ok(read.book.explain(about, action, unit))
+    }
+
+    /// As [`Access::permit`], for whoever goes on either way: nobody is denied anything by it.
+    ///
+    /// # Errors
+    /// That nobody can say.
+    pub fn may(&self, caller: &Caller, action: Action) -> Result<bool, AccessError> {
+        let read = self.current().map_err(AccessError::Unreadable)?;
+        Ok(read.book.decide(caller, action, None) == Decision::Allow)
     }
 
     /// Somebody looks at who may do what: permitted, and told.

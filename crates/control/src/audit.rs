@@ -32,7 +32,7 @@ pub struct AuditOptions {
 /// It was done, and its event is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this was done, and the audit of it could not be written yet; the service goes on trying. Asked again, it is answered as soon as it is"
+    "this was done, and its event could not be written to the audit yet; the service goes on trying. Look before you do it again"
 )]
 pub struct Unwritten;
 
@@ -92,6 +92,17 @@ impl Audit {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Nothing was changed, since it was done before: perhaps by whoever was told that the event of it was not written yet.
+    ///
+    /// # Errors
+    /// That it still is not.
+    pub(crate) async fn done_before(&self) -> Result<(), Unwritten> {
+        match self.sync {
+            true => self.flush().await,
+            false => Ok(()),
         }
     }
 

@@ -367,11 +367,7 @@ impl Ledger {
         access: &Access,
         caller: &Caller,
     ) -> Result<Vec<(KeptToken, Option<Timestamp>)>, TokenError> {
-        let sees_all = match access.permit(caller, Action::ManageAccess) {
-            Ok(_) => true,
-            Err(AccessError::Forbidden { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
+        let sees_all = access.may(caller, Action::ManageAccess)?;
         let (page, _) = self.load().await.map_err(TokenError::Unavailable)?;
         let mut used = self.read_uses().await.map_err(TokenError::Unavailable)?;
         for (hash, at) in &self.hold_used().fresh {
@@ -396,11 +392,7 @@ impl Ledger {
         let missing = || TokenError::NotFound {
             what: "token of that id".to_owned(),
         };
-        let sees_all = match access.permit(caller, Action::ManageAccess) {
-            Ok(_) => true,
-            Err(AccessError::Forbidden { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
+        let sees_all = access.may(caller, Action::ManageAccess)?;
         self.change(|page| {
             let theirs =
                 |token: &KeptToken| sees_all || token.owner.caller().principal() == caller.principal();

@@ -72,7 +72,9 @@ async fn segments(control: &StateControl) -> Vec<SegmentId> {
 
 async fn verified(control: &StateControl) -> Report {
     let mut auditor = Auditor::new(Keys::default(), false);
-    for id in segments(control).await {
+    let mut ids = segments(control).await;
+    ids.sort_by_key(|id| (id.replica, id.sequence));
+    for id in ids {
         match control.audit_segment(&Caller::root(), &id).await {
             Ok(bytes) => auditor.read(id, &bytes),
             Err(AuditError::NoSegment(id)) => auditor.gone(id),
@@ -340,6 +342,32 @@ async fn when_there_is_no_room_left_events_are_let_go_loudly_and_the_chain_says_
     let report = verified(&control).await;
     assert_eq!(flaws(&report), [Flaw::Lost(7)]);
     assert_eq!(report.events, 32 * 1024 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_or_forth_breaks_no_chain_and_hides_no_event() {
+    let world = World::new();
+    let control = replica(&world);
+    let noon = world.clock.now();
+    for (n, at) in [(1, noon), (2, noon + SignedDuration::from_hours(9)), (3, noon)] {
+        world.clock.set(at);
+        apply(&control, &prod(), n).await;
+    }
+    // All of them waited together.
+    control.audit().flush().await.unwrap();
+    assert_eq!(segments(&control).await.len(), 3);
+    assert_eq!(verified(&control).await.findings, []);
+    let until = Wanted {
+        until: Some(noon + SignedDuration::from_mins(1)),
+        ..Wanted::default()
+    };
+    assert_eq!(events(&control, until).await.len(), 6);
+    let later = Wanted {
+        since: Some(noon + SignedDuration::from_hours(8)),
+        until: Some(noon + SignedDuration::from_hours(10)),
+        ..Wanted::default()
+    };
+    assert_eq!(events(&control, later).await.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,7 +86,7 @@ spelled_as_text!(Outcome, "`done`, `denied` or `refused`");
 /// One thing that was decided. Neither a token nor anything out of a state is ever in one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, by the clock of the replica. In the chain of a replica it never runs backwards.
+    /// When, by the clock of the replica.
     pub at: Timestamp,
     /// Who asked.
     pub principal: Principal,

@@ -1,7 +1,5 @@
 //! Who did what.
 
-use std::collections::VecDeque;
-
 use futures::future::join_all;
 use jiff::Timestamp;
 use opentaco_api::audit::{AuditEvents, AuditSegments};
@@ -125,23 +123,29 @@ impl Client {
     /// [`SdkError::Forbidden`] without the right `audit.read`.
     pub async fn verify_audit(&self, keys: Keys, since: Option<Timestamp>) -> Result<Report, SdkError> {
         let mut auditor = Auditor::new(keys, since.is_some());
-        let mut page_token = None;
-        loop {
-            let page = self.audit_segments(since, page_token).await?;
-            let mut ids = VecDeque::from(page.segments);
-            while !ids.is_empty() {
-                let some: Vec<SegmentId> = ids.drain(..ids.len().min(AT_ONCE)).collect();
-                let fetched = join_all(some.iter().map(|id| self.audit_segment(id))).await;
-                for (id, bytes) in some.into_iter().zip(fetched) {
-                    match bytes? {
-                        Some(bytes) => auditor.read(id, &bytes),
-                        None => auditor.gone(id),
-                    }
+        let mut ids = self.all_audit_segments(since).await?;
+        // By their names they are in the order of time, and a clock may have been set back in the middle of a chain.
+        ids.sort_by_key(|id| (id.replica, id.sequence));
+        for some in ids.chunks(AT_ONCE) {
+            let fetched = join_all(some.iter().map(|id| self.audit_segment(id))).await;
+            for (id, bytes) in some.iter().zip(fetched) {
+                match bytes? {
+                    Some(bytes) => auditor.read(*id, &bytes),
+                    None => auditor.gone(*id),
                 }
             }
+        }
+        Ok(auditor.finish())
+    }
+
+    async fn all_audit_segments(&self, since: Option<Timestamp>) -> Result<Vec<SegmentId>, SdkError> {
+        let (mut ids, mut page_token) = (Vec::new(), None);
+        loop {
+            let page = self.audit_segments(since, page_token).await?;
+            ids.extend(page.segments);
             page_token = page.next_page_token;
             if page_token.is_none() {
-                return Ok(auditor.finish());
+                return Ok(ids);
             }
         }
     }

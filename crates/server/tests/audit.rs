@@ -41,7 +41,9 @@ fn events(directory: &Path) -> Vec<Event> {
 
 fn verified(directory: &Path, keys: Keys) -> Report {
     let mut auditor = Auditor::new(keys, false);
-    for path in segments(directory) {
+    let mut all = segments(directory);
+    all.sort_by_key(|path| (id_of(path).replica, id_of(path).sequence));
+    for path in all {
         auditor.read(id_of(&path), &std::fs::read(&path).unwrap());
     }
     auditor.finish()

@@ -16,6 +16,9 @@ use opentaco_domain::audit::SegmentId;
 use crate::StorageError;
 use crate::bucket::{Bucket, If, Kind, Listing, Put};
 
+/// More than a segment of ours ever has.
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// The segments in one bucket. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Segments {
@@ -66,14 +69,19 @@ impl Segments {
         }
     }
 
-    /// A segment's bytes; `None` if there is none.
+    /// A segment's bytes; `None` if there is none. What is larger than any of ours is somebody else's, and read as empty.
     ///
     /// # Errors
     /// If the bucket gives no answer.
     pub async fn get(&self, id: &SegmentId) -> Result<Option<Bytes>, StorageError> {
         let key = self.bucket.layout().segment(id);
-        let found = self.bucket.fetch(Kind::Audit, &key).await?;
-        Ok(found.map(|(_, whole)| whole.bytes))
+        let Some(got) = self.bucket.get(Kind::Audit, &key).await? else {
+            return Ok(None);
+        };
+        match got.meta.size > SEGMENT_BYTES_MAX {
+            true => Ok(Some(Bytes::new())),
+            false => got.bytes().await.map(Some),
+        }
     }
 
     /// The segments that begin in `from..to`, in the order of their names: one request for each thousand.

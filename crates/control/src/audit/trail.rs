@@ -77,8 +77,6 @@ struct Queue {
     /// The place of the next segment.
     next: u64,
     previous: Option<Sha256>,
-    /// The time of the last event. Later ones are not earlier, whatever the clock says.
-    latest: Timestamp,
     pending: VecDeque<Event>,
     /// How many events were taken so far; with those that were let go, how many were told.
     taken: u64,
@@ -99,7 +97,6 @@ impl Trail {
             replica: Replica::new(surroundings.entropy.draw()),
             next: 0,
             previous: None,
-            latest: Timestamp::UNIX_EPOCH,
             pending: VecDeque::new(),
             taken: 0,
             lost: 0,
@@ -133,10 +130,8 @@ impl Trail {
 
     /// Takes an event; which place it has among all that were taken, or that there was no room.
     pub(super) fn tell(self: &Arc<Self>, mut event: Event) -> Option<u64> {
-        let now = self.now();
+        event.at = self.now();
         let mut queue = self.hold();
-        queue.latest = queue.latest.max(now);
-        event.at = queue.latest;
         if queue.closing || queue.pending.len() >= WAITING_MAX {
             queue.lost += 1;
             queue.lost_unsaid += 1;
@@ -257,8 +252,9 @@ impl Trail {
             queue.hurried = false;
             return None;
         }
-        let at = first.unwrap_or(queue.latest);
-        let fits = |event: &&Event| event.at.duration_since(at) < SPAN;
+        let at = first.unwrap_or_else(|| self.now());
+        // A clock that was set back begins another segment, so that each begins with its earliest event.
+        let fits = |event: &&Event| (SignedDuration::ZERO..SPAN).contains(&event.at.duration_since(at));
         let n = queue.pending.iter().take(SEGMENT_MAX).take_while(fits).count();
         let events: Vec<Event> = queue.pending.drain(..n).collect();
         let is_all = queue.pending.is_empty();
@@ -313,7 +309,11 @@ impl Trail {
         );
         match self.segments.between(from, to).await {
             Ok(ids) => {
-                let last: BTreeMap<_, _> = ids.iter().map(|id| (id.replica, id.sequence)).collect();
+                let mut last: BTreeMap<Replica, u64> = BTreeMap::new();
+                for id in ids {
+                    let furthest = last.entry(id.replica).or_default();
+                    *furthest = (*furthest).max(id.sequence);
+                }
                 let all = last.into_iter().take(BESIDE_MAX);
                 all.map(|(replica, sequence)| Beside { replica, sequence })
                     .collect()

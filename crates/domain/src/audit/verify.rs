@@ -1,6 +1,6 @@
 //! Whether somebody has changed the audit.
 //!
-//! An [`Auditor`] is given every segment in the order of their names, and tells what is wrong: bytes that were changed,
+//! An [`Auditor`] is given every segment of each chain in the order of their places, and tells what is wrong: bytes that were changed,
 //! segments that are missing, that stand in another's place, or that nobody of ours signed. One thing cannot be told: that
 //! the last segments of a chain were removed after its replica was killed and before anybody else saw them. A chain that
 //! did not end of its own is therefore told as open; each chain that begins says of the others how far it saw them.
@@ -217,7 +217,7 @@ impl Auditor {
         }
     }
 
-    /// Reads one more segment; they come in the order of their names.
+    /// Reads one more segment; those of a chain come in the order of their places.
     pub fn read(&mut self, id: SegmentId, bytes: &[u8]) {
         self.report.segments += 1;
         let before = self.chains.get(&id.replica).cloned();

@@ -73,7 +73,7 @@ fn chain(key: Option<&Key>, replica: u64, beside: &[Beside]) -> Vec<Segment> {
 
 fn audit(keys: Keys, partial: bool, segments: &[Segment]) -> Report {
     let mut sorted = segments.to_vec();
-    sorted.sort_by_key(|(id, _)| *id);
+    sorted.sort_by_key(|(id, _)| (id.replica, id.sequence));
     let mut auditor = Auditor::new(keys, partial);
     for (id, bytes) in &sorted {
         auditor.read(*id, bytes);
