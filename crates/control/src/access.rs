@@ -11,10 +11,9 @@
 //!
 //! Until there is a document, the root token is the only way in.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use opentaco_domain::access::book::{BookError, Explained};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::{Book, Document, Kind, Member, Name, Outputs};
@@ -25,16 +24,13 @@ use opentaco_storage::{StorageError, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Unwritten};
+use crate::believed::{Believed, EVERY, again_and_again};
 use crate::open::chain;
 
 mod starter;
 
 pub use starter::starter;
 
-/// How long what was read is believed.
-const BELIEVED: SignedDuration = SignedDuration::from_secs(5);
-/// How often it is read anew.
-const EVERY: Duration = Duration::from_secs(2);
 /// How often a change is tried while others change the document too.
 const TRIES: usize = 8;
 
@@ -52,15 +48,7 @@ pub struct Access {
 struct Inner {
     records: Records,
     surroundings: Surroundings,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Clone)]
-enum Known {
-    /// What was read, and when.
-    Book(Arc<Read>, Timestamp),
-    /// Nothing that could be decided by, and why not.
-    Nothing(String),
+    known: Believed<Read>,
 }
 
 /// A document as it was read.
@@ -250,9 +238,9 @@ impl Access {
     pub async fn open(records: Records, surroundings: Surroundings) -> Self {
         let access = Self {
             inner: Arc::new(Inner {
+                known: Believed::new(Arc::clone(&surroundings.clock)),
                 records,
                 surroundings,
-                known: Mutex::new(Known::Nothing("it was not read yet".to_owned())),
             }),
             audit: Audit::default(),
         };
@@ -295,22 +283,14 @@ impl Access {
 
     /// Reads it again and again behind everything else.
     pub fn keep_fresh(&self) {
-        let inner = Arc::downgrade(&self.inner);
-        let tasks = Arc::clone(&self.inner.surroundings.tasks);
-        let sleeper = Arc::clone(&tasks);
-        tasks.spawn(Box::pin(async move {
-            loop {
-                sleeper.sleep(EVERY).await;
-                let Some(inner) = inner.upgrade() else { return };
-                let audit = Audit::default();
-                Self { inner, audit }.refresh().await;
-            }
-        }));
+        again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
+            let audit = Audit::default();
+            Self { inner, audit }.refresh().await;
+        });
     }
 
     /// Reads it once more. What was read before is believed for as long as it was.
     pub async fn refresh(&self) {
-        // Its age counts from before it was asked for.
         let asked = self.now();
         match self.read().await {
             Ok(read) => drop(self.know(Arc::new(read), asked)),
@@ -319,10 +299,7 @@ impl Access {
                     reason,
                     "the access policy cannot be read; soon nothing is decided any more"
                 );
-                let (mut known, now) = (self.hold(), self.now());
-                if !matches!(&*known, Known::Book(_, at) if is_believed(*at, now)) {
-                    *known = Known::Nothing(reason);
-                }
+                self.inner.known.doubt(reason);
             }
         }
     }
@@ -332,14 +309,8 @@ impl Access {
     /// # Errors
     /// If nothing can be: what was read last is too old, or cannot be read.
     pub fn current(&self) -> Result<Arc<Read>, PolicyUnreadable> {
-        let known = self.hold().clone();
-        match known {
-            Known::Book(read, at) if is_believed(at, self.now()) => Ok(read),
-            Known::Book(_, at) => Err(PolicyUnreadable {
-                reason: format!("it was last read at {at}, and the bucket has not answered since"),
-            }),
-            Known::Nothing(reason) => Err(PolicyUnreadable { reason }),
-        }
+        let known = self.inner.known.current();
+        known.map_err(|reason| PolicyUnreadable { reason })
     }
 
     /// Whether a caller may do something that is about no unit.
@@ -569,16 +540,8 @@ impl Access {
     }
 
     fn know(&self, read: Arc<Read>, at: Timestamp) -> Arc<Read> {
-        let mut known = self.hold();
-        // An answer that was overtaken on its way must not replace a later one.
-        if !matches!(&*known, Known::Book(_, before) if *before > at) {
-            *known = Known::Book(Arc::clone(&read), at);
-        }
+        self.inner.known.know(Arc::clone(&read), at);
         read
-    }
-
-    fn hold(&self) -> MutexGuard<'_, Known> {
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
@@ -594,11 +557,6 @@ impl Policy for Access {
     fn outputs(&self, caller: &Caller, unit: &UnitId) -> Result<Option<Outputs>, PolicyUnreadable> {
         Ok(self.current()?.book.outputs(caller, unit))
     }
-}
-
-fn is_believed(at: Timestamp, now: Timestamp) -> bool {
-    // A clock that was set back makes nothing younger.
-    (SignedDuration::ZERO..=BELIEVED).contains(&now.duration_since(at))
 }
 
 fn policy_name() -> RecordName {

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod audit;
+mod believed;
 pub mod error;
 pub mod locks;
 pub mod open;

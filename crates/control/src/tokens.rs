@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::access::{Kind, Name};
@@ -25,12 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, AccessError};
 use crate::audit::{Audit, Unwritten};
+use crate::believed::{Believed, again_and_again};
 use crate::open::chain;
 
-/// How long what was read is believed.
-const BELIEVED: SignedDuration = SignedDuration::from_secs(5);
-/// How often it is read anew.
-const EVERY: Duration = Duration::from_secs(2);
 /// How often a change is tried while others change the document too.
 const TRIES: usize = 12;
 /// How exact the time of last use is.
@@ -51,15 +47,9 @@ pub struct Ledger {
 struct Inner {
     records: Records,
     surroundings: Surroundings,
-    known: Mutex<Known>,
+    known: Believed<Page>,
     /// Uses that are not written down yet, and those that were.
     used: Mutex<Used>,
-}
-
-#[derive(Debug, Clone)]
-enum Known {
-    Page(Arc<Page>, Timestamp),
-    Nothing(String),
 }
 
 #[derive(Debug, Default)]
@@ -204,9 +194,9 @@ impl Ledger {
     pub(crate) fn new(records: Records, surroundings: Surroundings) -> Self {
         Self {
             inner: Arc::new(Inner {
+                known: Believed::new(Arc::clone(&surroundings.clock)),
                 records,
                 surroundings,
-                known: Mutex::new(Known::Nothing("it was not read yet".to_owned())),
                 used: Mutex::default(),
             }),
             audit: Audit::default(),
@@ -222,37 +212,26 @@ impl Ledger {
     /// Reads it, and goes on reading it behind everything else as long as somebody has it.
     pub async fn keep_fresh(&self) {
         self.refresh().await;
-        let inner = Arc::downgrade(&self.inner);
-        let tasks = Arc::clone(&self.inner.surroundings.tasks);
-        let sleeper = Arc::clone(&tasks);
-        tasks.spawn(Box::pin(async move {
-            loop {
-                sleeper.sleep(EVERY).await;
-                let Some(inner) = inner.upgrade() else { return };
-                let audit = Audit::default();
-                let ledger = Self { inner, audit };
-                ledger.refresh().await;
-                ledger.write_uses().await;
-            }
-        }));
+        again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
+            let audit = Audit::default();
+            let ledger = Self { inner, audit };
+            ledger.refresh().await;
+            ledger.write_uses().await;
+        });
     }
 
     /// Reads it once more.
     pub async fn refresh(&self) {
-        // Its age counts from before it was asked for.
         let asked = self.now();
         match self.load().await {
-            Ok((page, _)) => self.know(Arc::new(page), asked),
+            Ok((page, _)) => self.inner.known.know(Arc::new(page), asked),
             Err(error) => {
                 let reason = chain(&error);
                 tracing::warn!(
                     reason,
                     "it cannot be read which tokens are over; soon no token is believed any more"
                 );
-                let (mut known, now) = (self.hold(), self.now());
-                if !matches!(&*known, Known::Page(_, at) if is_believed(*at, now)) {
-                    *known = Known::Nothing(reason);
-                }
+                self.inner.known.doubt(reason);
             }
         }
     }
@@ -507,7 +486,7 @@ impl Ledger {
             let over = asked.saturating_sub(USE_EVERY * 24).unwrap_or(Timestamp::MIN);
             page.tokens.retain(|_, token| token.expires > over);
             if page == before {
-                self.know(Arc::new(page), asked);
+                self.inner.known.know(Arc::new(page), asked);
                 return Ok(());
             }
             let swapped = self
@@ -517,7 +496,7 @@ impl Ledger {
                 .await;
             match swapped.map_err(TokenError::Unavailable)? {
                 Swapped::Done(_) => {
-                    self.know(Arc::new(page), asked);
+                    self.inner.known.know(Arc::new(page), asked);
                     return Ok(());
                 }
                 // What was made of it since is read, so that this replica knows no less than what it answers.
@@ -602,26 +581,8 @@ impl Ledger {
     }
 
     fn current(&self) -> Result<Arc<Page>, LedgerUnreadable> {
-        let known = self.hold().clone();
-        match known {
-            Known::Page(page, at) if is_believed(at, self.now()) => Ok(page),
-            Known::Page(_, at) => Err(LedgerUnreadable {
-                reason: format!("it was last read at {at}, and the bucket has not answered since"),
-            }),
-            Known::Nothing(reason) => Err(LedgerUnreadable { reason }),
-        }
-    }
-
-    fn know(&self, page: Arc<Page>, at: Timestamp) {
-        let mut known = self.hold();
-        // An answer that was overtaken on its way must not replace a later one.
-        if !matches!(&*known, Known::Page(_, before) if *before > at) {
-            *known = Known::Page(page, at);
-        }
-    }
-
-    fn hold(&self) -> MutexGuard<'_, Known> {
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+        let known = self.inner.known.current();
+        known.map_err(|reason| LedgerUnreadable { reason })
     }
 
     fn hold_used(&self) -> MutexGuard<'_, Used> {
@@ -631,11 +592,6 @@ impl Ledger {
     fn now(&self) -> Timestamp {
         self.inner.surroundings.clock.now()
     }
-}
-
-fn is_believed(at: Timestamp, now: Timestamp) -> bool {
-    // A clock that was set back makes nothing younger.
-    (SignedDuration::ZERO..=BELIEVED).contains(&now.duration_since(at))
 }
 
 fn ledger_name() -> RecordName {

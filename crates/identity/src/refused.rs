@@ -67,3 +67,19 @@ impl<T> From<Flaw> for Refused<T> {
         Self::Wrong(flaw)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::fmt::Debug;
+
+    use super::{Flaw, Refused};
+
+    /// Asserts what a token was disbelieved for.
+    #[track_caller]
+    pub(crate) fn assert_wrong<T: Debug>(result: Result<T, Refused<T>>, flaw: Flaw) {
+        match result {
+            Err(Refused::Wrong(found)) => assert_eq!(found, flaw),
+            other => panic!("{flaw:?} was expected: {other:?}"),
+        }
+    }
+}

@@ -349,10 +349,9 @@ struct Claims {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
     use super::*;
     use crate::keys::{KeyRing, SigningKey};
+    use crate::refused::testing::assert_wrong;
     use crate::token::Lifetimes;
 
     struct World {
@@ -411,14 +410,6 @@ mod tests {
 
         fn recover(&self, access_key: &str, token: &Secret) -> Result<Recovered, Refused<Recovered>> {
             self.sts.recover(access_key, token.expose(), self.now)
-        }
-    }
-
-    #[track_caller]
-    fn assert_wrong<T: Debug>(result: Result<T, Refused<T>>, flaw: Flaw) {
-        match result {
-            Err(Refused::Wrong(found)) => assert_eq!(found, flaw),
-            other => panic!("{flaw:?} was expected: {other:?}"),
         }
     }
 

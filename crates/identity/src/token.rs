@@ -284,8 +284,6 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -293,6 +291,7 @@ mod tests {
 
     use super::*;
     use crate::keys::{SigningKey, VerifyingKey};
+    use crate::refused::testing::assert_wrong;
 
     const ISSUER: &str = "https://taco.example.com";
 
@@ -382,14 +381,6 @@ mod tests {
             let mut claims = self.claims();
             claims[name] = value;
             self.forged(&self.header(), &claims)
-        }
-    }
-
-    #[track_caller]
-    fn assert_wrong<T: Debug>(result: Result<T, Refused<T>>, flaw: Flaw) {
-        match result {
-            Err(Refused::Wrong(found)) => assert_eq!(found, flaw),
-            other => panic!("{flaw:?} was expected: {other:?}"),
         }
     }
 

@@ -24,6 +24,7 @@ use opentaco_identity::{Access, ApiToken, FamilyId, Flaw, NotAnApiToken, Refused
 
 use axum::response::{IntoResponse, Response};
 
+use crate::extract::left_by_the_doorkeeper;
 use crate::logins::Logins;
 use crate::problem::Problem;
 use crate::root_token::RootToken;
@@ -112,13 +113,7 @@ impl<S: Sync> FromRequestParts<S> for CameBy {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            Problem::new(
-                StatusCode::UNAUTHORIZED,
-                ErrorCode::Unauthenticated,
-                "this address has no caller",
-            )
-        })
+        left_by_the_doorkeeper(parts)
     }
 }
 

@@ -23,16 +23,23 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // A route that is open to everybody has no caller. To ask for one there is a mistake in the table of routes,
-        // and answered as what it would be for a client.
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            Problem::new(
-                StatusCode::UNAUTHORIZED,
-                ErrorCode::Unauthenticated,
-                "this address has no caller",
-            )
-        })
+        left_by_the_doorkeeper(parts)
     }
+}
+
+/// What the doorkeeper has left in a request that it let in.
+///
+/// # Errors
+/// 401: a route that is open to everybody has no caller. To ask for one there is a mistake in the table of routes, and
+/// answered as what it would be for a client.
+pub(crate) fn left_by_the_doorkeeper<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Problem> {
+    parts.extensions.get::<T>().cloned().ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthenticated,
+            "this address has no caller",
+        )
+    })
 }
 
 /// How a request came, for the audit: known before anybody knows whose it is.
