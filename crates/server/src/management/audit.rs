@@ -64,8 +64,14 @@ impl FromQuery for AuditQuery {
         if limit.is_some_and(|limit| limit > PAGE_MAX) {
             return Err(bad_query(format!("`limit` is a number from 1 to {PAGE_MAX}")));
         }
+        let unit = query.one("unit")?.map(|unit| {
+            UnitId::parse(&unit).map_err(|error| {
+                let message = format!("`unit` names no unit: {error}");
+                Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadUnitId, message)
+            })
+        });
         Ok(Self {
-            unit: query.parsed("unit", UnitId::parse)?,
+            unit: unit.transpose()?,
             prefix: query.parsed("prefix", UnitPrefix::parse)?,
             principal: query.one("principal")?,
             action: query.one("action")?,
