@@ -125,7 +125,7 @@ impl AuditEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEvents {
-    /// Newest first; events of different replicas in the same minute by segment.
+    /// Newest first; events of different replicas within seconds by segment.
     pub events: Vec<AuditEvent>,
     /// How to ask for the next page, if there may be one. A page may be empty and not be the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -411,6 +411,22 @@ async fn a_replica_that_stops_ends_its_chain_and_the_next_one_begins_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_stops_while_a_segment_is_under_way_waits_for_it_and_ends_its_chain() {
+    let world = World::new();
+    let (control, faults) = audited(&world, false);
+    faults.say(On::next(Does::Put, FOLDER), Fate::Slow(Duration::from_secs(3)));
+    apply(&control, &prod(), 1).await;
+    pass(&world, Duration::from_millis(1_500)).await;
+    assert_eq!(faults.befallen(), 1, "it is under way");
+    control.close().await;
+    let report = verified(&control).await;
+    assert_eq!(
+        (report.events, report.open.len(), report.findings.len()),
+        (3, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_does_to_segments_is_found_even_to_the_last_one_of_a_replica_that_was_killed() {
     let world = World::new();
     let killed = replica(&world);

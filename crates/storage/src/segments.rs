@@ -149,6 +149,7 @@ impl Segments {
             days.extend(folders.filter_map(|folder| day_of(folder.trim_end_matches('/'))));
             page = answer.next;
             if page.is_none() {
+                days.sort_unstable();
                 return Ok(days);
             }
         }

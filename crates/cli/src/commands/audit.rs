@@ -17,7 +17,7 @@ use crate::output::{BAD, Cell, DIM, PLAIN, Table, WARN};
 /// How often somebody who follows asks.
 const EVERY: Duration = Duration::from_secs(2);
 /// How far back is asked for again: other replicas write what they decide up to a second later, and their clocks differ.
-const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
+const OVERLAP: SignedDuration = SignedDuration::from_secs(15);
 
 pub(super) async fn run(context: &Context, verb: AuditVerb) -> Result<(), Failure> {
     match verb {

@@ -22,8 +22,10 @@ const AT_ONCE: usize = 8;
 const LIMIT: usize = 100;
 /// All events of a segment, as a page token spells it.
 const ALL: usize = 999_999_999;
-/// What is listed first: who looks, looks for what was just now.
-const RECENT: SignedDuration = SignedDuration::from_hours(1);
+/// How far back is looked at first.
+const RECENT: SignedDuration = SignedDuration::from_mins(10);
+/// How far ahead the clocks of other replicas may be.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Which events.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +86,7 @@ pub struct Found {
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Newest first; of different replicas in the same minute, by segment.
+    /// Newest first; of different replicas within seconds, by segment.
     pub events: Vec<Found>,
     /// How to go on, if there may be more.
     pub next_page_token: Option<String>,
@@ -127,11 +129,8 @@ impl StateControl {
         };
         self.audit().tell_that_it_was_read(caller);
         let now = self.vault().bucket().surroundings().clock.now();
-        // Clocks of other replicas may be ahead.
-        let end = wanted
-            .until
-            .unwrap_or_else(|| later(now, RECENT))
-            .max(Timestamp::UNIX_EPOCH);
+        let until = wanted.until.unwrap_or_else(|| later(now, AHEAD));
+        let end = until.max(Timestamp::UNIX_EPOCH);
         let reach = Reach {
             // A segment may begin a span before the events that are asked for.
             from: wanted
@@ -140,6 +139,10 @@ impl StateControl {
             to: page.map_or(end, |place| {
                 end.min(later(place.segment.at, SignedDuration::from_millis(1)))
             }),
+            first: match (page, wanted.until) {
+                (None, None) => AHEAD + RECENT,
+                _ => RECENT,
+            },
         };
         let segments = &self.segments();
         let limit = wanted.limit.unwrap_or(LIMIT);
@@ -258,13 +261,16 @@ async fn fetch(segments: &Segments, id: SegmentId) -> Result<(SegmentId, Option<
 struct Reach {
     from: Timestamp,
     to: Timestamp,
+    /// How far back is looked at first: most who look, look for what was just now.
+    first: SignedDuration,
 }
 
 impl Reach {
     /// The same in parts, newest first: what is recent, and then each day on which there is something.
     async fn windows(self, segments: &Segments) -> Result<Vec<(Timestamp, Timestamp)>, StorageError> {
-        let Self { from, to } = self;
-        let recent = from.max(earlier(to, RECENT * 2));
+        let Self { from, to, first } = self;
+        // Up to a segment a second: the names of an hour are many pages, and those of a few minutes one.
+        let recent = from.max(earlier(to, first));
         let mut windows = vec![(recent, to)];
         if recent > from {
             for day in segments.days().await?.into_iter().rev() {

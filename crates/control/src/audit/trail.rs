@@ -171,7 +171,7 @@ impl Trail {
         {
             let mut queue = self.hold();
             queue.closing = true;
-            if queue.next == 0 && queue.pending.is_empty() {
+            if queue.taken == 0 {
                 return;
             }
             self.begin_to_write(&mut queue);

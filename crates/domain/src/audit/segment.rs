@@ -25,7 +25,7 @@ use crate::Sha256;
 use crate::text::spelled_as_text;
 
 /// Between the first and the last event of a segment lies less than this.
-pub const SPAN: SignedDuration = SignedDuration::from_secs(60);
+pub const SPAN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What is signed begins with this, so that no signature of ours over anything else can stand here.
 const SIGNED: &[u8] = b"opentaco audit segment 1\n";
