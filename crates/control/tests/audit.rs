@@ -12,7 +12,7 @@ use opentaco_control::audit::{Audit, AuditOptions, Wanted};
 use opentaco_control::{AuditError, ControlError, CreateUnit, StateControl};
 use opentaco_domain::access::AllowAll;
 use opentaco_domain::audit::verify::{Flaw, Place};
-use opentaco_domain::audit::{Auditor, Event, Keys, Outcome, Report, SegmentId};
+use opentaco_domain::audit::{Auditor, Event, Filter, Keys, Outcome, Report, SegmentId};
 use opentaco_domain::{Action, Caller, Clock as _, Decision, Holding, Policy, PolicyUnreadable, UnitId};
 use opentaco_storage::bucket::Bucket;
 use opentaco_storage::{Kind, Vault};
@@ -37,7 +37,8 @@ fn replica(world: &World) -> StateControl {
     audited(world, false).0
 }
 
-async fn events(control: &StateControl, wanted: Wanted) -> Vec<Event> {
+async fn events(control: &StateControl, filter: Filter) -> Vec<Event> {
+    let wanted = Wanted::from(filter);
     control.audit().flush().await.unwrap();
     let page = control.search_audit(&Caller::root(), &wanted).await.unwrap();
     assert_eq!(page.damaged, []);
@@ -49,7 +50,7 @@ async fn events(control: &StateControl, wanted: Wanted) -> Vec<Event> {
 }
 
 async fn told(control: &StateControl) -> Vec<String> {
-    let events = events(control, Wanted::default()).await;
+    let events = events(control, Filter::default()).await;
     let line = |event: Event| {
         let lock = event.lock.map(|lock| format!(" under {}", &lock.as_str()[35..]));
         format!(
@@ -132,9 +133,9 @@ async fn every_beat_of_an_apply_is_told_with_its_lock_and_its_version() {
             "alice unit.lock done: unlocked under 1",
         ]
     );
-    let wanted = Wanted {
+    let wanted = Filter {
         action: Some("unit.write".to_owned()),
-        ..Wanted::default()
+        ..Filter::default()
     };
     let writes = events(&control, wanted).await;
     assert_eq!(writes[0].version, Some(receipt.version));
@@ -212,9 +213,9 @@ async fn whoever_is_told_no_is_in_the_audit_and_may_not_read_it() {
     audit.flush().await.unwrap();
     let id = segments(&seeing).await[0];
     assert!(control.audit_segment(&alice(), &id).await.is_err());
-    let wanted = Wanted {
+    let wanted = Filter {
         decision: Some(Outcome::Denied),
-        ..Wanted::default()
+        ..Filter::default()
     };
     let denied = events(&seeing, wanted).await;
     let actions: Vec<_> = denied.iter().map(|event| event.action.as_str()).collect();
@@ -311,9 +312,9 @@ async fn in_synchronous_mode_a_change_is_answered_when_its_event_is_written_and_
     let again = write(&control, &prod(), under(1), &state(1, "x")).await.unwrap();
     unlock(&control, &prod(), 1).await.unwrap();
     assert_eq!(control.audit().numbers().waiting, 0);
-    let writes = Wanted {
+    let writes = Filter {
         action: Some("unit.write".to_owned()),
-        ..Wanted::default()
+        ..Filter::default()
     };
     let writes = events(&control, writes).await;
     assert!(
@@ -357,15 +358,15 @@ async fn a_clock_that_is_set_back_or_forth_breaks_no_chain_and_hides_no_event() 
     control.audit().flush().await.unwrap();
     assert_eq!(segments(&control).await.len(), 3);
     assert_eq!(verified(&control).await.findings, []);
-    let until = Wanted {
+    let until = Filter {
         until: Some(noon + SignedDuration::from_mins(1)),
-        ..Wanted::default()
+        ..Filter::default()
     };
     assert_eq!(events(&control, until).await.len(), 6);
-    let later = Wanted {
+    let later = Filter {
         since: Some(noon + SignedDuration::from_hours(8)),
         until: Some(noon + SignedDuration::from_hours(10)),
-        ..Wanted::default()
+        ..Filter::default()
     };
     assert_eq!(events(&control, later).await.len(), 3);
 }
@@ -383,9 +384,9 @@ async fn two_replicas_have_two_chains_and_one_search() {
         (report.chains, report.findings.len(), report.open.len()),
         (2, 0, 2)
     );
-    let dev = Wanted {
+    let dev = Filter {
         unit: Some(unit("team/dev")),
-        ..Wanted::default()
+        ..Filter::default()
     };
     assert_eq!(events(&one, dev).await.len(), 3);
 }
@@ -511,9 +512,9 @@ async fn what_a_person_writes_into_the_bucket_is_an_event_of_nobody() {
         .await
         .unwrap();
     control.settle_down().await;
-    let wanted = Wanted {
+    let wanted = Filter {
         action: Some("bucket".to_owned()),
-        ..Wanted::default()
+        ..Filter::default()
     };
     let noticed = events(&control, wanted).await;
     assert_eq!(noticed.len(), 1);
@@ -537,15 +538,15 @@ async fn a_search_finds_what_it_is_asked_for_page_by_page_over_days() {
         control.audit().flush().await.unwrap();
         world.clock.advance(Duration::from_secs(24 * 60 * 60));
     }
-    let all = |wanted: Wanted| {
+    let all = |filter: Filter| {
         let control = control.clone();
         async move {
             let (mut found, mut token, mut pages) = (Vec::new(), None, 0);
             loop {
                 let wanted = Wanted {
+                    filter: filter.clone(),
                     page_token: token,
                     limit: Some(5),
-                    ..wanted.clone()
                 };
                 let page = control.search_audit(&Caller::root(), &wanted).await.unwrap();
                 pages += 1;
@@ -561,7 +562,7 @@ async fn a_search_finds_what_it_is_asked_for_page_by_page_over_days() {
             }
         }
     };
-    let (found, pages) = all(Wanted::default()).await;
+    let (found, pages) = all(Filter::default()).await;
     assert_eq!(found.len(), 36);
     assert!(pages >= 7, "{pages}");
     assert!(
@@ -570,56 +571,56 @@ async fn a_search_finds_what_it_is_asked_for_page_by_page_over_days() {
     );
     let places: BTreeSet<_> = found.iter().map(|found| (found.segment, found.index)).collect();
     assert_eq!(places.len(), 36, "none of them twice");
-    let (found, _) = all(Wanted {
+    let (found, _) = all(Filter {
         prefix: Some("team1/".parse_prefix()),
-        ..Wanted::default()
+        ..Filter::default()
     })
     .await;
     assert_eq!(found.len(), 9);
     let day = SignedDuration::from_hours(24);
     let moment = |days: i32| begin + day * days;
-    let since = Wanted {
+    let since = Filter {
         since: Some(moment(1)),
         until: Some(moment(2)),
-        ..Wanted::default()
+        ..Filter::default()
     };
     let (found, _) = all(since).await;
     assert_eq!(found.len(), 12);
     let exact = found.last().unwrap().event.at;
-    let (from, _) = all(Wanted {
+    let (from, _) = all(Filter {
         since: Some(exact),
         until: Some(moment(2)),
-        ..Wanted::default()
+        ..Filter::default()
     })
     .await;
     assert_eq!(from.len(), 12, "the moment itself counts");
-    let (until, _) = all(Wanted {
+    let (until, _) = all(Filter {
         since: Some(moment(1)),
         until: Some(exact),
-        ..Wanted::default()
+        ..Filter::default()
     })
     .await;
     assert_eq!(until.len(), 0, "and here it does not");
     for none in [
-        Wanted {
+        Filter {
             principal: Some("bob".to_owned()),
-            ..Wanted::default()
+            ..Filter::default()
         },
-        Wanted {
+        Filter {
             since: Some(moment(9)),
-            ..Wanted::default()
+            ..Filter::default()
         },
-        Wanted {
+        Filter {
             until: Some(Timestamp::UNIX_EPOCH),
-            ..Wanted::default()
+            ..Filter::default()
         },
-        Wanted {
+        Filter {
             until: Some(Timestamp::MIN),
-            ..Wanted::default()
+            ..Filter::default()
         },
-        Wanted {
+        Filter {
             since: Some(Timestamp::MAX),
-            ..Wanted::default()
+            ..Filter::default()
         },
     ] {
         assert_eq!(all(none.clone()).await.0.len(), 0, "{none:?}");

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Kind;
 use crate::text::spelled_as_text;
-use crate::{Action, Caller, LockId, Principal, UnitId, VersionId};
+use crate::{Action, Caller, LockId, Principal, UnitId, UnitPrefix, VersionId};
 
 pub use segment::{Draft, Read, Seal, SegmentId, Unreadable};
 pub use verify::{Auditor, Finding, Keys, Report};
@@ -227,6 +227,49 @@ impl Event {
             about: Some(about.into()),
             ..self
         }
+    }
+}
+
+/// Which events somebody looks for: all, where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only about this unit.
+    pub unit: Option<UnitId>,
+    /// Only about units whose id starts so.
+    pub prefix: Option<UnitPrefix>,
+    /// Only by this principal.
+    pub principal: Option<String>,
+    /// Only of this action.
+    pub action: Option<String>,
+    /// Only with this outcome.
+    pub decision: Option<Outcome>,
+    /// Only from this moment on.
+    pub since: Option<Timestamp>,
+    /// Only before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether an event is one of them.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        let is =
+            |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|wanted| wanted == there);
+        let in_time = self.since.is_none_or(|since| event.at >= since)
+            && self.until.is_none_or(|until| event.at < until);
+        let about = match (&self.unit, &self.prefix, &event.unit) {
+            (None, None, _) => true,
+            (_, _, None) => false,
+            (unit, prefix, Some(there)) => {
+                unit.as_ref().is_none_or(|unit| unit == there)
+                    && prefix.as_ref().is_none_or(|prefix| prefix.matches(there))
+            }
+        };
+        in_time
+            && about
+            && is(&self.principal, event.principal.as_str())
+            && is(&self.action, &event.action)
+            && self.decision.is_none_or(|decision| decision == event.decision)
     }
 }
 

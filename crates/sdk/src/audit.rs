@@ -4,33 +4,14 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use opentaco_api::audit::{AuditEvents, AuditSegments};
 use opentaco_api::paths;
-use opentaco_domain::audit::{Auditor, Keys, Outcome, Report, SegmentId};
-use opentaco_domain::{UnitId, UnitPrefix};
+use opentaco_domain::UnitPrefix;
+use opentaco_domain::audit::{Auditor, Filter, Keys, Report, SegmentId};
 
 use crate::client::{Call, Client};
 use crate::error::SdkError;
 
 /// How many segments are fetched at once.
 const AT_ONCE: usize = 8;
-
-/// Which events are looked for.
-#[derive(Debug, Clone, Default)]
-pub struct AuditFilter {
-    /// Only about this unit.
-    pub unit: Option<UnitId>,
-    /// Only about units whose id starts so.
-    pub prefix: Option<UnitPrefix>,
-    /// Only by this principal.
-    pub principal: Option<String>,
-    /// Only of this action.
-    pub action: Option<String>,
-    /// Only with this outcome.
-    pub decision: Option<Outcome>,
-    /// Only from this moment on.
-    pub since: Option<Timestamp>,
-    /// Only before this moment.
-    pub until: Option<Timestamp>,
-}
 
 impl Client {
     /// One page of what happened, newest first: up to `limit` events. An empty one with a token is not the last.
@@ -39,7 +20,7 @@ impl Client {
     /// [`SdkError::Forbidden`] without the right `audit.read`.
     pub async fn audit_page(
         &self,
-        filter: &AuditFilter,
+        filter: &Filter,
         limit: usize,
         page_token: Option<&str>,
     ) -> Result<AuditEvents, SdkError> {
@@ -60,7 +41,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::audit_page`].
-    pub async fn audit(&self, filter: &AuditFilter, limit: usize) -> Result<AuditEvents, SdkError> {
+    pub async fn audit(&self, filter: &Filter, limit: usize) -> Result<AuditEvents, SdkError> {
         let mut all = AuditEvents::default();
         if limit == 0 {
             return Ok(all);

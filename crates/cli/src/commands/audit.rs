@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use opentaco_domain::audit::{Keys, Outcome};
+use opentaco_domain::audit::{Filter, Keys, Outcome};
 use opentaco_domain::{Clock as _, SystemClock};
 use opentaco_sdk::api::audit::AuditEvent;
-use opentaco_sdk::audit::AuditFilter;
 
 use crate::args::{AuditFilters, AuditSearch, AuditTail, AuditVerb, AuditVerify};
 use crate::context::Context;
@@ -27,15 +26,14 @@ pub(super) async fn run(context: &Context, verb: AuditVerb) -> Result<(), Failur
     }
 }
 
-fn filter(filters: AuditFilters) -> AuditFilter {
-    AuditFilter {
+fn filter(filters: AuditFilters) -> Filter {
+    Filter {
         unit: filters.unit,
         prefix: filters.prefix,
         principal: filters.principal,
         action: filters.action,
         decision: filters.decision,
-        since: None,
-        until: None,
+        ..Filter::default()
     }
 }
 
@@ -86,7 +84,7 @@ fn show_lines(context: &Context, events: &[AuditEvent]) -> Result<(), Failure> {
 }
 
 async fn search(context: &Context, args: AuditSearch) -> Result<(), Failure> {
-    let filter = AuditFilter {
+    let filter = Filter {
         since: args.since.map(|moment| moment.0),
         until: args.until.map(|moment| moment.0),
         ..filter(args.filters)

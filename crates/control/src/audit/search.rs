@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::audit::segment::SPAN;
-use opentaco_domain::audit::{Event, Outcome, Read, SegmentId};
-use opentaco_domain::{Action, Caller, UnitId, UnitPrefix};
+use opentaco_domain::audit::{Event, Filter, Read, SegmentId};
+use opentaco_domain::{Action, Caller};
 use opentaco_storage::StorageError;
 use opentaco_storage::segments::{DAY, Segments};
 
@@ -27,48 +27,23 @@ const RECENT: SignedDuration = SignedDuration::from_mins(10);
 /// How far ahead the clocks of other replicas may be.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// Which events.
+/// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Only about this unit.
-    pub unit: Option<UnitId>,
-    /// Only about units whose id starts so.
-    pub prefix: Option<UnitPrefix>,
-    /// Only by this principal.
-    pub principal: Option<String>,
-    /// Only of this action.
-    pub action: Option<String>,
-    /// Only with this outcome.
-    pub decision: Option<Outcome>,
-    /// Only from this moment on.
-    pub since: Option<Timestamp>,
-    /// Only before this moment.
-    pub until: Option<Timestamp>,
+    /// Which events.
+    pub filter: Filter,
     /// At most so many.
     pub limit: Option<usize>,
     /// The token of the page before.
     pub page_token: Option<String>,
 }
 
-impl Wanted {
-    fn matches(&self, event: &Event) -> bool {
-        let is =
-            |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|wanted| wanted == there);
-        let in_time = self.since.is_none_or(|since| event.at >= since)
-            && self.until.is_none_or(|until| event.at < until);
-        let about = match (&self.unit, &self.prefix, &event.unit) {
-            (None, None, _) => true,
-            (_, _, None) => false,
-            (unit, prefix, Some(there)) => {
-                unit.as_ref().is_none_or(|unit| unit == there)
-                    && prefix.as_ref().is_none_or(|prefix| prefix.matches(there))
-            }
-        };
-        in_time
-            && about
-            && is(&self.principal, event.principal.as_str())
-            && is(&self.action, &event.action)
-            && self.decision.is_none_or(|decision| decision == event.decision)
+impl From<Filter> for Wanted {
+    fn from(filter: Filter) -> Self {
+        Self {
+            filter,
+            ..Self::default()
+        }
     }
 }
 
@@ -129,17 +104,18 @@ impl StateControl {
         };
         self.audit().tell_that_it_was_read(caller);
         let now = self.vault().bucket().surroundings().clock.now();
-        let until = wanted.until.unwrap_or_else(|| later(now, AHEAD));
+        let until = wanted.filter.until.unwrap_or_else(|| later(now, AHEAD));
         let end = until.max(Timestamp::UNIX_EPOCH);
         let reach = Reach {
             // A segment may begin a span before the events that are asked for.
             from: wanted
+                .filter
                 .since
                 .map_or(Timestamp::UNIX_EPOCH, |since| earlier(since, SPAN)),
             to: page.map_or(end, |place| {
                 end.min(later(place.segment.at, SignedDuration::from_millis(1)))
             }),
-            first: match (page, wanted.until) {
+            first: match (page, wanted.filter.until) {
                 (None, None) => AHEAD + RECENT,
                 _ => RECENT,
             },
@@ -177,7 +153,7 @@ impl StateControl {
                         _ => usize::MAX,
                     };
                     let events = segment.events.into_iter().enumerate().take(left);
-                    let events: Vec<_> = events.filter(|(_, event)| wanted.matches(event)).collect();
+                    let events: Vec<_> = events.filter(|(_, event)| wanted.filter.matches(event)).collect();
                     for (index, event) in events.into_iter().rev() {
                         if found.events.len() == limit {
                             let place = Place {

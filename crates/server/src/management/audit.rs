@@ -11,7 +11,7 @@ use opentaco_api::audit::{AuditEvent, AuditEvents, AuditSegments};
 use opentaco_api::{ErrorBody, ErrorCode, paths};
 use opentaco_control::AuditError;
 use opentaco_control::audit::{Found, Page, Wanted};
-use opentaco_domain::audit::{Outcome, SegmentId};
+use opentaco_domain::audit::{Filter, Outcome, SegmentId};
 use opentaco_domain::{UnitId, UnitPrefix};
 use utoipa::IntoParams;
 
@@ -153,13 +153,15 @@ pub async fn search(
         page_token,
     } = query;
     let wanted = Wanted {
-        unit,
-        prefix,
-        principal,
-        action,
-        decision,
-        since,
-        until,
+        filter: Filter {
+            unit,
+            prefix,
+            principal,
+            action,
+            decision,
+            since,
+            until,
+        },
         limit,
         page_token,
     };
