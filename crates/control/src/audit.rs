@@ -1,7 +1,7 @@
 //! The third beat: one event for every decision that changes or reveals a state or a right.
 //!
 //! Each event is a line of the log, under the target `opentaco::audit`, and where a service is open a line of a segment
-//! in the bucket: written behind the answer, at most a second later ([`trail`]); or before the answer, for whoever asks
+//! in the bucket: written behind the answer, at most a second later (`trail`); or before the answer, for whoever asks
 //! for that ([`AuditOptions::sync`]). Never a state's content, never a token. How segments are found again: [`search`].
 
 pub mod search;

@@ -130,7 +130,13 @@ impl S3Server {
     /// A replica that reaches the server by another address, a proxy's.
     #[must_use]
     pub fn replica_at(&self, home: &Path, bucket: &str, endpoint: &str) -> Service {
-        let flags = [
+        self.replica_with(home, bucket, endpoint, &[])
+    }
+
+    /// The same, with more flags.
+    #[must_use]
+    pub fn replica_with(&self, home: &Path, bucket: &str, endpoint: &str, more: &[&str]) -> Service {
+        let mut flags = vec![
             "-s3-bucket",
             bucket,
             "-s3-endpoint",
@@ -138,6 +144,7 @@ impl S3Server {
             "-s3-region",
             "us-east-1",
         ];
+        flags.extend(more);
         Service::start(
             home,
             &flags,
