@@ -105,6 +105,14 @@ impl World {
 
     /// Somebody logs in: whether they are in, what `taco` said, and the last page that they saw.
     fn try_to_log_in(&self, name: &str, more: &[&str]) -> (bool, String, Value) {
+        let (mut taco, address) = self.begin_to_log_in(more);
+        let page = browse(&address, name);
+        let is_in = taco.wait().success();
+        (is_in, taco.printed(), page)
+    }
+
+    /// `taco login`, waiting for a browser; and the address that it is to go to.
+    fn begin_to_log_in(&self, more: &[&str]) -> (Process, String) {
         let mut command = self.taco();
         command.args(["login", "--no-browser"]).args(more);
         let log = self
@@ -117,9 +125,7 @@ impl World {
             let line = printed.lines().find(|line| line.starts_with("http"))?;
             printed.contains(&format!("{line}\n")).then(|| line.to_owned())
         });
-        let page = browse(&address, name);
-        let is_in = taco.wait().success();
-        (is_in, taco.printed(), page)
+        (taco, address)
     }
 
     fn log_in(&self, name: &str, more: &[&str]) -> (String, Value) {
@@ -313,6 +319,64 @@ fn somebody_logs_in_by_a_browser_works_goes_on_through_rotation_and_outage_and_l
     ] {
         assert!(!world.service.log().contains(secret));
     }
+}
+
+/// What an address answers to a GET, or a POST of a form: the status and the body.
+fn asked(address: &str, form: &[&str]) -> (String, String) {
+    let mut command = Command::new("curl");
+    command.args(["-sS", "-w", "\n%{http_code}", address]);
+    for field in form {
+        command.args(["--data-urlencode", field]);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = said.rsplit_once('\n').unwrap();
+    (status.to_owned(), body.to_owned())
+}
+
+#[test]
+fn a_code_and_a_state_of_a_login_that_is_done_serve_nobody_a_second_time() {
+    let world = World::new();
+    let (_, page) = world.log_in("ada", &[]);
+    let done = page["address"].as_str().unwrap();
+    let (_, query) = done.split_once('?').unwrap();
+    let value = |name: &str| {
+        let found = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("no {name} in {done}")).to_owned()
+    };
+    // Nobody listens any more, and the provider gives no second token for the code.
+    let (status, _) = asked(done, &[]);
+    assert_eq!(status, "000", "no answer");
+    let token_endpoint = world.asked("/v1/auth/config")["token_endpoint"].clone();
+    let token_endpoint = match token_endpoint.as_str() {
+        Some(given) => given.to_owned(),
+        None => format!(
+            "{}/token",
+            world.asked("/v1/auth/config")["issuer"].as_str().unwrap()
+        ),
+    };
+    let code = format!("code={}", value("code"));
+    let redirect = format!("redirect_uri={}", world.callback());
+    let form = [
+        "grant_type=authorization_code",
+        "client_id=taco",
+        &code,
+        &redirect,
+        "code_verifier=guessed-guessed-guessed-guessed-guessed-guessed",
+    ];
+    let (status, told) = asked(&token_endpoint, &form);
+    assert_eq!(status, "400", "{told}");
+    assert!(told.contains("invalid_grant"), "{told}");
+    // The next login hears the old answer, does not take it for its own, and goes on.
+    let (mut taco, address) = world.begin_to_log_in(&["--force-login"]);
+    let (status, told) = asked(done, &[]);
+    assert_eq!(status, "400", "{told}");
+    let page = browse(&address, "bea");
+    assert!(taco.wait().success(), "{}\n{page}", taco.printed());
+    let me: Value = serde_json::from_str(&worked(&world.run(&["whoami", "--json"]))).unwrap();
+    assert_eq!(me["principal"], "bea@example.com");
 }
 
 #[test]
