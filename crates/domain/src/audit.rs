@@ -18,7 +18,7 @@ use crate::access::Kind;
 use crate::text::spelled_as_text;
 use crate::{Action, Caller, LockId, Principal, UnitId, UnitPrefix, VersionId};
 
-pub use segment::{Draft, Read, Seal, SegmentId, Unreadable};
+pub use segment::{Draft, Read, Seal, SegmentId, Signature, Unreadable};
 pub use verify::{Auditor, Finding, Keys, Report};
 
 /// How somebody asked, beside who they are: for the audit, and for nothing that is decided.

@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use opentaco_domain::audit::Seal;
+use opentaco_domain::audit::{Seal, Signature};
 use opentaco_domain::{Secret, Sha256};
 use pem::{EncodeConfig, LineEnding, Pem};
 use serde::Serialize;
@@ -218,13 +218,12 @@ impl SigningKey {
 /// The key that signs tokens signs the audit, too: its public half is at the same address. What is sealed begins with words
 /// that no token begins with, so neither can stand in for the other.
 impl Seal for SigningKey {
-    fn kid(&self) -> &str {
-        self.public.kid.as_str()
-    }
-
-    fn sign(&self, bytes: &[u8]) -> String {
-        jsonwebtoken::crypto::sign(bytes, &self.private, Algorithm::EdDSA)
-            .expect("an Ed25519 key signs whatever it is given")
+    fn seal(&self, bytes: &[u8]) -> Option<Signature> {
+        let signature = jsonwebtoken::crypto::sign(bytes, &self.private, Algorithm::EdDSA);
+        Some(Signature {
+            kid: self.kid().to_string(),
+            signature: signature.expect("an Ed25519 key signs whatever it is given"),
+        })
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use opentaco_control::StoreConfig;
 use opentaco_domain::Secret;
+use opentaco_domain::audit::{Seal, Signature};
+use opentaco_identity::keys::Jwks;
 use opentaco_identity::sts::StsKeys;
 use opentaco_identity::{KeyError, KeyId, KeyRing, SigningKey, VerifyingKey};
 
 use crate::config::{Config, StsConfig, TokensConfig};
 use crate::kept;
+use crate::problem::chain;
 
 /// The file in the data directory with a key that we made ourselves.
 const KEY_FILE: &str = "tokens-key.pem";
@@ -83,6 +88,63 @@ pub fn ring(config: &Config) -> Result<Option<KeyRing>, KeysError> {
         })?;
     }
     Ok(Some(ring))
+}
+
+/// The key that signs the audit where nobody logs in and no bucket is shared. It is made, or read, when first something is
+/// to be signed: drawing one takes as long as all the rest of a start.
+#[derive(Debug)]
+pub struct AuditKey {
+    /// Where it is kept; none where states are not kept either.
+    data_dir: Option<PathBuf>,
+    key: OnceLock<Option<SigningKey>>,
+}
+
+impl AuditKey {
+    /// The key of this service; none where replicas share a bucket, and each would have another.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Self> {
+        let data_dir = match config.store {
+            StoreConfig::Memory => None,
+            _ => Some(config.data_dir.clone()),
+        };
+        (!config.shared).then(|| Self {
+            data_dir,
+            key: OnceLock::new(),
+        })
+    }
+
+    /// Its public document.
+    #[must_use]
+    pub fn jwks(&self) -> Option<Jwks> {
+        self.get().map(|key| KeyRing::new(key.clone()).jwks())
+    }
+
+    fn get(&self) -> Option<&SigningKey> {
+        let made = || match &self.data_dir {
+            None => Ok(SigningKey::generate()),
+            Some(data_dir) => {
+                let path = kept_in(data_dir, KEY_FILE, || SigningKey::generate().to_pem())?;
+                SigningKey::from_pem(&read(&path)?).map_err(|source| KeysError::Content { path, source })
+            }
+        };
+        let key = self.key.get_or_init(|| {
+            made()
+                .inspect_err(|error: &KeysError| {
+                    tracing::error!(
+                        cause = chain(error),
+                        "the audit is not signed until the next start"
+                    );
+                })
+                .ok()
+        });
+        key.as_ref()
+    }
+}
+
+impl Seal for AuditKey {
+    fn seal(&self, bytes: &[u8]) -> Option<Signature> {
+        self.get()?.seal(bytes)
+    }
 }
 
 /// The keys of S3 credentials; none where a bucket is shared and none is given.

@@ -9,13 +9,14 @@ use opentaco_api::auth::AuthConfig;
 use opentaco_domain::access::Name;
 use opentaco_domain::audit::Seal;
 use opentaco_identity::ci::{CiConfigError, CiIssuers};
+use opentaco_identity::keys::Jwks;
 use opentaco_identity::oidc::{Fetch, HttpFetch, IdToken, IdTokens, Issuer, IssuerError};
 use opentaco_identity::sts::Sts;
 use opentaco_identity::token::Login;
 use opentaco_identity::{Flaw, Tokens};
 
 use crate::config::{Config, ProviderConfig};
-use crate::keys::{self, KeysError};
+use crate::keys::{self, AuditKey, KeysError};
 
 /// The longest name of a person; it is part of every token, lock and version.
 const NAME_BYTES_MAX: usize = 255;
@@ -34,6 +35,8 @@ pub struct Logins {
     pub ci: CiIssuers,
     /// Makes credentials for S3 clients.
     pub sts: Option<Sts>,
+    /// Signs the audit where there is no key for tokens.
+    audit_key: Option<Arc<AuditKey>>,
 }
 
 /// Where people log in.
@@ -98,6 +101,7 @@ impl Logins {
             None => None,
         };
         let mut logins = Self {
+            audit_key: AuditKey::of(config).map(Arc::new),
             tokens,
             sts,
             ..Self::default()
@@ -119,11 +123,23 @@ impl Logins {
         Ok(logins)
     }
 
-    /// What signs the audit; none where there is no key for tokens.
+    /// What signs the audit: the key for tokens, or where nobody logs in one of its own.
     #[must_use]
     pub fn seal(&self) -> Option<Arc<dyn Seal>> {
-        let tokens = self.tokens.as_ref()?;
-        Some(Arc::new(tokens.signing_key().clone()))
+        match (&self.tokens, &self.audit_key) {
+            (Some(tokens), _) => Some(Arc::new(tokens.signing_key().clone())),
+            (None, Some(key)) => Some(Arc::clone(key) as Arc<dyn Seal>),
+            (None, None) => None,
+        }
+    }
+
+    /// The public keys of what this service signs; none where it signs nothing.
+    #[must_use]
+    pub fn jwks(&self) -> Option<Jwks> {
+        match (&self.tokens, &self.audit_key) {
+            (Some(tokens), _) => Some(tokens.jwks()),
+            (None, key) => key.as_ref()?.jwks(),
+        }
     }
 
     /// What a client needs to know before anybody can log in.

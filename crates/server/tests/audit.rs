@@ -1,12 +1,14 @@
 //! What the audit says of those who come through the doors, how it is sealed, and how it is read.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use opentaco_control::OpenOptions;
+use opentaco_control::{OpenOptions, StoreConfig};
 use opentaco_domain::audit::verify::Flaw;
 use opentaco_domain::audit::{Auditor, Event, Keys, Read, Report, SegmentId};
 use opentaco_identity::SigningKey;
+use opentaco_server::config::{Asked, understand};
 use serde_json::{Value, json};
 
 use crate::logins::{World, refresh, text};
@@ -328,6 +330,41 @@ fn events_are_searched_and_segments_handed_out_as_they_lie_in_the_bucket() {
     assert_eq!(answer.text(), there);
     let missing = "/v1/audit/segments/2026-11-23T14.15.30.123-9f86d081884c7d65-0000000007";
     assert_eq!(service.ask("GET", missing).send().status, 404);
+}
+
+#[test]
+fn where_nobody_logs_in_the_audit_has_a_key_of_its_own_which_is_made_when_it_is_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = |name: &str| (name == "OPENTACO_DATA_DIR").then(|| directory.path().display().to_string());
+    let Asked::Serve(config) = understand(&[], &config).unwrap() else {
+        panic!("it is to serve")
+    };
+    let store = StoreConfig::Local {
+        directory: directory.path().join("bucket"),
+        prefix: None,
+    };
+    let key = directory.path().join("tokens-key.pem");
+    let mut keys = Keys::default();
+    for serial in 1..3 {
+        let service = Service::with_logins(store.clone(), OpenOptions::default(), &config);
+        assert_eq!(service.ask("GET", "/healthz").send().status, 200);
+        assert_eq!(key.exists(), serial > 1, "a start draws no key");
+        let wrote = service.ask("POST", "/v1/backend/a").body(state(serial)).send();
+        assert_eq!(wrote.status, 200);
+        keys = published(&service);
+        assert!(!keys.is_empty());
+        drop(service);
+    }
+    assert_eq!(
+        std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let report = verified(directory.path(), keys);
+    assert_eq!(
+        (report.chains, report.unsealed, report.findings.len()),
+        (2, 0, 0),
+        "{report:?}"
+    );
 }
 
 #[test]

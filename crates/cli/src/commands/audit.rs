@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use opentaco_domain::audit::verify::Flaw;
 use opentaco_domain::audit::{Filter, Keys, Outcome};
 use opentaco_domain::{Clock as _, SystemClock};
 use opentaco_sdk::api::audit::AuditEvent;
@@ -182,20 +183,29 @@ async fn verify(context: &Context, args: AuditVerify) -> Result<(), Failure> {
             ));
         }
     }
-    match report.findings.len() {
-        0 => {
-            context.output.said("nothing was changed and nothing is missing");
-            Ok(())
-        }
-        n => Err(Failure::new(
-            Kind::Conflict,
-            format!(
-                "the audit is not as it was written: {}",
-                counted(n as u64, "finding")
-            ),
-        )
-        .hint("compare with a copy of the bucket, and find out who could write to it")),
+    let findings = report.findings.len();
+    if findings == 0 {
+        context.output.said(match is_signed || report.segments == 0 {
+            true => "nothing was changed and nothing is missing",
+            false => "no chain is broken; without signatures that is all that can be told",
+        });
+        return Ok(());
     }
+    let unsigned = report
+        .findings
+        .iter()
+        .all(|finding| finding.flaw == Flaw::Unsealed);
+    let failure = Failure::new(
+        Kind::Conflict,
+        format!(
+            "the audit is not as it was written: {}",
+            counted(findings as u64, "finding")
+        ),
+    );
+    Err(failure.hint(match unsigned {
+        true => "if they are from before the service had a key, --since leaves them out",
+        false => "compare with a copy of the bucket, and find out who could write to it",
+    }))
 }
 
 /// So many of something, in words.

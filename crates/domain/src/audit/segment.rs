@@ -37,10 +37,8 @@ const MOMENT: &str = "%Y-%m-%dT%H.%M.%S.%3f";
 
 /// What signs segments.
 pub trait Seal: Send + Sync + fmt::Debug {
-    /// The name of the key.
-    fn kid(&self) -> &str;
-    /// The Ed25519 signature (RFC 8032) over `bytes`, in unpadded base64 of the URL alphabet.
-    fn sign(&self, bytes: &[u8]) -> String;
+    /// The signature over `bytes`; none if there is no key to be had.
+    fn seal(&self, bytes: &[u8]) -> Option<Signature>;
 }
 
 /// The chain of one replica from its start to its end: 64 random bits, as hex.
@@ -188,7 +186,7 @@ struct Footer {
 pub struct Signature {
     /// The name of the key.
     pub kid: String,
-    /// See [`Seal::sign`].
+    /// The Ed25519 signature (RFC 8032), in unpadded base64 of the URL alphabet.
     pub signature: String,
 }
 
@@ -237,10 +235,7 @@ impl Draft {
         for event in &self.events {
             line(&mut bytes, event);
         }
-        let seal = seal.map(|seal| Signature {
-            kid: seal.kid().to_owned(),
-            signature: seal.sign(&signed(&bytes)),
-        });
+        let seal = seal.and_then(|seal| seal.seal(&signed(&bytes)));
         line(&mut bytes, &Footer { seal });
         (id, bytes)
     }

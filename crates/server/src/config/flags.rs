@@ -385,7 +385,7 @@ pub const FLAGS: &[Flag] = &[
         "FILE",
         &["OPENTACO_TOKENS_PRIVATE_KEY_PEM_PATH"],
         "kept",
-        "The Ed25519 key that signs tokens and the audit, in PEM. Replicas need the same one. Without it, where\npeople log in and the bucket is not shared, one is made and kept as tokens-key.pem in the data directory.",
+        "The Ed25519 key that signs tokens and the audit, in PEM. Replicas need the same one. Without it, and\nunless the bucket is shared, one is made when it is needed and kept as tokens-key.pem in the data directory.",
     ),
     flag(
         Group::Tokens,

@@ -42,14 +42,16 @@ pub async fn config(State(app): State<App>) -> Json<AuthConfig> {
     Json(app.logins.told())
 }
 
-/// The public keys of the tokens that this service issues.
+/// The public keys that this service signs tokens and the audit with.
 #[utoipa::path(
     get, path = paths::JWKS, operation_id = "jwks", tag = "auth", security(()),
     responses((status = 200, description = "A JSON Web Key Set.", body = serde_json::Map<String, Value>)),
 )]
 pub async fn jwks(State(app): State<App>) -> Json<Value> {
-    let keys = app.logins.tokens.as_ref().map(|tokens| tokens.jwks());
-    let document = keys.map(|keys| serde_json::to_value(keys).expect("keys are JSON"));
+    let document = app
+        .logins
+        .jwks()
+        .map(|keys| serde_json::to_value(keys).expect("keys are JSON"));
     Json(document.unwrap_or_else(|| serde_json::json!({"keys": []})))
 }
 

@@ -34,12 +34,11 @@ impl Key {
 }
 
 impl Seal for Key {
-    fn kid(&self) -> &'static str {
-        "k"
-    }
-
-    fn sign(&self, bytes: &[u8]) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.sign(bytes))
+    fn seal(&self, bytes: &[u8]) -> Option<Signature> {
+        Some(Signature {
+            kid: "k".to_owned(),
+            signature: URL_SAFE_NO_PAD.encode(self.0.sign(bytes)),
+        })
     }
 }
 
