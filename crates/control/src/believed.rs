@@ -60,7 +60,9 @@ impl<T> Believed<T> {
     /// replace a later one.
     pub(crate) fn know(&self, read: Arc<T>, asked: Timestamp) {
         let mut known = self.hold();
-        if !matches!(&*known, Known::Read(_, before) if *before > asked) {
+        // A clock that was ahead and was set back must not keep what is read from now on out.
+        let is_later = |before: &Timestamp| *before > asked && self.is_believed(*before);
+        if !matches!(&*known, Known::Read(_, before) if is_later(before)) {
             *known = Known::Read(read, asked);
         }
     }

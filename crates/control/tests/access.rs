@@ -12,7 +12,7 @@ use opentaco_control::access::{Access, AccessError, Change};
 use opentaco_control::{ControlError, Door, StateControl, StateWrite};
 use opentaco_domain::access::document::{Permission, Role};
 use opentaco_domain::access::{Member, Name};
-use opentaco_domain::{Action, Caller, Decision, Holding, Policy};
+use opentaco_domain::{Action, Caller, Clock as _, Decision, Holding, Policy};
 use opentaco_storage::Vault;
 use opentaco_storage::records::Records;
 use opentaco_testkit::buckets::World;
@@ -323,6 +323,22 @@ async fn who_makes_the_first_administrators_is_told_so_even_if_the_mark_of_it_co
     world.person_removes(POLICY).await;
     let later = of(&world.replica()).await;
     assert!(later.current().is_err(), "it is marked that there was one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_and_is_set_back_shuts_nobody_out() {
+    let world = World::new();
+    let access = with_ada(&world).await;
+    let noon = world.clock.now();
+    world.clock.advance(Duration::from_secs(3600));
+    access.refresh().await;
+    assert!(may(&access, &ada(), Action::Read));
+    world.clock.set(noon);
+    access.refresh().await;
+    assert!(
+        may(&access, &ada(), Action::Read),
+        "what is read from now on is believed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
