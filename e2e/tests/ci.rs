@@ -156,7 +156,7 @@ fn no_secret_of_a_login_a_job_or_a_state_is_in_the_log_the_metrics_or_the_audit(
 
     let (status, metrics) = world.ask(ROOT_TOKEN, "GET", "/metrics", None);
     assert_eq!(status, 200);
-    // The last of these changes was answered when its event was written, and all before it with it.
+    // The credentials above were answered when their event was written, and all before it with it.
     let (status, audit) = world.ask(ROOT_TOKEN, "GET", "/v1/audit?limit=1000", None);
     assert_eq!(status, 200);
     let told: Value = serde_json::from_str(&audit).unwrap();

@@ -33,6 +33,8 @@ const TRIES: usize = 12;
 const USE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How many API tokens there can be. Each takes some 300 bytes of a document that is read every two seconds.
 const TOKENS_MAX: usize = 5_000;
+/// How many of them somebody can have, so that nobody takes the places of all.
+const TOKENS_OF_ONE_MAX: usize = 100;
 /// How many service accounts there can be.
 const ACCOUNTS_MAX: usize = 2_000;
 
@@ -325,6 +327,11 @@ impl Ledger {
             }
             if page.tokens.len() >= TOKENS_MAX {
                 return Err(TokenError::TooMany(TOKENS_MAX));
+            }
+            let whose = token.owner.caller();
+            let theirs = |kept: &&KeptToken| kept.owner.caller().principal() == whose.principal();
+            if page.tokens.values().filter(theirs).count() >= TOKENS_OF_ONE_MAX {
+                return Err(TokenError::TooMany(TOKENS_OF_ONE_MAX));
             }
             page.tokens.insert(hash, token.clone());
             Ok(())

@@ -72,7 +72,7 @@ async fn segments(control: &StateControl) -> Vec<SegmentId> {
 }
 
 async fn verified(control: &StateControl) -> Report {
-    let mut auditor = Auditor::new(Keys::default(), false);
+    let mut auditor = Auditor::new(Keys::default(), None);
     let mut ids = segments(control).await;
     ids.sort_by_key(|id| (id.replica, id.sequence));
     for id in ids {

@@ -42,7 +42,7 @@ fn events(directory: &Path) -> Vec<Event> {
 }
 
 fn verified(directory: &Path, keys: Keys) -> Report {
-    let mut auditor = Auditor::new(keys, false);
+    let mut auditor = Auditor::new(keys, None);
     let mut all = segments(directory);
     all.sort_by_key(|path| (id_of(path).replica, id_of(path).sequence));
     for path in all {

@@ -105,7 +105,8 @@ impl StateControl {
         self.audit().tell_that_it_was_read(caller);
         let now = self.vault().bucket().surroundings().clock.now();
         let until = wanted.filter.until.unwrap_or_else(|| later(now, AHEAD));
-        let end = until.max(Timestamp::UNIX_EPOCH);
+        // A name tells its millisecond, and there may be events before that moment in it.
+        let end = later(until, SignedDuration::from_millis(1)).max(Timestamp::UNIX_EPOCH);
         let reach = Reach {
             // A segment may begin a span before the events that are asked for.
             from: wanted
@@ -215,6 +216,7 @@ impl StateControl {
     /// [`AuditError::Access`] without the right `audit.read`; [`AuditError::NoSegment`].
     pub async fn audit_segment(&self, caller: &Caller, id: &SegmentId) -> Result<Bytes, AuditError> {
         self.permit_on_service(caller, Action::ReadAudit)?;
+        self.audit().tell_that_it_was_read(caller);
         let bytes = self.segments().get(id).await;
         bytes
             .map_err(AuditError::Unavailable)?

@@ -15,7 +15,7 @@ use futures::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::audit::segment::{Beside, Replica, SPAN};
 use opentaco_domain::audit::{Draft, Event, Seal};
-use opentaco_domain::{Caller, Principal, Sha256};
+use opentaco_domain::{Caller, Sha256};
 use opentaco_storage::segments::{DAY, Segments, Stored};
 use opentaco_storage::{Bucket, Surroundings};
 use tokio::sync::{Notify, watch};
@@ -33,6 +33,8 @@ const SEGMENT_MAX: usize = 8 * 1024;
 const WAITING_MAX: usize = 32 * 1024;
 /// How long somebody waits for an event to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the first segment waits for what is to be seen of others.
+const LOOKING: Duration = Duration::from_secs(3);
 /// How long to wait before a segment is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// After how long somebody who looks at the audit again is told to have done so.
@@ -61,7 +63,7 @@ pub(super) struct Trail {
     hurry: Notify,
     progress: watch::Sender<Progress>,
     /// Who has looked at the audit lately.
-    readers: Mutex<BTreeMap<Principal, Timestamp>>,
+    readers: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,17 +123,25 @@ impl Trail {
         let now = self.now();
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|_, at| (SignedDuration::ZERO..READ_AGAIN).contains(&now.duration_since(*at)));
-        let is_new = !readers.contains_key(caller.principal());
+        // Somebody else with a copy of their token is another reader.
+        let asked = caller.asked();
+        let via = asked.and_then(|asked| asked.via.as_deref()).unwrap_or_default();
+        let address = asked
+            .and_then(|asked| asked.address.as_deref())
+            .unwrap_or_default();
+        let reader = format!("{}\n{via}\n{address}", caller.principal());
+        let is_new = !readers.contains_key(&reader);
         if is_new {
-            readers.insert(caller.principal().clone(), now);
+            readers.insert(reader, now);
         }
         is_new
     }
 
     /// Takes an event; which place it has among all that were taken, or that there was no room.
     pub(super) fn tell(self: &Arc<Self>, mut event: Event) -> Option<u64> {
-        event.at = self.now();
         let mut queue = self.hold();
+        // Under the lock: of two events the later one is not queued first, which would split a segment.
+        event.at = self.now();
         if queue.closing || queue.pending.len() >= WAITING_MAX {
             queue.lost += 1;
             queue.lost_unsaid += 1;
@@ -224,7 +234,7 @@ impl Trail {
             }
             let is_first = self.hold().next == 0;
             let beside = match is_first {
-                true => self.chains_beside().await,
+                true => self.chains_beside_soon().await,
                 false => Vec::new(),
             };
             let Some(draft) = self.cut(beside) else { return };
@@ -258,7 +268,8 @@ impl Trail {
         let n = queue.pending.iter().take(SEGMENT_MAX).take_while(fits).count();
         let events: Vec<Event> = queue.pending.drain(..n).collect();
         let is_all = queue.pending.is_empty();
-        queue.hurried &= !is_all;
+        // What did not fit is written at once.
+        queue.hurried = !is_all;
         Some(Draft {
             replica: queue.replica,
             sequence: queue.next,
@@ -296,6 +307,20 @@ impl Trail {
                     self.surroundings.tasks.sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
+            }
+        }
+    }
+
+    /// As [`Self::chains_beside`], if that is told soon: events do not wait for it.
+    async fn chains_beside_soon(&self) -> Vec<Beside> {
+        let looked = pin!(self.chains_beside());
+        match select(looked, self.surroundings.tasks.sleep(LOOKING)).await {
+            Either::Left((beside, _)) => beside,
+            Either::Right(_) => {
+                tracing::warn!(
+                    "the audit of other replicas was not listed in time, so this one does not vouch for how far they came"
+                );
+                Vec::new()
             }
         }
     }

@@ -11,6 +11,7 @@ use std::fmt;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::segment::{Beside, Read, Replica, SegmentId, Signature, Unreadable};
@@ -180,8 +181,8 @@ struct Chain {
 #[derive(Debug)]
 pub struct Auditor {
     keys: Keys,
-    /// Chains may begin anywhere: what is older is not looked at.
-    partial: bool,
+    /// What is older is not read: a chain that has such segments goes on from them.
+    since: Option<Timestamp>,
     chains: BTreeMap<Replica, Chain>,
     beside: Vec<Beside>,
     report: Report,
@@ -205,16 +206,27 @@ pub struct Report {
 }
 
 impl Auditor {
-    /// Judges by these keys. Whoever reads on from a moment in the middle says so: then chains may begin anywhere.
+    /// Judges by these keys. Whoever reads from a moment in the middle says so, and names the older segments by
+    /// [`Auditor::pass_over`].
     #[must_use]
-    pub fn new(keys: Keys, partial: bool) -> Self {
+    pub fn new(keys: Keys, since: Option<Timestamp>) -> Self {
         Self {
             keys,
-            partial,
+            since,
             chains: BTreeMap::new(),
             beside: Vec::new(),
             report: Report::default(),
         }
+    }
+
+    /// That there is this segment, from before the moment from which on is read.
+    pub fn pass_over(&mut self, id: SegmentId) {
+        let chain = Chain {
+            last: id,
+            digest: None,
+            ended: false,
+        };
+        self.chains.insert(id.replica, chain);
     }
 
     /// Reads one more segment; those of a chain come in the order of their places.
@@ -222,7 +234,8 @@ impl Auditor {
         self.report.segments += 1;
         let before = self.chains.get(&id.replica).cloned();
         let expected = before.as_ref().map_or(0, |chain| chain.last.sequence + 1);
-        let anywhere = before.is_none() && self.partial;
+        // Older ones may have been removed when their time was over; those since then may not.
+        let anywhere = before.is_none() && self.since.is_some_and(|since| id.at < since);
         if id.sequence > expected && !anywhere {
             let to = id.sequence - 1;
             self.find(id, Flaw::Missing { from: expected, to });
@@ -296,9 +309,8 @@ impl Auditor {
         for (replica, seen) in seen {
             let place = match self.chains.get(&replica) {
                 Some(chain) if chain.last.sequence < seen => Place::Segment(chain.last),
-                // It may have ended before the moment from which on is read.
-                None if !self.partial => Place::Chain(replica),
-                _ => continue,
+                None => Place::Chain(replica),
+                Some(_) => continue,
             };
             let flaw = Flaw::Truncated { seen };
             self.report.findings.push(Finding { place, flaw });

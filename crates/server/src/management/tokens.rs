@@ -1,5 +1,7 @@
 //! API tokens and service accounts.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -31,6 +33,8 @@ use crate::problem::Problem;
 const DAYS_DEFAULT: u32 = 90;
 /// For how many days a token may be good.
 const DAYS_MAX: u32 = 366;
+/// To how many roles a token can be scoped.
+const ROLES_MAX: usize = 32;
 /// How long the name of a token or the description of an account may be, in bytes.
 const TEXT_BYTES_MAX: usize = 255;
 
@@ -97,9 +101,13 @@ pub async fn create(
     }
     let name = shown(&asked.name, 1, "name of a token")?;
     let roles = asked.roles.iter().map(|role| role.parse::<Name>());
-    let roles: Vec<Name> = roles
+    let roles: BTreeSet<Name> = roles
         .collect::<Result<_, _>>()
         .map_err(|error| invalid(error.to_string()))?;
+    if roles.len() > ROLES_MAX {
+        return Err(invalid(format!("a token is scoped to {ROLES_MAX} roles at most")).into());
+    }
+    let roles: Vec<Name> = roles.into_iter().collect();
     let owner = match (&asked.service_account, &*credential) {
         (Some(account), _) => Owner::Service {
             name: account.parse().map_err(|_| no_name())?,
