@@ -261,21 +261,15 @@ impl Access {
     /// tried until it is done.
     fn mark_behind(&self) {
         let inner = Arc::downgrade(&self.inner);
-        let tasks = Arc::clone(&self.inner.surroundings.tasks);
-        let sleeper = Arc::clone(&tasks);
-        let audit = self.audit.clone();
-        tasks.spawn(Box::pin(async move {
+        let sleeper = Arc::clone(&self.inner.surroundings.tasks);
+        self.inner.surroundings.tasks.spawn(Box::pin(async move {
             while let Some(inner) = inner.upgrade() {
-                let access = Self {
-                    inner,
-                    audit: audit.clone(),
-                };
-                let Err(error) = access.mark().await else { return };
+                let Err(error) = inner.mark().await else { return };
                 tracing::warn!(
                     error = chain(&error),
                     "it is not marked in the bucket that roles were given; trying again"
                 );
-                drop(access);
+                drop(inner);
                 sleeper.sleep(EVERY).await;
             }
         }));
@@ -284,24 +278,13 @@ impl Access {
     /// Reads it again and again behind everything else.
     pub fn keep_fresh(&self) {
         again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
-            let audit = Audit::default();
-            Self { inner, audit }.refresh().await;
+            inner.refresh().await;
         });
     }
 
     /// Reads it once more. What was read before is believed for as long as it was.
     pub async fn refresh(&self) {
-        let asked = self.now();
-        match self.read().await {
-            Ok(read) => drop(self.know(Arc::new(read), asked)),
-            Err(reason) => {
-                tracing::warn!(
-                    reason,
-                    "the access policy cannot be read; soon nothing is decided any more"
-                );
-                self.inner.known.doubt(reason);
-            }
-        }
+        self.inner.refresh().await;
     }
 
     /// What is decided by now.
@@ -350,7 +333,7 @@ impl Access {
         if !book.has_administrator() {
             return Err(AccessError::LastAdministrator);
         }
-        let asked = self.now();
+        let asked = self.inner.now();
         let swapped = self
             .inner
             .records
@@ -359,13 +342,13 @@ impl Access {
         let read = match swapped.map_err(AccessError::Unavailable)? {
             Swapped::Done(seen) => {
                 let seen = Some(seen);
-                self.know(Arc::new(Read { book, seen }), asked)
+                self.inner.know(Arc::new(Read { book, seen }), asked)
             }
             Swapped::Overtaken => self.overtaken().await?,
             Swapped::Moved => return Err(AccessError::Initialised),
         };
         // It is made, and whoever asked is told so. The mark is for a document that is lost later.
-        if let Err(error) = self.mark().await {
+        if let Err(error) = self.inner.mark().await {
             tracing::warn!(
                 error = chain(&error),
                 "it is not marked in the bucket yet that roles were given"
@@ -389,8 +372,9 @@ impl Access {
             return Err(AccessError::RootByItself);
         }
         for _ in 0..TRIES {
-            let asked = self.now();
+            let asked = self.inner.now();
             let before = self
+                .inner
                 .read()
                 .await
                 .map_err(|reason| AccessError::Unreadable(PolicyUnreadable { reason }))?;
@@ -408,7 +392,7 @@ impl Access {
             apply(change, &mut document)?;
             if document == *before.book.document() {
                 self.audit.done_before().await.map_err(AccessError::Unwritten)?;
-                return Ok(self.know(Arc::new(before), asked));
+                return Ok(self.inner.know(Arc::new(before), asked));
             }
             let book = Book::new(document).map_err(AccessError::Invalid)?;
             if !book.has_administrator() {
@@ -425,7 +409,7 @@ impl Access {
             let read = match swapped.map_err(AccessError::Unavailable)? {
                 Swapped::Done(seen) => {
                     let seen = Some(seen);
-                    self.know(Arc::new(Read { book, seen }), asked)
+                    self.inner.know(Arc::new(Read { book, seen }), asked)
                 }
                 // Made once more, it would undo what somebody has decided since.
                 Swapped::Overtaken => self.overtaken().await?,
@@ -494,15 +478,30 @@ impl Access {
 
     /// A change of ours was made, and another after it: what holds now.
     async fn overtaken(&self) -> Result<Arc<Read>, AccessError> {
-        let asked = self.now();
+        let asked = self.inner.now();
         let unreadable = |reason| AccessError::Unreadable(PolicyUnreadable { reason });
-        let read = self.read().await.map_err(unreadable)?;
-        Ok(self.know(Arc::new(read), asked))
+        let read = self.inner.read().await.map_err(unreadable)?;
+        Ok(self.inner.know(Arc::new(read), asked))
+    }
+}
+
+impl Inner {
+    async fn refresh(&self) {
+        let asked = self.now();
+        match self.read().await {
+            Ok(read) => drop(self.know(Arc::new(read), asked)),
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "the access policy cannot be read; soon nothing is decided any more"
+                );
+                self.known.doubt(reason);
+            }
+        }
     }
 
     async fn read(&self) -> Result<Read, String> {
         let found: Option<Record<Document>> = self
-            .inner
             .records
             .load(&policy_name())
             .await
@@ -526,7 +525,7 @@ impl Access {
     }
 
     async fn marked(&self) -> Result<bool, StorageError> {
-        let mark: Option<Record<Initialised>> = self.inner.records.load(&mark_name()).await?;
+        let mark: Option<Record<Initialised>> = self.records.load(&mark_name()).await?;
         Ok(mark.is_some())
     }
 
@@ -536,16 +535,16 @@ impl Access {
             return Ok(());
         }
         let mark = Initialised { at: self.now() };
-        self.inner.records.swap(&mark_name(), None, &mark).await.map(drop)
+        self.records.swap(&mark_name(), None, &mark).await.map(drop)
     }
 
     fn know(&self, read: Arc<Read>, at: Timestamp) -> Arc<Read> {
-        self.inner.known.know(Arc::clone(&read), at);
+        self.known.know(Arc::clone(&read), at);
         read
     }
 
     fn now(&self) -> Timestamp {
-        self.inner.surroundings.clock.now()
+        self.surroundings.clock.now()
     }
 }
 

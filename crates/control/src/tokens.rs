@@ -31,7 +31,8 @@ use crate::open::chain;
 const TRIES: usize = 12;
 /// How exact the time of last use is.
 const USE_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// How many API tokens there can be. Each takes some 300 bytes of a document that is read every two seconds.
+/// How many API tokens there can be. All of them, each with the groups of its owner, stand in a document that is read every
+/// two seconds.
 const TOKENS_MAX: usize = 5_000;
 /// How many of them somebody can have, so that nobody takes the places of all.
 const TOKENS_OF_ONE_MAX: usize = 100;
@@ -215,27 +216,14 @@ impl Ledger {
     pub async fn keep_fresh(&self) {
         self.refresh().await;
         again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
-            let audit = Audit::default();
-            let ledger = Self { inner, audit };
-            ledger.refresh().await;
-            ledger.write_uses().await;
+            inner.refresh().await;
+            inner.write_uses().await;
         });
     }
 
     /// Reads it once more.
     pub async fn refresh(&self) {
-        let asked = self.now();
-        match self.load().await {
-            Ok((page, _)) => self.inner.known.know(Arc::new(page), asked),
-            Err(error) => {
-                let reason = chain(&error);
-                tracing::warn!(
-                    reason,
-                    "it cannot be read which tokens are over; soon no token is believed any more"
-                );
-                self.inner.known.doubt(reason);
-            }
-        }
+        self.inner.refresh().await;
     }
 
     /// Whether the tokens of a login are over.
@@ -243,7 +231,7 @@ impl Ledger {
     /// # Errors
     /// If nobody can say.
     pub fn is_revoked(&self, family: &Sha256) -> Result<bool, LedgerUnreadable> {
-        Ok(self.current()?.revoked.contains_key(family))
+        Ok(self.inner.current()?.revoked.contains_key(family))
     }
 
     /// The API token of that hash, which is being used; expired or not.
@@ -251,9 +239,9 @@ impl Ledger {
     /// # Errors
     /// If nobody can say.
     pub fn token(&self, hash: &Sha256) -> Result<Option<KeptToken>, LedgerUnreadable> {
-        let found = self.current()?.tokens.get(hash).cloned();
+        let found = self.inner.current()?.tokens.get(hash).cloned();
         if found.is_some() {
-            self.hold_used().fresh.insert(*hash, self.now());
+            self.inner.hold_used().fresh.insert(*hash, self.inner.now());
         }
         Ok(found)
     }
@@ -264,7 +252,7 @@ impl Ledger {
     /// # Errors
     /// If it may not have been done.
     pub async fn revoke_logins(&self, families: &[Sha256], memory: SignedDuration) -> Result<(), TokenError> {
-        let until = self.now().saturating_add(memory).unwrap_or(Timestamp::MAX);
+        let until = self.inner.now().saturating_add(memory).unwrap_or(Timestamp::MAX);
         self.change(|page| {
             for family in families {
                 page.revoked.entry(*family).or_insert(until);
@@ -281,7 +269,7 @@ impl Ledger {
     /// If it may not have been done.
     pub async fn regroup(&self, name: &str, now_in: &[String]) -> Result<(), TokenError> {
         let outdated = |token: &KeptToken| matches!(&token.owner, Owner::User { name: theirs, groups } if theirs == name && groups != now_in);
-        if !self.current()?.tokens.values().any(outdated) {
+        if !self.inner.current()?.tokens.values().any(outdated) {
             return Ok(());
         }
         self.change(|page| {
@@ -354,9 +342,9 @@ impl Ledger {
         caller: &Caller,
     ) -> Result<Vec<(KeptToken, Option<Timestamp>)>, TokenError> {
         let sees_all = access.may(caller, Action::ManageAccess)?;
-        let (page, _) = self.load().await.map_err(TokenError::Unavailable)?;
-        let mut used = self.read_uses().await.map_err(TokenError::Unavailable)?;
-        for (hash, at) in &self.hold_used().fresh {
+        let (page, _) = self.inner.load().await.map_err(TokenError::Unavailable)?;
+        let mut used = self.inner.read_uses().await.map_err(TokenError::Unavailable)?;
+        for (hash, at) in &self.inner.hold_used().fresh {
             let last = used.entry(*hash).or_insert(*at);
             *last = (*last).max(*at);
         }
@@ -434,7 +422,7 @@ impl Ledger {
         caller: &Caller,
     ) -> Result<Vec<(Name, Account)>, TokenError> {
         access.permit(caller, Action::ManageAccess)?;
-        let (page, _) = self.load().await.map_err(TokenError::Unavailable)?;
+        let (page, _) = self.inner.load().await.map_err(TokenError::Unavailable)?;
         Ok(page.accounts.into_iter().collect())
     }
 
@@ -485,8 +473,8 @@ impl Ledger {
     /// Makes a change of what was just read, again if it was another document by then.
     async fn change(&self, apply: impl Fn(&mut Page) -> Result<(), TokenError>) -> Result<(), TokenError> {
         for _ in 0..TRIES {
-            let asked = self.now();
-            let (before, seen) = self.load().await.map_err(TokenError::Unavailable)?;
+            let asked = self.inner.now();
+            let (before, seen) = self.inner.load().await.map_err(TokenError::Unavailable)?;
             let mut page = before.clone();
             apply(&mut page)?;
             page.revoked.retain(|_, until| *until > asked);
@@ -519,6 +507,23 @@ impl Ledger {
             tries: TRIES,
         }))
     }
+}
+
+impl Inner {
+    async fn refresh(&self) {
+        let asked = self.now();
+        match self.load().await {
+            Ok((page, _)) => self.known.know(Arc::new(page), asked),
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!(
+                    reason,
+                    "it cannot be read which tokens are over; soon no token is believed any more"
+                );
+                self.known.doubt(reason);
+            }
+        }
+    }
 
     /// Writes down when tokens were used, at most once an hour for each.
     async fn write_uses(&self) {
@@ -550,8 +555,7 @@ impl Ledger {
 
     async fn merge_uses(&self, fresh: &BTreeMap<Sha256, Timestamp>) -> Result<(), StorageError> {
         for _ in 0..TRIES {
-            let found: Option<Record<BTreeMap<Sha256, Timestamp>>> =
-                self.inner.records.load(&used_name()).await?;
+            let found: Option<Record<BTreeMap<Sha256, Timestamp>>> = self.records.load(&used_name()).await?;
             let (mut uses, seen) =
                 found.map_or_else(Default::default, |found| (found.value, Some(found.seen)));
             for (hash, at) in fresh {
@@ -561,12 +565,7 @@ impl Ledger {
             if let Ok(page) = self.current() {
                 uses.retain(|hash, _| page.tokens.contains_key(hash));
             }
-            match self
-                .inner
-                .records
-                .swap(&used_name(), seen.as_ref(), &uses)
-                .await?
-            {
+            match self.records.swap(&used_name(), seen.as_ref(), &uses).await? {
                 Swapped::Done(_) | Swapped::Overtaken => return Ok(()),
                 Swapped::Moved => {}
             }
@@ -578,26 +577,26 @@ impl Ledger {
     }
 
     async fn read_uses(&self) -> Result<BTreeMap<Sha256, Timestamp>, StorageError> {
-        let found = self.inner.records.load(&used_name()).await?;
+        let found = self.records.load(&used_name()).await?;
         Ok(found.map(|found| found.value).unwrap_or_default())
     }
 
     async fn load(&self) -> Result<(Page, Option<Seen>), StorageError> {
-        let found: Option<Record<Page>> = self.inner.records.load(&ledger_name()).await?;
+        let found: Option<Record<Page>> = self.records.load(&ledger_name()).await?;
         Ok(found.map_or_else(Default::default, |found| (found.value, Some(found.seen))))
     }
 
     fn current(&self) -> Result<Arc<Page>, LedgerUnreadable> {
-        let known = self.inner.known.current();
+        let known = self.known.current();
         known.map_err(|reason| LedgerUnreadable { reason })
     }
 
     fn hold_used(&self) -> MutexGuard<'_, Used> {
-        self.inner.used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
-        self.inner.surroundings.clock.now()
+        self.surroundings.clock.now()
     }
 }
 
