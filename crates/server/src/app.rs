@@ -92,7 +92,7 @@ impl App {
 
     /// As [`App::settle_down`], for good: the audit of this process ends.
     pub async fn close(&self) {
-        drop(self.under_way.write().await);
-        self.control.close().await;
+        self.settle_down().await;
+        self.control.audit().close().await;
     }
 }
