@@ -15,6 +15,7 @@
 //! - [`oidc`]: ID tokens of a provider, which may be down or change its keys.
 //! - [`ci`]: tokens of CI jobs, and the rules that make somebody of them.
 //! - [`sts`]: S3 credentials made from nothing but keys.
+//! - [`sigv4`]: whether the holder of such credentials signed a request.
 //!
 //! Two promises hold everywhere. The algorithm of a signature is named by the key and never by the token. And where
 //! something cannot be decided (a provider that does not answer), the answer is an error, not "nobody" and not "yes".
@@ -26,6 +27,7 @@ pub mod keys;
 pub mod oidc;
 pub mod refused;
 pub mod session;
+pub mod sigv4;
 pub mod sts;
 pub mod token;
 
