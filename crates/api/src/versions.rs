@@ -81,6 +81,10 @@ pub struct Version {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, nullable = false))]
     pub lock_id: Option<LockId>,
+    /// The door it came through: `terraform`, `management` or `s3`; none for what was found in the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, nullable = false))]
+    pub door: Option<String>,
 }
 
 /// The history of a unit, newest first: one page of it, or all.

@@ -277,7 +277,7 @@ impl Access {
 
     /// Reads it again and again behind everything else.
     pub fn keep_fresh(&self) {
-        again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
+        again_and_again(&self.inner.surroundings, EVERY, &self.inner, |inner| async move {
             inner.refresh().await;
         });
     }

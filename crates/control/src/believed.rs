@@ -85,9 +85,10 @@ impl<T> Believed<T> {
     }
 }
 
-/// Does `work` every two seconds behind everything else, as long as somebody has `inner`.
+/// Does `work` every so often behind everything else, as long as somebody has `inner`.
 pub(crate) fn again_and_again<I, F>(
     surroundings: &Surroundings,
+    every: Duration,
     inner: &Arc<I>,
     work: impl Fn(Arc<I>) -> F + Send + Sync + 'static,
 ) where
@@ -98,7 +99,7 @@ pub(crate) fn again_and_again<I, F>(
     let sleeper = Arc::clone(&surroundings.tasks);
     surroundings.tasks.spawn(Box::pin(async move {
         loop {
-            sleeper.sleep(EVERY).await;
+            sleeper.sleep(every).await;
             let Some(inner) = inner.upgrade() else { return };
             work(inner).await;
         }

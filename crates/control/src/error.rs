@@ -204,6 +204,17 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// Whether too many others were at it at the same time, and nothing else is wrong.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable {
+                source: StorageError::Busy { .. }
+            }
+        )
+    }
+
     /// What a storage failure means to a caller.
     #[must_use]
     pub fn from_storage(source: StorageError) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
 //! (`permit`), it acts through the vault, and it records what was decided ([`audit`]).
-//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; who may: [`access`]; whose tokens are good:
+//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; the same for S3's clients: [`objects`], [`uploads`]; who may: [`access`]; whose tokens are good:
 //! [`sessions`] and [`tokens`]; how it is opened: [`open`].
 //!
 //! This crate knows no HTTP and no token.
@@ -12,6 +12,7 @@ pub mod audit;
 mod believed;
 pub mod error;
 pub mod locks;
+pub mod objects;
 pub mod open;
 pub mod outputs;
 pub mod rejected;
@@ -19,6 +20,7 @@ pub mod sessions;
 pub mod state;
 pub mod tokens;
 pub mod units;
+pub mod uploads;
 pub mod versions;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub use error::{ControlError, Holder};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Rights, Verdict};
 pub use opentaco_storage::Retention;
+pub use opentaco_storage::commit::IfContent;
 pub use opentaco_storage::counts::BOUNDS_MILLISECONDS as BUCKET_BOUNDS_MILLISECONDS;
 pub use opentaco_storage::head::{Committed, Origin};
 pub use opentaco_storage::open::{
@@ -43,7 +46,7 @@ pub use opentaco_storage::open::{
 pub use opentaco_storage::rejected::Rejected;
 pub use outputs::Output;
 pub use sessions::Sessions;
-pub use state::{Receipt, StateRead, StateWrite, WritePermit};
+pub use state::{Content, Receipt, StateRead, StateWrite, WritePermit};
 pub use tokens::{Account, KeptToken, Ledger, LedgerUnreadable, Owner, TokenError};
 pub use units::{Annotation, CreateUnit, ListUnits, UnitView, UnitsPage};
 pub use versions::{History, Reinstate};
@@ -81,6 +84,8 @@ pub struct StateControl {
     sessions: Sessions,
     audit: Audit,
     description: Arc<str>,
+    /// While somebody has it, abandoned uploads are collected.
+    _collecting: Option<Arc<Vault>>,
 }
 
 impl StateControl {
@@ -97,6 +102,7 @@ impl StateControl {
             access: None,
             audit: Audit::default(),
             description: description.into(),
+            _collecting: None,
         }
     }
 

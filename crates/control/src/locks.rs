@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::audit::Event;
-use opentaco_domain::{Action, Caller, LockId, LockInfo, UnitId};
+use opentaco_domain::{Action, Caller, CredentialSession, LockId, LockInfo, Signed, UnitId};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::locks::{Locked, Locking, Unlocked};
 
@@ -23,6 +23,8 @@ pub struct LockRequest {
     pub sent: Bytes,
     /// Through which door.
     pub door: Door,
+    /// The session that puts the lock file, at a door that has one.
+    pub credential: Option<CredentialSession>,
 }
 
 impl StateControl {
@@ -77,6 +79,7 @@ impl StateControl {
             principal: caller.principal(),
             door: request.door.as_str(),
             sent: &request.sent,
+            credential: request.credential.as_ref(),
         };
         match self
             .vault()
@@ -164,6 +167,47 @@ impl StateControl {
                 Err(ControlError::NotHolder {
                     unit: unit.clone(),
                     holder,
+                    kept: None,
+                })
+            }
+        }
+    }
+
+    /// Removes the lock file for an S3 client: the lock of its session, or with the right to any other. That there is none
+    /// is success.
+    ///
+    /// # Errors
+    /// [`ControlError::NotHolder`] with the holder, if somebody else holds the unit and the caller may not break it.
+    pub async fn remove_lock_file(
+        &self,
+        caller: &Caller,
+        unit: &UnitId,
+        request: &Signed,
+    ) -> Result<(), ControlError> {
+        if !self.may(caller, Action::Lock, unit)? {
+            // Whoever takes no locks has none to give back.
+            return self.force_unlock(caller, unit).await.map(drop);
+        }
+        let unlocked = self
+            .vault()
+            .unlock_session(unit, caller.principal(), request)
+            .await
+            .map_err(ControlError::from_storage)?;
+        match unlocked {
+            Unlocked::Free(lock) => {
+                let event = Event::done(caller, Action::Lock, "unlocked").on(unit);
+                self.changed(event.under(lock.as_ref().map(|lock| &lock.info.id)))
+                    .await
+            }
+            Unlocked::Held(_) if self.may(caller, Action::ForceUnlock, unit)? => {
+                self.force_unlock(caller, unit).await.map(drop)
+            }
+            Unlocked::Held(lock) => {
+                let event = Event::refused(caller, Action::ForceUnlock, "held-by-another").on(unit);
+                self.audit().tell(event.under(Some(&lock.info.id)));
+                Err(ControlError::NotHolder {
+                    unit: unit.clone(),
+                    holder: Some(Box::new(Holder::from(lock))),
                     kept: None,
                 })
             }

@@ -87,11 +87,16 @@ impl StateControl {
         let audit = Audit::kept(bucket.clone(), options.audit);
         let vault = Vault::observed(bucket.clone(), options.retention, Arc::new(audit.clone()));
         match options.rights {
-            Rights::Policy(policy) => Ok(Self::new(vault, policy, &opened.description).audited(&audit)),
+            Rights::Policy(policy) => {
+                let control = Self::new(vault, policy, &opened.description);
+                Ok(control.audited(&audit).collecting_uploads())
+            }
             Rights::Roles => {
                 let access = Access::open(Records::new(bucket), surroundings).await;
                 access.keep_fresh();
-                let control = Self::by_roles(vault, access, &opened.description).audited(&audit);
+                let control = Self::by_roles(vault, access, &opened.description)
+                    .audited(&audit)
+                    .collecting_uploads();
                 control.ledger().keep_fresh().await;
                 Ok(control)
             }

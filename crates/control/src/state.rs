@@ -5,10 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use opentaco_domain::access::Outputs;
 use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
-use opentaco_storage::commit::{CommitRequest, Committing, Refusal};
+use opentaco_storage::commit::{CommitRequest, Committing, IfContent, Refusal};
 use opentaco_storage::head::{Committed, Origin};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::read::Reading;
@@ -36,6 +37,8 @@ pub struct StateWrite {
     pub force: bool,
     /// Only if this version is current.
     pub if_match: Option<VersionId>,
+    /// Only if what is current is this by content, or there is no state.
+    pub if_content: Option<IfContent>,
     /// The request's own key: a repeated request with the same key is answered like the first.
     pub idempotency_key: Option<String>,
 }
@@ -52,6 +55,7 @@ impl StateWrite {
             door,
             force: false,
             if_match: None,
+            if_content: None,
             idempotency_key: None,
         }
     }
@@ -94,6 +98,10 @@ pub struct StateRead {
     pub serial: Option<u64>,
     /// As the state says.
     pub lineage: Option<String>,
+    /// What tells these bytes from others.
+    pub content: Content,
+    /// When they became current.
+    pub modified: Option<Timestamp>,
     /// The bytes.
     pub body: BoxStream<'static, Result<Bytes, ControlError>>,
 }
@@ -107,10 +115,37 @@ impl fmt::Debug for StateRead {
     }
 }
 
+/// What tells the bytes of a state from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Their MD5, in base64.
+    Md5(String),
+    /// What the store below calls them, for a unit that nobody has touched through us.
+    Tag(String),
+    /// Nothing is known without reading them.
+    Unknown,
+}
+
+impl Content {
+    pub(crate) fn of(committed: &Committed) -> Self {
+        committed.md5.clone().map_or(Self::Unknown, Self::Md5)
+    }
+}
+
 impl From<Reading> for StateRead {
     fn from(reading: Reading) -> Self {
         let committed = reading.committed;
+        let found = reading.found.as_ref();
+        let tag = found.and_then(|meta| meta.tag.etag.clone());
         Self {
+            content: match &committed {
+                Some(committed) => Content::of(committed),
+                None => tag.map_or(Content::Unknown, Content::Tag),
+            },
+            modified: committed
+                .as_ref()
+                .map(|committed| committed.committed_at)
+                .or_else(|| found.map(|meta| meta.modified)),
             size: reading.size,
             version: committed.as_ref().map(|committed| committed.version),
             serial: committed.as_ref().and_then(|committed| committed.serial),
@@ -170,6 +205,7 @@ impl StateControl {
             door: write.door.as_str(),
             key: write.idempotency_key,
             if_match: write.if_match,
+            if_content: write.if_content,
             force: write.force,
             // Terraform posts what it means, and the S3 door cannot ask; people who upload by hand make mistakes.
             same_lineage: write.door == Door::Management,
@@ -231,9 +267,14 @@ impl StateControl {
     /// [`ControlError::NoState`] if there is none, and only then. [`ControlError::Encrypted`] if it is, and its outputs are
     /// all that may be seen.
     pub async fn read_state(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
-        if self.may(caller, Action::Read, unit)? {
-            return self.open_state(caller, Action::Read, unit).await;
+        match self.may(caller, Action::Read, unit)? {
+            true => self.open_state(caller, Action::Read, unit).await,
+            false => self.read_view(caller, unit).await,
         }
+    }
+
+    /// What whoever may not read the state is shown instead, if anything.
+    pub(crate) async fn read_view(&self, caller: &Caller, unit: &UnitId) -> Result<StateRead, ControlError> {
         let Some(outputs) = self.outputs_instead(caller, unit)? else {
             return Err(self.forbidden(caller, Action::Read, unit));
         };
@@ -250,7 +291,7 @@ impl StateControl {
         Ok(outputs.filter(|_| !changes))
     }
 
-    async fn open_state(
+    pub(crate) async fn open_state(
         &self,
         caller: &Caller,
         action: Action,
@@ -291,10 +332,21 @@ impl StateControl {
         holding: &Holding,
         committing: Committing,
     ) -> Result<Committed, ControlError> {
-        let lock = match holding {
-            Holding::Lock(id) => Some(id),
-            Holding::Nothing => None,
+        let lock = match (holding, &committing) {
+            (Holding::Lock(id), _) => Some(id.clone()),
+            (_, Committing::Done(committed) | Committing::Uncopied(committed, _)) => {
+                committed.lock_id.clone()
+            }
+            (
+                _,
+                Committing::Refused {
+                    why: Refusal::Lost(id),
+                    ..
+                },
+            ) => Some(id.clone()),
+            (Holding::Nothing | Holding::Session(_), _) => None,
         };
+        let lock = lock.as_ref();
         let done = |version: VersionId, how: String| {
             let event = Event::done(caller, Action::Write, how).on(unit);
             self.changed(event.version(version).under(lock))

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, AccessError};
 use crate::audit::{Audit, Unwritten};
-use crate::believed::{Believed, again_and_again};
+use crate::believed::{Believed, EVERY, again_and_again};
 use crate::open::chain;
 
 /// How often a change is tried while others change the document too.
@@ -215,7 +215,7 @@ impl Ledger {
     /// Reads it, and goes on reading it behind everything else as long as somebody has it.
     pub async fn keep_fresh(&self) {
         self.refresh().await;
-        again_and_again(&self.inner.surroundings, &self.inner, |inner| async move {
+        again_and_again(&self.inner.surroundings, EVERY, &self.inner, |inner| async move {
             inner.refresh().await;
             inner.write_uses().await;
         });

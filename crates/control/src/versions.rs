@@ -200,6 +200,7 @@ impl StateControl {
             door: how.door.as_str(),
             key: how.idempotency_key.clone(),
             if_match: head.current_version(),
+            if_content: None,
             force: how.force,
             same_lineage: true,
             may_create: !head.exists(),

@@ -68,6 +68,7 @@ pub(crate) fn lock_request(id: &LockId) -> LockRequest {
         sent: info.to_terraform_json().into(),
         info,
         door: Door::Terraform,
+        credential: None,
     }
 }
 

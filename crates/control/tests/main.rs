@@ -10,6 +10,7 @@ mod audit;
 mod common;
 mod faults;
 mod management;
+mod objects;
 mod operations;
 mod permit;
 mod races;

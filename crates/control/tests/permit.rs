@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use opentaco_control::objects::Wanted;
+use opentaco_control::uploads::{Completed, UploadId};
 use opentaco_control::versions::Reinstate;
 use opentaco_control::{ControlError, CreateUnit, Door, ListUnits, StateControl, StateWrite};
 use opentaco_domain::{
@@ -20,7 +22,7 @@ use crate::common::{alice, lock_request, prod, replica, said, state, under, unit
 /// What a caller may do is what its name says, separated by spaces; `team:` before it limits that to units of the team.
 /// Nobody can say what `unreadable` may do.
 #[derive(Debug, Default)]
-struct ByName {
+pub(crate) struct ByName {
     asked: Mutex<Vec<Action>>,
 }
 
@@ -100,7 +102,7 @@ impl Scene {
 type Perform = for<'a> fn(&'a Scene, &'a Caller, &'a UnitId) -> BoxFuture<'a, Result<(), ControlError>>;
 
 /// Every operation on a unit, and what it asks first.
-const OPERATIONS: [(&str, Action, Perform); 20] = [
+const OPERATIONS: [(&str, Action, Perform); 29] = [
     ("lock", Action::Lock, |scene, caller, unit| {
         async {
             scene
@@ -237,10 +239,67 @@ const OPERATIONS: [(&str, Action, Perform); 20] = [
         }
         .boxed()
     }),
+    ("look_at_state", Action::Read, |scene, caller, unit| {
+        async { scene.control.look_at_state(caller, unit, None).await.map(drop) }.boxed()
+    }),
+    ("read_part", Action::Read, |scene, caller, unit| {
+        async {
+            let wanted = Wanted::Bounded(0..5);
+            scene.control.read_part(caller, unit, &wanted).await.map(drop)
+        }
+        .boxed()
+    }),
+    ("begin_upload", Action::Write, |scene, caller, unit| {
+        async { scene.control.begin_upload(caller, unit).await.map(drop) }.boxed()
+    }),
+    ("upload", Action::Write, |scene, caller, unit| {
+        async { scene.control.upload(caller, unit, &upload()).await.map(drop) }.boxed()
+    }),
+    ("put_part", Action::Write, |scene, caller, unit| {
+        async {
+            let part = (1, "00000000000000000000000000000000");
+            let bytes = state(1, "a");
+            scene.control.put_part(caller, unit, &upload(), part, bytes).await
+        }
+        .boxed()
+    }),
+    ("parts", Action::Write, |scene, caller, unit| {
+        async { scene.control.parts(caller, unit, &upload()).await.map(drop) }.boxed()
+    }),
+    ("assemble", Action::Write, |scene, caller, unit| {
+        async {
+            scene.control.assemble(caller, unit, &upload(), &[]).await?;
+            // Of no parts there is nothing to fetch.
+            scene.control.ready().await
+        }
+        .boxed()
+    }),
+    ("complete_upload", Action::Write, |scene, caller, unit| {
+        async {
+            let completed = Completed {
+                version: scene.version,
+                md5: String::new(),
+                parts: String::new(),
+            };
+            scene
+                .control
+                .complete_upload(caller, unit, &upload(), &completed)
+                .await
+        }
+        .boxed()
+    }),
+    ("abort_upload", Action::Write, |scene, caller, unit| {
+        async { scene.control.abort_upload(caller, unit, &upload()).await }.boxed()
+    }),
 ];
 
+/// An upload that nobody has begun.
+fn upload() -> UploadId {
+    "0".repeat(32).parse().unwrap()
+}
+
 /// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 12] = [
     "open",
     "doctor",
     "ready",
@@ -250,6 +309,11 @@ const OTHERS: [&str; 8] = [
     "outputs_of",
     // About the caller's own lock.
     "holds_since",
+    // Of several rights each is enough, which `objects` tests.
+    "lock_file",
+    "remove_lock_file",
+    "list_objects",
+    "uploads",
 ];
 
 /// What is done to the policy itself: it asks for the right to, and `access` tests that.
@@ -420,6 +484,15 @@ async fn a_reader_reads_and_changes_nothing_and_a_writer_neither_creates_nor_del
         ("rejected", (true, true)),
         ("read_rejected", (true, true)),
         ("promote", (false, true)),
+        ("look_at_state", (true, true)),
+        ("read_part", (true, true)),
+        ("begin_upload", (false, true)),
+        ("upload", (false, true)),
+        ("put_part", (false, true)),
+        ("parts", (false, true)),
+        ("assemble", (false, true)),
+        ("complete_upload", (false, true)),
+        ("abort_upload", (false, true)),
     ]
     .into();
     for (name, _, perform) in OPERATIONS {
@@ -446,6 +519,7 @@ async fn what_makes_a_unit_live_needs_create_as_well() {
         ("write_state", "never/heard/of"),
         ("write_state", "myapp/gone"),
         ("promote", "myapp/gone"),
+        ("begin_upload", "never/heard/of"),
     ] {
         let mut scene = Scene::new().await;
         if dead == "myapp/gone" {

@@ -2,7 +2,7 @@
 //!
 //! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
 //! answer. In reading order: who and what ([`access`], [`mod@unit`]), the state and its parts ([`state`],
-//! [`digest`], [`version`]), the lock ([`lock`]), what was done ([`audit`]), what is passed in ([`clock`], [`limits`]), and what
+//! [`digest`], [`version`]), the lock ([`lock`]), both as S3 clients name them ([`object`]), what was done ([`audit`]), what is passed in ([`clock`], [`limits`]), and what
 //! must not be shown ([`secret`]).
 
 pub mod access;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod digest;
 pub mod limits;
 pub mod lock;
+pub mod object;
 pub mod secret;
 pub mod state;
 pub mod unit;
@@ -22,7 +23,8 @@ mod text;
 pub use access::{Action, Caller, Decision, Policy, PolicyUnreadable, Principal};
 pub use clock::{Clock, StoppedClock, SystemClock};
 pub use digest::{Md5Hasher, Sha256, Sha256Hasher};
-pub use lock::{Holding, LockId, LockInfo};
+pub use lock::{CredentialSession, Holding, LockId, LockInfo, Signed};
+pub use object::ObjectName;
 pub use secret::Secret;
 pub use state::StateSummary;
 pub use unit::{UnitId, UnitPrefix};

@@ -110,6 +110,58 @@ pub enum Holding {
     Nothing,
     /// The lock of this id.
     Lock(LockId),
+    /// Whatever lock this session has taken through the lock file. S3 clients name no lock when they write: with its lock
+    /// the session is the holder, and without one it may write while nobody holds one. A session whose lock was broken
+    /// may not, until it has taken another.
+    Session(Signed),
+}
+
+/// Who an S3 client is among those of one person: what tells two jobs with the same credentials apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CredentialSession(Arc<str>);
+
+impl CredentialSession {
+    /// The session of that name; the door that proved it has checked its spelling.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Everybody who signs nothing: where nobody is asked who they are, all S3 clients are one.
+    #[must_use]
+    pub fn of_nobody() -> Self {
+        Self::new("")
+    }
+
+    /// Whether it is one client, and not all that sign nothing.
+    #[must_use]
+    pub fn is_somebody(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CredentialSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A request of a session, signed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The session.
+    pub session: CredentialSession,
+    /// When it was signed, by the clock of the client; none where nobody signs.
+    pub at: Option<Timestamp>,
+    /// What the client calls the request; its retries are called the same.
+    pub invocation: Option<String>,
 }
 
 /// What a holder says of itself, as `terraform` shows it to whoever is kept waiting. All but the id is only shown.

@@ -1139,6 +1139,7 @@ pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask)
                 info,
                 sent: Bytes::from_static(b"{}"),
                 door: Door::Terraform,
+                credential: None,
             };
             done(control.lock(&caller, unit, request).await.map(|_| ()))
         }

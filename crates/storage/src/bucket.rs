@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use futures::stream::BoxStream;
 use futures::{Future, FutureExt, StreamExt, TryStreamExt, pin_mut};
 use object_store::list::PaginatedListOptions;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, UpdateVersion,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -80,6 +80,8 @@ pub enum Kind {
     Record,
     /// A segment of the audit.
     Audit,
+    /// A part of an upload that is not complete yet, or the note that began it.
+    Upload,
 }
 
 impl Verb {
@@ -109,6 +111,7 @@ impl Kind {
             Self::Units => "units",
             Self::Record => "record",
             Self::Audit => "audit",
+            Self::Upload => "upload",
         }
     }
 }
@@ -252,6 +255,22 @@ impl Deref for Whole {
 pub struct Room(#[expect(dead_code, reason = "it is held, not looked at")] Option<Arc<OwnedSemaphorePermit>>);
 
 impl Got {
+    fn of(key: &str, got: GetResult) -> Self {
+        let attributes = metadata(&got.attributes);
+        let meta = Meta::of(&got.meta);
+        let name = key.to_owned();
+        let body = got
+            .into_stream()
+            .map_err(move |source| failed("reading", &name, source))
+            .boxed();
+        Self {
+            meta,
+            attributes,
+            body,
+            key: key.to_owned(),
+        }
+    }
+
     /// All bytes, in memory once.
     ///
     /// # Errors
@@ -367,21 +386,38 @@ impl Bucket {
                 self.ask(Verb::Get, kind, self.store.get_opts(&path, GetOptions::default()))
             })
             .await?;
-        Ok(answer.map(|got| {
-            let attributes = metadata(&got.attributes);
-            let meta = Meta::of(&got.meta);
-            let name = key.to_owned();
-            let body = got
-                .into_stream()
-                .map_err(move |source| failed("reading", &name, source))
-                .boxed();
-            Got {
-                meta,
-                attributes,
-                body,
-                key: key.to_owned(),
+        Ok(answer.map(|got| Got::of(key, got)))
+    }
+
+    /// Fetches a part of an object, with what the store says of all of it; `None` if there is none, and also if the store
+    /// has no such part: then it is asked for the whole.
+    ///
+    /// # Errors
+    /// If the bucket denies it.
+    pub async fn get_part(
+        &self,
+        kind: Kind,
+        key: &str,
+        part: GetRange,
+    ) -> Result<Option<(Got, Range<u64>)>, StorageError> {
+        let path = Self::path("reading", key)?;
+        let options = GetOptions {
+            range: Some(part),
+            ..GetOptions::default()
+        };
+        let request = self.ask(Verb::Get, kind, self.store.get_opts(&path, options));
+        let got = match self.within(PATIENCE, request).await {
+            Ok(Ok(got)) => got,
+            Ok(Err(source)) => {
+                return match failed("reading", key, source) {
+                    denied @ StorageError::Denied { .. } => Err(denied),
+                    _ => Ok(None),
+                };
             }
-        }))
+            Err(_) => return Ok(None),
+        };
+        let range = got.range.clone();
+        Ok(Some((Got::of(key, got), range)))
     }
 
     /// Fetches an object whole, with its tag. A body that breaks off is fetched again.

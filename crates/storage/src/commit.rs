@@ -39,6 +39,8 @@ pub struct CommitRequest {
     pub key: Option<String>,
     /// Only if this version is current.
     pub if_match: Option<VersionId>,
+    /// Only if the current state is this one by content, or there is none.
+    pub if_content: Option<IfContent>,
     /// An older write of the same lock may come after a newer one, and another lineage may replace the current one.
     pub force: bool,
     /// Another lineage than the current one is refused, and of a plain write a serial that is not higher.
@@ -49,6 +51,29 @@ pub struct CommitRequest {
     pub revives: Option<u64>,
     /// Where the bytes come from.
     pub origin: Origin,
+}
+
+/// A condition on what is current, told by content: S3 clients know no versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfContent {
+    /// There is no state.
+    Nothing,
+    /// There is a state, whichever.
+    Something,
+    /// The state has this MD5, in base64.
+    Is(String),
+}
+
+impl IfContent {
+    fn holds(&self, current: Option<&Committed>) -> bool {
+        match (self, current) {
+            (Self::Nothing, current) => current.is_none(),
+            (Self::Something, current) => current.is_some(),
+            (Self::Is(wanted), current) => {
+                current.is_some_and(|current| current.md5.as_ref() == Some(wanted))
+            }
+        }
+    }
 }
 
 /// How a commit was decided.
@@ -141,7 +166,8 @@ impl Vault {
         let mut my_turn = None;
 
         for _ in 0..TURNS_MAX {
-            let verdict = judge(&known.head, request, sha256, was_deleted);
+            let holding = held(&known.head, request);
+            let verdict = judge(&known.head, request, &holding, sha256, was_deleted);
             let session = match verdict {
                 Verdict::Go(session) => session,
                 // Only a successful compare-and-swap may be answered from memory.
@@ -155,7 +181,7 @@ impl Vault {
                 }
             };
 
-            let committed = self.new_version(&known.head, request, sha256, session);
+            let committed = self.new_version(&known.head, request, &holding, sha256, session);
             self.put_version(unit, &committed, request.bytes.clone(), request.door)
                 .await?;
 
@@ -383,6 +409,7 @@ impl Vault {
         &self,
         head: &Head,
         request: &CommitRequest,
+        holding: &Holding,
         sha256: Sha256,
         session: Session,
     ) -> Committed {
@@ -403,13 +430,14 @@ impl Vault {
             terraform_version: summary.terraform_version.clone(),
             committed_at: self.now(),
             by: request.principal.clone(),
-            lock_id: match &request.holding {
+            lock_id: match holding {
                 Holding::Lock(id) => Some(id.clone()),
-                Holding::Nothing => None,
+                Holding::Nothing | Holding::Session(_) => None,
             },
             sent_sha256: sha256,
             sent_serial: summary.serial,
             key: request.key.clone(),
+            door: Some(request.door.to_owned()),
             origin: request.origin.clone(),
         }
     }
@@ -437,9 +465,35 @@ impl Vault {
     }
 }
 
+/// What the writer holds, as this head tells: nothing, or the lock of an id. Of an S3 session it is the lock that it has
+/// taken, or the one that is over and under which it wrote.
+fn held(head: &Head, request: &CommitRequest) -> Holding {
+    match &request.holding {
+        Holding::Session(signed) => match head.lock_of(&request.principal, signed) {
+            Some(id) => Holding::Lock(id.clone()),
+            None => Holding::Nothing,
+        },
+        named => named.clone(),
+    }
+}
+
 /// What the head says about a commit; nothing here performs I/O.
-fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool) -> Verdict {
-    if let Some(committed) = already(head, request, sha256) {
+fn judge(
+    head: &Head,
+    request: &CommitRequest,
+    holding: &Holding,
+    sha256: Sha256,
+    was_deleted: bool,
+) -> Verdict {
+    let unmet = request
+        .if_content
+        .as_ref()
+        .is_some_and(|wanted| !wanted.holds(head.current.as_ref()));
+    // Whoever may only write where nothing is must not hear "done" because somebody else wrote the same.
+    if unmet && head.lock.is_none() && !matches!(holding, Holding::Lock(_)) {
+        return Verdict::Unmet(head.current_version());
+    }
+    if let Some(committed) = already(head, request, holding, sha256) {
         return Verdict::Already(committed.clone());
     }
     if request
@@ -448,8 +502,8 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
     {
         return Verdict::Unmet(head.current_version());
     }
-    let session = match (&head.lock, &request.holding) {
-        (None, Holding::Nothing) => Session::NONE,
+    let session = match (&head.lock, holding) {
+        (None, Holding::Nothing | Holding::Session(_)) => Session::NONE,
         (Some(lock), Holding::Lock(id)) if lock.info.id == *id => lock.session,
         (Some(lock), _) => return Verdict::No(Refusal::Held(Box::new(lock.clone()))),
         (None, Holding::Lock(id)) => return Verdict::No(Refusal::Lost(id.clone())),
@@ -466,8 +520,11 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
     {
         return Verdict::Unmet(head.current_version());
     }
+    if unmet {
+        return Verdict::Unmet(head.current_version());
+    }
     if !request.force {
-        if is_late(head, request, session) {
+        if is_late(head, request, holding, session) {
             return Verdict::No(Refusal::Late);
         }
         if let (true, Some(current)) = (request.same_lineage, &head.current)
@@ -490,7 +547,12 @@ fn judge(head: &Head, request: &CommitRequest, sha256: Sha256, was_deleted: bool
 }
 
 /// The commit that an earlier attempt of this very request has made.
-fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Option<&'a Committed> {
+fn already<'a>(
+    head: &'a Head,
+    request: &CommitRequest,
+    holding: &Holding,
+    sha256: Sha256,
+) -> Option<&'a Committed> {
     if planted(Bug::CommitForgotten) {
         return None;
     }
@@ -510,7 +572,7 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
             .as_ref()
             .filter(|current| current.origin == request.origin && current.sent_sha256 == sha256);
     }
-    match &request.holding {
+    match holding {
         Holding::Lock(id) if id.is_uuid() => head
             .known()
             .find(|committed| committed.lock_id.as_ref() == Some(id) && committed.sent_sha256 == sha256),
@@ -519,10 +581,10 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
             .current
             .as_ref()
             .filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256),
-        Holding::Nothing if planted(Bug::AgainIsAlready) => head
+        Holding::Nothing | Holding::Session(_) if planted(Bug::AgainIsAlready) => head
             .known()
             .find(|committed| committed.lock_id.is_none() && committed.sent_sha256 == sha256),
-        Holding::Nothing => head
+        Holding::Nothing | Holding::Session(_) => head
             .current
             .as_ref()
             .filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256),
@@ -530,9 +592,9 @@ fn already<'a>(head: &'a Head, request: &CommitRequest, sha256: Sha256) -> Optio
 }
 
 /// Whether this lock has already committed a newer write of the same lineage.
-fn is_late(head: &Head, request: &CommitRequest, session: Session) -> bool {
+fn is_late(head: &Head, request: &CommitRequest, holding: &Holding, session: Session) -> bool {
     let (Holding::Lock(id), Some(serial), Some(lineage)) =
-        (&request.holding, request.summary.serial, &request.summary.lineage)
+        (holding, request.summary.serial, &request.summary.lineage)
     else {
         return false;
     };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::bucket::{Kind, Verb};
 
 const VERBS: [Verb; 5] = [Verb::Get, Verb::Head, Verb::Put, Verb::Delete, Verb::List];
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Head,
     Kind::Copy,
     Kind::LockCopy,
@@ -18,6 +18,7 @@ const KINDS: [Kind; 8] = [
     Kind::Units,
     Kind::Record,
     Kind::Audit,
+    Kind::Upload,
 ];
 
 /// Upper bounds of the classes that durations are counted in, in milliseconds: from a local disk at rest to a bucket in

@@ -8,8 +8,8 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use opentaco_domain::limits::RELEASED_LOCKS_MAX;
-use opentaco_domain::{LockId, LockInfo, Principal, Session, Sha256, VersionId};
+use opentaco_domain::limits::{ENDED_SESSIONS_MAX, RELEASED_LOCKS_MAX};
+use opentaco_domain::{CredentialSession, LockId, LockInfo, Principal, Session, Sha256, Signed, VersionId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
@@ -33,6 +33,9 @@ pub struct Head {
     /// Locks that are over, however they ended, newest first.
     #[serde(default)]
     pub released: Vec<LockId>,
+    /// Locks of S3 sessions that are over, newest first: their writes name no lock, so it is the session that is late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Ended>,
     /// The current version, unless the unit has no state.
     pub current: Option<Committed>,
     /// The committed history before it, newest first: at least the 32 newest.
@@ -92,6 +95,56 @@ pub struct Lock {
     /// Found beside the state of a bucket older than us, rather than taken through a door.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// The session that took it through the lock file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialSession>,
+}
+
+impl Lock {
+    /// Whether this session of this principal took it through the lock file.
+    #[must_use]
+    pub fn is_of(&self, principal: &Principal, session: &CredentialSession) -> bool {
+        self.credential.as_ref() == Some(session) && self.principal == *principal
+    }
+}
+
+/// How the lock of an S3 session came to its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Whose session.
+    pub principal: Principal,
+    /// The session.
+    pub credential: CredentialSession,
+    /// The lock.
+    pub lock: LockId,
+    /// The request of the session that gave it back; none for a lock that was broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_back: Option<GivenBack>,
+}
+
+/// The request by which a session gave its lock back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// When it was signed, by the clock of the client.
+    pub signed: Option<Timestamp>,
+    /// What the client calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
+}
+
+impl Ended {
+    /// Whether a request of the session was made under the lock that is over. Once it was broken, all are, until the
+    /// session takes another. One that gave it back has gone on since; by its own clock, which is compared with itself
+    /// and with no other.
+    fn is_late(&self, request: &Signed) -> bool {
+        match &self.given_back {
+            None => true,
+            Some(given_back) => match (request.at, given_back.signed) {
+                (Some(asked), Some(ended)) => asked < ended,
+                _ => false,
+            },
+        }
+    }
 }
 
 /// How a version came to be.
@@ -157,6 +210,9 @@ pub struct Committed {
     /// The request's own key, where its door has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The door it came through; none for what was found in the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<String>,
     /// How it came to be.
     #[serde(flatten)]
     pub origin: Origin,
@@ -274,6 +330,7 @@ impl Head {
             nonce: String::new(),
             lock: None,
             released: Vec::new(),
+            ended: Vec::new(),
             current: None,
             recent: Vec::new(),
             kept: Vec::new(),
@@ -343,11 +400,61 @@ impl Head {
         }
     }
 
-    pub(crate) fn release(&mut self) -> Option<Lock> {
+    /// What a session holds, as far as this head tells: its lock, or one under which the request was made and that is
+    /// over.
+    #[must_use]
+    pub fn lock_of(&self, principal: &Principal, request: &Signed) -> Option<&LockId> {
+        if let Some(lock) = &self.lock
+            && lock.is_of(principal, &request.session)
+        {
+            return Some(&lock.info.id);
+        }
+        let ended = self.ended_of(principal, &request.session)?;
+        ended.is_late(request).then_some(&ended.lock)
+    }
+
+    /// How the last lock of a session came to its end.
+    #[must_use]
+    pub fn ended_of(&self, principal: &Principal, session: &CredentialSession) -> Option<&Ended> {
+        self.ended
+            .iter()
+            .find(|ended| ended.credential == *session && ended.principal == *principal)
+    }
+
+    /// Ends the lock; `by` is the request of an S3 client that asked for it.
+    pub(crate) fn release(&mut self, by: Option<(&Principal, &Signed)>) -> Option<Lock> {
         let lock = self.lock.take()?;
         self.released.insert(0, lock.info.id.clone());
         self.released.truncate(RELEASED_LOCKS_MAX);
+        if let Some(credential) = lock.credential.clone().filter(CredentialSession::is_somebody) {
+            self.forget_ended(&lock.principal, &credential);
+            let by_itself = by.filter(|(principal, request)| lock.is_of(principal, &request.session));
+            let ended = Ended {
+                principal: lock.principal.clone(),
+                credential,
+                lock: lock.info.id.clone(),
+                given_back: by_itself.map(|(_, request)| GivenBack {
+                    signed: request.at,
+                    invocation: request.invocation.clone(),
+                }),
+            };
+            self.ended.insert(0, ended);
+            self.ended.truncate(ENDED_SESSIONS_MAX);
+        }
         Some(lock)
+    }
+
+    /// Takes a lock, which makes good what its session was late with.
+    pub(crate) fn take(&mut self, lock: Lock) {
+        if let Some(credential) = &lock.credential {
+            self.forget_ended(&lock.principal, credential);
+        }
+        self.lock = Some(lock);
+    }
+
+    fn forget_ended(&mut self, principal: &Principal, session: &CredentialSession) {
+        self.ended
+            .retain(|ended| ended.credential != *session || ended.principal != *principal);
     }
 
     /// Makes `next` current and moves what was into the history.
@@ -391,6 +498,7 @@ mod tests {
             sent_sha256: sha256,
             sent_serial: None,
             key: None,
+            door: None,
             origin: Origin::Promote("an-id".to_owned()),
         }
     }

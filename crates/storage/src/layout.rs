@@ -10,6 +10,7 @@ const HEADS: &str = "__opentaco_units";
 const VERSIONS: &str = "__opentaco_versions";
 const REJECTED: &str = "__opentaco_rejected";
 const AUDIT: &str = "__opentaco_audit";
+const UPLOADS: &str = "__opentaco_uploads";
 const SEGMENT: &str = ".jsonl";
 
 /// Keys below one prefix of one bucket. Keys are plain strings; [`Layout::path`] turns one into what the store takes.
@@ -90,6 +91,18 @@ impl Layout {
     #[must_use]
     pub fn audit(&self) -> String {
         format!("{}{AUDIT}/", self.prefix)
+    }
+
+    /// Everything that is being uploaded in parts.
+    #[must_use]
+    pub fn all_uploads(&self) -> String {
+        format!("{}{UPLOADS}/", self.prefix)
+    }
+
+    /// What is being uploaded in parts to a unit.
+    #[must_use]
+    pub fn uploads(&self, unit: &UnitId) -> String {
+        format!("{}{UPLOADS}/{unit}/@/", self.prefix)
     }
 
     /// One segment of the audit.

@@ -51,6 +51,7 @@ pub mod surroundings;
 pub mod touch;
 #[cfg(feature = "cloud")]
 pub mod transport;
+pub mod uploads;
 mod vacancy;
 pub mod vault;
 pub mod versions;
@@ -63,6 +64,7 @@ pub use commit::{CommitRequest, Committing};
 pub use counts::Counts;
 pub use error::StorageError;
 pub use head::{Committed, CopyRecord, Deleted, Head, Lock, Origin};
+pub use object_store::GetRange;
 pub use store::Store;
 pub use surroundings::Surroundings;
 pub use vacancy::is_vacant;

@@ -316,6 +316,7 @@ impl Vault {
             door,
             key: None,
             if_match: None,
+            if_content: None,
             force: false,
             same_lineage: false,
             may_create: true,

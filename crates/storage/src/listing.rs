@@ -33,6 +33,8 @@ pub struct ListedUnit {
     pub locked: bool,
     /// Its head, where the listing had to read it.
     pub head: Option<Arc<Head>>,
+    /// MD5 of its state in base64, where it is known without asking.
+    pub md5: Option<String>,
 }
 
 /// One page of units.
@@ -214,6 +216,7 @@ impl Vault {
                     updated: meta.modified,
                     locked: false,
                     head: None,
+                    md5: None,
                 };
                 found.copies.insert(key.to_owned(), (listed, meta.clone()));
             }
@@ -239,6 +242,10 @@ impl Vault {
         let units: Vec<Option<ListedUnit>> = stream::iter(copies.into_values())
             .map(|(mut listed, copy)| {
                 listed.locked = locked.contains(&listed.unit);
+                listed.md5 = self.remembered(&listed.unit).and_then(|known| {
+                    let current = known.head.current.as_ref()?;
+                    known.head.copy_is_current(&copy).then(|| current.md5.clone())?
+                });
                 async move {
                     let known = match all || may_be_vacant(&copy) {
                         true => self.recent_head(&listed.unit).await?,

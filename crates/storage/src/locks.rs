@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use opentaco_domain::{LockId, LockInfo, Principal, Session, UnitId, limits};
+use opentaco_domain::{CredentialSession, LockId, LockInfo, Principal, Session, Signed, UnitId, limits};
 
 use crate::StorageError;
-use crate::head::{Head, Lock};
+use crate::head::Lock;
 use crate::heads::{Known, Swap};
 use crate::planted::{Bug, planted};
 use crate::vault::Vault;
@@ -21,6 +21,22 @@ pub struct Locking<'a> {
     pub door: &'static str,
     /// The very bytes that were sent.
     pub sent: &'a [u8],
+    /// The session that puts the lock file, at a door that has one.
+    pub credential: Option<&'a CredentialSession>,
+}
+
+impl Locking<'_> {
+    /// Whether `lock` is what an earlier attempt of this request took. Of a lock file every byte counts.
+    fn took(&self, lock: &Lock) -> bool {
+        let same = lock.info.id == self.info.id
+            && lock.principal == *self.principal
+            && lock.credential.as_ref() == self.credential;
+        same && (self.credential.is_none() || lock.sent.as_deref() == self.kept_bytes().as_deref())
+    }
+
+    fn kept_bytes(&self) -> Option<String> {
+        (self.sent.len() <= limits::LOCK_BODY_BYTES_MAX).then(|| STANDARD.encode(self.sent))
+    }
 }
 
 /// How a request for a lock was decided.
@@ -61,9 +77,7 @@ impl Vault {
                     continue;
                 }
                 return Ok(match &known.head.lock {
-                    Some(lock) if lock.info.id == id && lock.principal == *request.principal => {
-                        Locked::Granted(lock.clone())
-                    }
+                    Some(lock) if request.took(lock) => Locked::Granted(lock.clone()),
                     _ if over => Locked::Over,
                     Some(lock) => Locked::Held(lock.clone()),
                     None => Locked::Over,
@@ -75,14 +89,12 @@ impl Vault {
                 door: request.door.to_owned(),
                 since: self.now(),
                 session: Session::of(&id, self.draw()),
-                sent: (request.sent.len() <= limits::LOCK_BODY_BYTES_MAX)
-                    .then(|| STANDARD.encode(request.sent)),
+                sent: request.kept_bytes(),
                 adopted: false,
+                credential: request.credential.cloned(),
             };
-            let next = Head {
-                lock: Some(lock.clone()),
-                ..(*known.head).clone()
-            };
+            let mut next = (*known.head).clone();
+            next.take(lock.clone());
             match self.swap(unit, Some(&known), next).await? {
                 Swap::Done(_) => {
                     self.show_lock(unit, &lock);
@@ -112,7 +124,43 @@ impl Vault {
                 }
                 _ => return Ok(Unlocked::Free(None)),
             }
-            match self.release(unit, &known).await? {
+            match self.release(unit, &known, None).await? {
+                Ok(lock) => return Ok(Unlocked::Free(Some(lock))),
+                Err(now) => known = now,
+            }
+        }
+    }
+
+    /// Removes the lock file for an S3 client: the lock of its session, or nothing. What is gone already is success, also
+    /// where somebody else holds by now, if this very request removed it before.
+    ///
+    /// # Errors
+    /// As [`Vault::lock`].
+    pub async fn unlock_session(
+        &self,
+        unit: &UnitId,
+        principal: &Principal,
+        request: &Signed,
+    ) -> Result<Unlocked, StorageError> {
+        let mut known = self.touch(unit).await?;
+        loop {
+            let head = &known.head;
+            let ended = head.ended_of(principal, &request.session);
+            let repeated = ended
+                .and_then(|ended| ended.given_back.as_ref())
+                .is_some_and(|given_back| {
+                    request.invocation.is_some() && given_back.invocation == request.invocation
+                });
+            match &head.lock {
+                Some(lock) if lock.is_of(principal, &request.session) => {}
+                _ if !known.fresh => {
+                    known = self.touch_fresh(unit).await?;
+                    continue;
+                }
+                Some(lock) if !repeated => return Ok(Unlocked::Held(lock.clone())),
+                _ => return Ok(Unlocked::Free(None)),
+            }
+            match self.release(unit, &known, Some((principal, request))).await? {
                 Ok(lock) => return Ok(Unlocked::Free(Some(lock))),
                 Err(now) => known = now,
             }
@@ -133,7 +181,7 @@ impl Vault {
                 Some(lock) if lock.session == victim.session => {}
                 _ => return Ok(None),
             }
-            match self.release(unit, &known).await? {
+            match self.release(unit, &known, None).await? {
                 Ok(lock) => return Ok(Some(lock)),
                 Err(now) => known = now,
             }
@@ -141,9 +189,14 @@ impl Vault {
     }
 
     /// One try to end the lock that `known` shows; otherwise the head as it is now.
-    async fn release(&self, unit: &UnitId, known: &Known) -> Result<Result<Lock, Known>, StorageError> {
+    async fn release(
+        &self,
+        unit: &UnitId,
+        known: &Known,
+        by: Option<(&Principal, &Signed)>,
+    ) -> Result<Result<Lock, Known>, StorageError> {
         let mut next = (*known.head).clone();
-        let Some(lock) = next.release() else {
+        let Some(lock) = next.release(by) else {
             return Ok(Err(known.clone()));
         };
         match self.swap(unit, Some(known), next).await? {

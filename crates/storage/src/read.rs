@@ -1,11 +1,14 @@
 //! Reading: the head and the copy side by side, and the copy served if it is what the head names.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::SignedDuration;
+use object_store::GetRange;
 use opentaco_domain::digest::Sha256Hasher;
-use opentaco_domain::{Sha256, UnitId, VersionId, limits};
+use opentaco_domain::{CredentialSession, Principal, Sha256, UnitId, VersionId, limits};
 
 use crate::StorageError;
 use crate::bucket::{ByteStream, Got, Kind, Meta, Whole};
@@ -20,14 +23,38 @@ use crate::vault::Vault;
 /// version is served instead.
 pub(crate) const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// How old a remembered head may be to say something to the session that holds the unit by it.
+const REMEMBERED_FOR_MAX: SignedDuration = SignedDuration::from_secs(60);
+
 /// A state that is being read.
 pub struct Reading {
     /// In bytes.
     pub size: u64,
     /// The version that is read; none for a unit that nobody has touched through us yet.
     pub committed: Option<Committed>,
+    /// What the store says of it, for a unit that nobody has touched through us.
+    pub found: Option<Meta>,
     /// The bytes.
     pub body: ByteStream,
+}
+
+/// A part of a state that is being read.
+pub struct Portion {
+    /// The state.
+    pub committed: Committed,
+    /// Which of its bytes.
+    pub range: Range<u64>,
+    /// Those bytes.
+    pub body: ByteStream,
+}
+
+impl std::fmt::Debug for Portion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Portion")
+            .field("committed", &self.committed)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Reading {
@@ -101,6 +128,63 @@ impl Vault {
         }
     }
 
+    /// The head as this replica remembers it from the last minute, if by it this session holds the unit: then nobody else
+    /// writes, unless the lock was broken since. Good for what decides nothing: how large the state is that will be
+    /// read next, and which lock file it was that will be removed. Both of these look at the bucket themselves.
+    #[must_use]
+    pub fn remembered_under(
+        &self,
+        unit: &UnitId,
+        principal: &Principal,
+        session: &CredentialSession,
+    ) -> Option<Arc<Head>> {
+        let known = self.remembered(unit)?;
+        let is_held = known
+            .head
+            .lock
+            .as_ref()
+            .is_some_and(|lock| lock.is_of(principal, session));
+        let is_recent = self.now().duration_since(known.seen).abs() <= REMEMBERED_FOR_MAX;
+        (is_held && is_recent && session.is_somebody()).then_some(known.head)
+    }
+
+    /// What is current, without its bytes, where head and copy agree on it; else it has to be read to be known.
+    ///
+    /// # Errors
+    /// As [`Vault::read`].
+    pub async fn glance(&self, unit: &UnitId) -> Result<Option<Committed>, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        let (known, copy) = futures::try_join!(self.load(unit), self.bucket().head(Kind::Copy, &key))?;
+        let (Some(known), Some(copy)) = (known, copy) else {
+            return Ok(None);
+        };
+        Ok(self.agreed(unit, &known.head, &copy).cloned())
+    }
+
+    /// Some bytes of the current state, where head and copy agree on it; else it has to be read whole.
+    ///
+    /// # Errors
+    /// As [`Vault::read`].
+    pub async fn read_part(&self, unit: &UnitId, part: GetRange) -> Result<Option<Portion>, StorageError> {
+        let key = self.bucket().layout().copy(unit);
+        let (known, got) =
+            futures::try_join!(self.load(unit), self.bucket().get_part(Kind::Copy, &key, part))?;
+        let (Some(known), Some((got, range))) = (known, got) else {
+            return Ok(None);
+        };
+        Ok(self.agreed(unit, &known.head, &got.meta).map(|current| Portion {
+            committed: current.clone(),
+            range,
+            body: got.body,
+        }))
+    }
+
+    /// The current version, if the copy is known to hold it.
+    fn agreed<'a>(&self, unit: &UnitId, head: &'a Head, copy: &Meta) -> Option<&'a Committed> {
+        let current = head.current.as_ref()?;
+        (head.copy_is_current(copy) || self.saw_current(unit, head, copy)).then_some(current)
+    }
+
     /// A unit without a head is read as it is, if it has none indeed. Some stores say "not found" of a whole bucket that
     /// they cannot find; it may go in the middle of a read, or come back, and there was a head all the time.
     async fn read_untouched(
@@ -154,6 +238,7 @@ impl Vault {
         Ok(Some(Reading {
             size: got.meta.size,
             committed,
+            found: None,
             body: got.body,
         }))
     }
@@ -173,6 +258,7 @@ impl Vault {
             return Ok(Look::Current(Reading {
                 size: meta.size,
                 committed: Some(current.clone()),
+                found: None,
                 body: got.body,
             }));
         }
@@ -200,6 +286,7 @@ impl Vault {
         Ok(Look::Current(Reading {
             size: meta.size,
             committed: Some(current.clone()),
+            found: None,
             body: whole(bytes),
         }))
     }
@@ -216,6 +303,7 @@ impl Vault {
         Ok(Some(Reading {
             size: got.meta.size,
             committed: Some(current.clone()),
+            found: None,
             body: got.body,
         }))
     }
@@ -268,6 +356,7 @@ impl Vault {
 async fn untouched(copy: Option<Got>) -> Result<Option<Reading>, StorageError> {
     let Some(got) = copy else { return Ok(None) };
     let size = got.meta.size;
+    let found = Some(got.meta.clone());
     let body = match may_be_vacant(&got.meta) {
         true => {
             let bytes = got.bytes().await?;
@@ -282,6 +371,7 @@ async fn untouched(copy: Option<Got>) -> Result<Option<Reading>, StorageError> {
     Ok(Some(Reading {
         size,
         committed,
+        found,
         body,
     }))
 }

@@ -50,8 +50,11 @@ impl Vault {
             ("why", why.word().to_owned()),
             ("door", request.door.to_owned()),
         ];
-        if let Holding::Lock(id) = &request.holding {
-            attributes.push(("lock", id.to_string()));
+        match (&request.holding, why) {
+            (Holding::Lock(id), _) | (Holding::Session(_), Refusal::Lost(id)) => {
+                attributes.push(("lock", id.to_string()));
+            }
+            _ => {}
         }
         if let Refusal::Held(lock) = why {
             attributes.push(("holder", format!("{} ({})", lock.info.who, lock.info.id)));
@@ -152,6 +155,7 @@ impl Vault {
                 Reading {
                     size: got.meta.size,
                     committed: None,
+                    found: None,
                     body: got.body,
                 },
             )

@@ -172,6 +172,7 @@ impl Vault {
             sent_sha256: sha256,
             sent_serial: summary.serial,
             key: None,
+            door: None,
             origin,
         };
         self.put_version(unit, &committed, bytes.clone(), "bucket")
@@ -198,6 +199,7 @@ impl Vault {
             since: meta.modified,
             sent: None,
             adopted: true,
+            credential: None,
             info,
         }
     }

@@ -180,6 +180,7 @@ pub(crate) fn from_attributes(
         sent_sha256: version.sha256,
         sent_serial: Some(version.serial),
         key: None,
+        door: attributes.get("door").filter(|door| !door.is_empty()).cloned(),
         origin,
     })
 }

@@ -53,6 +53,7 @@ pub(crate) async fn lock(replica: &Vault, id: &LockId) -> Result<Locked, Storage
         principal: &principal,
         door: "terraform",
         sent: b"{}",
+        credential: None,
     };
     replica.lock(&unit(), request).await
 }
@@ -80,6 +81,7 @@ pub(crate) fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
         door: "terraform",
         key: None,
         if_match: None,
+        if_content: None,
         force: false,
         same_lineage: false,
         may_create: true,

@@ -10,6 +10,7 @@ mod lifecycle;
 mod locks;
 mod people;
 mod readers;
+mod sessions;
 
 use bytes::Bytes;
 use opentaco_domain::{LockId, VersionId};

@@ -46,7 +46,10 @@ fn how(version: &Version) -> String {
         (Origin::Restore | Origin::Promote, Some(of)) => {
             format!("{} of {of}{current}", version.origin.as_str())
         }
-        (origin, _) => format!("{}{current}", origin.as_str()),
+        (origin, _) => match &version.door {
+            Some(door) => format!("{} ({door}){current}", origin.as_str()),
+            None => format!("{}{current}", origin.as_str()),
+        },
     }
 }
 

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use opentaco_domain::UnitId;
 use opentaco_domain::access::Outputs;
+use opentaco_domain::digest::md5_base64;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Output, found_in};
+use crate::state::Content;
 use crate::{ControlError, StateRead};
 
 #[derive(Serialize)]
@@ -28,7 +30,7 @@ pub(crate) async fn view_of(
     state: StateRead,
     granted: &Outputs,
 ) -> Result<StateRead, ControlError> {
-    let (serial, lineage) = (state.serial, state.lineage.clone());
+    let (serial, lineage, modified) = (state.serial, state.lineage.clone(), state.modified);
     let mut found = found_in(unit, state, None).await?;
     found
         .outputs
@@ -47,6 +49,8 @@ pub(crate) async fn view_of(
         version: None,
         serial,
         lineage,
+        content: Content::Md5(md5_base64(&bytes)),
+        modified,
         body: stream::once(async move { Ok(bytes) }.boxed()).boxed(),
     })
 }

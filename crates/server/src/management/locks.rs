@@ -66,6 +66,7 @@ pub async fn take(
         sent: info.to_terraform_json().into(),
         info,
         door: Door::Management,
+        credential: None,
     };
     let holder = app
         .carry_through(|control| async move { control.lock_existing(&caller, &unit, request).await })

@@ -21,7 +21,7 @@ use crate::operator;
 #[openapi(
     info(
         title = "OpenTaco",
-        description = "State control for Terraform and OpenTofu: units, their states, locks, versions and refused writes. Terraform itself talks to /v1/backend, which is described in its own terms and not here.",
+        description = "State control for Terraform and OpenTofu: units, their states, locks, versions and refused writes. Terraform itself talks to /v1/backend, and clients of S3 to /s3; these are described in their own terms and not here.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(

@@ -155,5 +155,6 @@ fn version_of(committed: Committed, current: Option<VersionId>) -> Version {
         serial: committed.serial,
         lineage: committed.lineage,
         lock_id: committed.lock_id,
+        door: committed.door,
     }
 }

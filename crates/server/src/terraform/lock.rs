@@ -37,6 +37,7 @@ pub async fn take(
         info: introduced(&caller, info),
         sent,
         door: Door::Terraform,
+        credential: None,
     };
     let taken = app
         .carry_through(|control| async move { control.lock(&caller, &unit, lock).await })
@@ -87,7 +88,7 @@ pub async fn release(
 fn released_lock(sent: &[u8], hint: Holding) -> Result<Option<LockId>, ControlError> {
     let hint = match hint {
         Holding::Lock(id) => Some(id),
-        Holding::Nothing => None,
+        Holding::Nothing | Holding::Session(_) => None,
     };
     if sent.iter().all(u8::is_ascii_whitespace) {
         return Ok(hint);

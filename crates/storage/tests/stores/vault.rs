@@ -46,6 +46,7 @@ pub(crate) async fn lock(vault: &Vault, unit: &UnitId, id: &LockId) -> Result<Lo
         principal: &Principal::new("alice"),
         door: "terraform",
         sent: b"{}",
+        credential: None,
     };
     vault.lock(unit, request).await
 }
@@ -65,6 +66,7 @@ pub(crate) async fn write(
         door: "terraform",
         key: None,
         if_match: None,
+        if_content: None,
         force: false,
         same_lineage: false,
         may_create: true,
