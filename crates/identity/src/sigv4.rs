@@ -60,6 +60,9 @@ pub enum NotSigned {
     /// What should say who signed cannot be read.
     #[error("the authorization of this request cannot be read: {0}")]
     Malformed(&'static str),
+    /// What should say in the query who signed cannot be read.
+    #[error("the signature in the query of this request cannot be read: {0}")]
+    MalformedQuery(&'static str),
     /// A header says something to S3 and is not signed.
     #[error("the header `{0}` is not signed")]
     Unsigned(String),
@@ -79,19 +82,6 @@ pub enum NotSigned {
     Mismatch,
 }
 
-impl NotSigned {
-    /// The code of S3's answer.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "AuthorizationHeaderMalformed",
-            Self::Unsigned(_) | Self::Expired => "AccessDenied",
-            Self::Skewed => "RequestTimeTooSkewed",
-            Self::Missing(_) | Self::Mismatch => "SignatureDoesNotMatch",
-        }
-    }
-}
-
 /// What is signed of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
@@ -108,6 +98,27 @@ pub enum Payload {
     UnsignedChunks,
 }
 
+impl Payload {
+    /// What the headers say of it; `None` if they say nothing.
+    ///
+    /// # Errors
+    /// [`NotSigned::Malformed`].
+    pub fn of_header(headers: &HeaderMap) -> Result<Option<Self>, NotSigned> {
+        Ok(Some(match header(headers, "x-amz-content-sha256")? {
+            None => return Ok(None),
+            Some("UNSIGNED-PAYLOAD") => Self::Unsigned,
+            Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => Self::UnsignedChunks,
+            Some("STREAMING-AWS4-HMAC-SHA256-PAYLOAD") => Self::Chunks { trailer: false },
+            Some("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER") => Self::Chunks { trailer: true },
+            Some(digest) => {
+                Self::Whole(digest.parse().map_err(|_| {
+                    NotSigned::Malformed("x-amz-content-sha256 is neither a digest nor a mode")
+                })?)
+            }
+        }))
+    }
+}
+
 /// What a request claims. Nothing of it is proved.
 #[derive(Debug, Clone)]
 pub struct Presented {
@@ -117,7 +128,8 @@ pub struct Presented {
     pub session_token: Option<String>,
     /// What of the body is signed.
     pub payload: Payload,
-    at: Timestamp,
+    /// When it was signed, by the clock of whoever did.
+    pub at: Timestamp,
     moment: String,
     day: String,
     region: String,
@@ -145,7 +157,10 @@ impl Presented {
                     .map_err(|_| NotSigned::Malformed("it is not text"))?;
                 Self::by_header(asked, value).map(Some)
             }
-            (None, true) => Self::by_query(&query).map(Some),
+            (None, true) => match Self::by_query(&query) {
+                Err(NotSigned::Malformed(what)) => Err(NotSigned::MalformedQuery(what)),
+                read => read.map(Some),
+            },
         }
     }
 
@@ -157,17 +172,8 @@ impl Presented {
             let mut parts = rest.split(',').map(str::trim);
             parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
         };
-        let payload =
-            match header(asked.headers, "x-amz-content-sha256")? {
-                None => return Err(NotSigned::Malformed("x-amz-content-sha256 is missing")),
-                Some("UNSIGNED-PAYLOAD") => Payload::Unsigned,
-                Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => Payload::UnsignedChunks,
-                Some("STREAMING-AWS4-HMAC-SHA256-PAYLOAD") => Payload::Chunks { trailer: false },
-                Some("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER") => Payload::Chunks { trailer: true },
-                Some(digest) => Payload::Whole(digest.parse().map_err(|_| {
-                    NotSigned::Malformed("x-amz-content-sha256 is neither a digest nor a mode")
-                })?),
-            };
+        let payload = Payload::of_header(asked.headers)?
+            .ok_or(NotSigned::Malformed("x-amz-content-sha256 is missing"))?;
         let session_token = header(asked.headers, "x-amz-security-token")?.map(str::to_owned);
         let moment = header(asked.headers, "x-amz-date")?;
         Self::of(

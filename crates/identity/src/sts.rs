@@ -4,7 +4,7 @@
 //! computed rather than stored:
 //!
 //! ```text
-//! access key id   OTC.<kid>.<session>
+//! access key id   OTC.<kid>.<session>.<expiry, in hex>
 //! secret          base64url(HMAC-SHA256(key <kid>, session "\n" subject "\n" expiry))
 //! session token   a JWT of ours: who, until when, and the access key id it belongs to
 //! ```
@@ -13,6 +13,10 @@
 //! secret is computed from. It opens nothing by itself: without the secret nobody can sign, and whoever finds a session
 //! token in a log has no secret. Each part is bound to the others. A session token beside another access key id is
 //! refused, so nobody borrows a session's locks; and with another subject or expiry the secret is another one.
+//!
+//! The expiry is part of the access key id, so that with another secret the id is another, too: the SDK for Go, which
+//! Terraform signs with, remembers what it derived from a secret under the id alone, and would go on signing with the
+//! old one after a refresh.
 //!
 //! Three texts are joined by line breaks: a session has none in it, and an expiry neither, so the first line is the one
 //! and the last line the other whatever the subject is.
@@ -87,11 +91,12 @@ impl fmt::Display for S3Session {
     }
 }
 
-/// The public half of S3 credentials: `OTC.<kid>.<session>`.
+/// The public half of S3 credentials: `OTC.<kid>.<session>.<expiry>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKeyId {
     kid: KeyId,
     session: S3Session,
+    expires: u64,
 }
 
 impl FromStr for AccessKeyId {
@@ -99,21 +104,31 @@ impl FromStr for AccessKeyId {
 
     fn from_str(text: &str) -> Result<Self, Flaw> {
         let mut parts = text.split('.');
-        let (Some(PREFIX), Some(kid), Some(session), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let mut next = || parts.next();
+        let (Some(PREFIX), Some(kid), Some(session), Some(expires), None) =
+            (next(), next(), next(), next(), next())
         else {
             return Err(Flaw::Malformed);
         };
+        let plain = |byte: u8| b"0123456789abcdef".contains(&byte);
+        if expires.starts_with('0') || !expires.bytes().all(plain) {
+            return Err(Flaw::Malformed);
+        }
         Ok(Self {
             kid: kid.parse().map_err(|_| Flaw::Malformed)?,
             session: session.parse().map_err(|_| Flaw::Malformed)?,
+            expires: u64::from_str_radix(expires, 16).map_err(|_| Flaw::Malformed)?,
         })
     }
 }
 
 impl fmt::Display for AccessKeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{PREFIX}.{}.{}", self.kid, self.session)
+        write!(
+            formatter,
+            "{PREFIX}.{}.{}.{:x}",
+            self.kid, self.session, self.expires
+        )
     }
 }
 
@@ -273,13 +288,14 @@ impl Sts {
     /// Never: the key that makes secrets is one of the keys.
     #[must_use]
     pub fn mint(&self, holder: Holder, session: &S3Session, now: Timestamp) -> Credentials {
-        let access_key = AccessKeyId {
-            kid: self.keys.making.clone(),
-            session: session.clone(),
-        };
         let exp = now
             .saturating_add(self.lifetime)
             .map_or(i64::MAX, Timestamp::as_second);
+        let access_key = AccessKeyId {
+            kid: self.keys.making.clone(),
+            session: session.clone(),
+            expires: u64::try_from(exp).unwrap_or_default(),
+        };
         let secret = self.keys.secret(&access_key, holder.principal(), exp);
         let claims = Claims {
             iss: self.tokens.issuer().to_owned(),
@@ -426,10 +442,22 @@ mod tests {
             principal: Principal::new("service:drift"),
             hash: Sha256::of(b"taco_1"),
         };
+        let refreshed = world.sts.mint(
+            token.clone(),
+            &session("apply-7"),
+            world.now + SignedDuration::from_secs(1),
+        );
+        assert_eq!(
+            refreshed.access_key.to_string(),
+            "OTC.k1.apply-7.6b042e45",
+            "another secret, another id"
+        );
         for holder in [of_login("alice"), token, job] {
             let minted = world.sts.mint(holder.clone(), &session("apply-7"), world.now);
-            assert_eq!(minted.access_key.to_string(), "OTC.k1.apply-7");
-            let found = world.recover("OTC.k1.apply-7", &minted.session_token).unwrap();
+            assert_eq!(minted.access_key.to_string(), "OTC.k1.apply-7.6b042e44");
+            let found = world
+                .recover("OTC.k1.apply-7.6b042e44", &minted.session_token)
+                .unwrap();
             assert_eq!(found.secret, minted.secret);
             assert_eq!(found.holder, holder);
             assert_eq!(found.session.as_str(), "apply-7");
@@ -441,7 +469,7 @@ mod tests {
     /// Replicas of two versions have to agree on it.
     #[test]
     fn the_secret_is_made_as_documented() {
-        let access_key = "OTC.k1.s".parse().unwrap();
+        let access_key = "OTC.k1.s.6b042e44".parse().unwrap();
         let secret = keys()
             .secret(&access_key, &Principal::new("alice"), 1_795_435_200)
             .unwrap();
@@ -456,13 +484,13 @@ mod tests {
             made.unwrap().expose().to_owned()
         };
         let secrets = [
-            secret("OTC.k1.s", "alice", 1),
-            secret("OTC.k2.s", "alice", 1),
-            secret("OTC.k1.t", "alice", 1),
-            secret("OTC.k1.s", "bob", 1),
-            secret("OTC.k1.s", "alice", 2),
-            secret("OTC.k1.s", "alice\n1", 1),
-            secret("OTC.k1.s", "t\nalice", 1),
+            secret("OTC.k1.s.6b042e44", "alice", 1),
+            secret("OTC.k2.s.6b042e44", "alice", 1),
+            secret("OTC.k1.t.6b042e44", "alice", 1),
+            secret("OTC.k1.s.6b042e44", "bob", 1),
+            secret("OTC.k1.s.6b042e44", "alice", 2),
+            secret("OTC.k1.s.6b042e44", "alice\n1", 1),
+            secret("OTC.k1.s.6b042e44", "t\nalice", 1),
         ];
         let different: std::collections::BTreeSet<_> = secrets.iter().collect();
         assert_eq!(different.len(), secrets.len());
@@ -477,7 +505,10 @@ mod tests {
             world.recover(&bob.access_key.to_string(), &alice.session_token),
             Flaw::Binding,
         );
-        assert_wrong(world.recover("OTC.k2.hers", &alice.session_token), Flaw::Binding);
+        assert_wrong(
+            world.recover("OTC.k2.hers.6b042e44", &alice.session_token),
+            Flaw::Binding,
+        );
     }
 
     #[test]
@@ -488,16 +519,22 @@ mod tests {
             "",
             "OTC",
             "OTC.k1",
-            "OTC..s",
-            "OTC.k1.",
+            "OTC.k1.s",
+            "OTC..s.1",
+            "OTC.k1..1",
+            "OTC.k1.s.",
             "OTC.k1.s.x",
-            "otc.k1.s",
-            "AKIA.k1.s",
-            "OTC.k1.../../x",
-            "OTC.../k1.s",
-            "OTC.k1.a/b",
-            "OTC.k1.s\n",
-            "OTC.k1.é",
+            "OTC.k1.s.-1",
+            "OTC.k1.s.01",
+            "OTC.k1.s.6B042E44",
+            "OTC.k1.s.1.1",
+            "otc.k1.s.1",
+            "AKIA.k1.s.1",
+            "OTC.k1.../../x.1",
+            "OTC.../k1.s.1",
+            "OTC.k1.a/b.1",
+            "OTC.k1.s.1\n",
+            "OTC.k1.é.1",
         ] {
             assert_wrong(world.recover(wrong, &minted.session_token), Flaw::Malformed);
         }
@@ -510,7 +547,7 @@ mod tests {
             let access = world
                 .tokens
                 .issue_access(&login("alice"), &FamilyId::draw(), audience, world.now);
-            assert_wrong(world.recover("OTC.k1.s", &access.token), Flaw::Type);
+            assert_wrong(world.recover("OTC.k1.s.6b042e44", &access.token), Flaw::Type);
         }
     }
 
@@ -532,13 +569,13 @@ mod tests {
         let later = world.now + SignedDuration::from_mins(16);
         let refused = world
             .sts
-            .recover("OTC.k1.s", minted.session_token.expose(), later);
+            .recover("OTC.k1.s.6b042e44", minted.session_token.expose(), later);
         assert!(matches!(refused, Err(Refused::Expired(_))), "{refused:?}");
         let earlier = world.now - SignedDuration::from_mins(2);
         assert_wrong(
             world
                 .sts
-                .recover("OTC.k1.s", minted.session_token.expose(), earlier),
+                .recover("OTC.k1.s.6b042e44", minted.session_token.expose(), earlier),
             Flaw::Future,
         );
     }
@@ -547,7 +584,10 @@ mod tests {
     fn credentials_of_another_server_are_refused() {
         let (ours, theirs) = (world(), world());
         let minted = theirs.minted("alice", "s");
-        assert_wrong(ours.recover("OTC.k1.s", &minted.session_token), Flaw::Key);
+        assert_wrong(
+            ours.recover("OTC.k1.s.6b042e44", &minted.session_token),
+            Flaw::Key,
+        );
     }
 
     #[test]
@@ -556,7 +596,7 @@ mod tests {
         let other = Sts::new(Arc::clone(&world.tokens), keys(), LIFETIME_DEFAULT);
         let minted = world.minted("alice", "s");
         let found = other
-            .recover("OTC.k1.s", minted.session_token.expose(), world.now)
+            .recover("OTC.k1.s.6b042e44", minted.session_token.expose(), world.now)
             .unwrap();
         assert_eq!(found.secret, minted.secret);
     }
@@ -569,7 +609,7 @@ mod tests {
         let with_old = new.clone().and(kid("k1"), &Secret::new("a".repeat(32))).unwrap();
         let recover = |keys: StsKeys| {
             let sts = Sts::new(Arc::clone(&world.tokens), keys, LIFETIME_DEFAULT);
-            sts.recover("OTC.k1.s", minted.session_token.expose(), world.now)
+            sts.recover("OTC.k1.s.6b042e44", minted.session_token.expose(), world.now)
         };
         assert_eq!(recover(with_old).unwrap().secret, minted.secret);
         assert_wrong(recover(new), Flaw::Key);
