@@ -2,6 +2,7 @@
 
 mod acquire;
 mod adopt;
+mod asking;
 mod audit;
 mod backend;
 mod create;

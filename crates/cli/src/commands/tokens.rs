@@ -7,6 +7,7 @@ use opentaco_sdk::api::auth::{CreateServiceAccount, CreateToken, S3CredentialsRe
 use serde_json::json;
 use uuid::Uuid;
 
+use super::asking::asking_process;
 use super::login;
 use crate::args::{Creds, Exec, ServiceAccount, TokenCreate, TokenVerb};
 use crate::confirm::{Unasked, confirm};
@@ -155,22 +156,6 @@ pub(super) async fn creds(context: &Context, args: Creds) -> Result<(), Failure>
         .map_err(Failure::from)?;
     // There is one way to write it, which the AWS tools read.
     context.output.json(&made)
-}
-
-/// The process that asks for credentials, as long as it lives: its id, and when it was started.
-fn asking_process() -> Option<String> {
-    let parent = std::os::unix::process::parent_id();
-    let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).ok();
-    // Behind the name, which may hold anything, the start is the twentieth word.
-    let started = stat
-        .as_deref()
-        .and_then(|stat| stat.rsplit_once(')'))
-        .and_then(|(_, rest)| rest.split_whitespace().nth(19));
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    started.map(|started| {
-        let boot = boot.as_deref().map_or("", str::trim);
-        format!("process-{parent}-{started}-{boot}")
-    })
 }
 
 /// Becomes another program, which asks as whoever is logged in: signals and the exit code are its own.
