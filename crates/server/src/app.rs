@@ -10,6 +10,7 @@ use crate::doorkeeper::Doorkeeper;
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
+use crate::s3;
 
 /// The service, without its listener. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct App {
     pub bodies: Bodies,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What the bucket of the S3 door is called.
+    pub s3_bucket: Arc<str>,
     /// Held for reading by every operation under way.
     under_way: Arc<RwLock<()>>,
 }
@@ -41,6 +44,7 @@ impl App {
             logins: Arc::default(),
             pace: Arc::new(Pace::new(Pace::DEFAULT)),
             bodies,
+            s3_bucket: s3::BUCKET_DEFAULT.into(),
             under_way: Arc::default(),
         }
     }
@@ -50,6 +54,13 @@ impl App {
     pub fn with_logins(mut self, logins: Logins, pace: Pace) -> Self {
         self.logins = Arc::new(logins);
         self.pace = Arc::new(pace);
+        self
+    }
+
+    /// The same, whose S3 door has a bucket of this name.
+    #[must_use]
+    pub fn with_s3_bucket(mut self, name: &str) -> Self {
+        self.s3_bucket = name.into();
         self
     }
 

@@ -5,7 +5,7 @@
 //! ones take one seat, one after another, so that however slow they are no other body waits for them. A slow body may
 //! take as long as it likes while it makes progress; one that stands still is given up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, mem};
@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::problem::Problem;
+use crate::s3::error::Code;
 
 /// The unit of the budget: permits of a semaphore are counted in 32 bits, and budgets are larger than 4 GiB.
 const BUDGET_UNIT_BYTES: u64 = 1024;
@@ -135,6 +136,14 @@ pub enum BodyError {
         #[source]
         source: axum::Error,
     },
+    /// It comes in pieces, and something about one of them is wrong.
+    #[error("the body cannot be read: {reason}")]
+    Wrapped {
+        /// What S3 calls it.
+        code: Code,
+        /// What is wrong.
+        reason: String,
+    },
     /// `Content-MD5` is not how an MD5 digest is written.
     #[error("the Content-MD5 header is not one digest of 16 bytes in base64")]
     DigestUnreadable,
@@ -189,13 +198,58 @@ impl Bodies {
             .room_for(announced.unwrap_or(UNTOLD_BYTES.min(limit)))
             .await?;
         let (bytes, md5) = self
-            .read(headers, body, announced, limit, Some(&mut room))
+            .read(headers, (body, &mut Bare), announced, limit, Some(&mut room))
             .await?;
         Ok(Arrived {
             bytes,
             md5,
             _room: room,
         })
+    }
+
+    /// Reads a state that comes wrapped up, of this length once it is unwrapped.
+    ///
+    /// # Errors
+    /// As [`read_state`](Self::read_state); [`BodyError::Wrapped`].
+    pub async fn read_wrapped(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        length: u64,
+        wrapping: &mut dyn Wrapping,
+    ) -> Result<Arrived, BodyError> {
+        let limit = self.limits.one_bytes_max;
+        if length > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let mut room = self.room_for(length).await?;
+        let (bytes, md5) = self
+            .read(headers, (body, wrapping), Some(length), limit, Some(&mut room))
+            .await?;
+        Ok(Arrived {
+            bytes,
+            md5,
+            _room: room,
+        })
+    }
+
+    /// Reads a small body that comes wrapped up, of this length once it is unwrapped.
+    ///
+    /// # Errors
+    /// As [`read_wrapped`](Self::read_wrapped).
+    pub async fn read_small_wrapped(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        length: u64,
+        limit: u64,
+        wrapping: &mut dyn Wrapping,
+    ) -> Result<Bytes, BodyError> {
+        if length > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let read = self.read(headers, (body, wrapping), Some(length), limit, None);
+        Ok(read.await?.0)
     }
 
     /// Reads a body that says something about a lock: small enough to be nobody's concern.
@@ -216,7 +270,9 @@ impl Bodies {
         if announced.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge { limit });
         }
-        Ok(self.read(headers, body, announced, limit, None).await?.0)
+        let mut bare = Bare;
+        let read = self.read(headers, (body, &mut bare), announced, limit, None);
+        Ok(read.await?.0)
     }
 
     /// Memory for what is read from a state of this size, until the room is dropped.
@@ -267,7 +323,7 @@ impl Bodies {
     async fn read(
         &self,
         headers: &HeaderMap,
-        body: Body,
+        (body, wrapping): (Body, &mut dyn Wrapping),
         announced: Option<u64>,
         limit: u64,
         mut room: Option<&mut Room>,
@@ -277,7 +333,7 @@ impl Bodies {
         let mut whole = BytesMut::with_capacity(capacity);
         let mut pieces = body.into_data_stream();
         while let Some(piece) = self.next_piece(&mut pieces).await? {
-            if (whole.len() + piece.len()) as u64 > limit {
+            if (whole.len() + wrapping.least(&piece)) as u64 > limit {
                 return Err(BodyError::TooLarge { limit });
             }
             let outgrown = announced.is_none() && (whole.len() + piece.len()) as u64 > UNTOLD_BYTES;
@@ -288,9 +344,17 @@ impl Bodies {
                 // Whoever sits there waits for nobody, so this comes to an end.
                 *room = self.seat(limit).await?;
             }
-            digest.update(&piece);
-            whole.extend_from_slice(&piece);
+            let before = whole.len();
+            wrapping.unwrap_into(&piece, &mut whole)?;
+            if announced.is_some_and(|length| whole.len() as u64 > length) {
+                return Err(BodyError::Wrapped {
+                    code: Code::IncompleteBody,
+                    reason: "it is longer than was announced".to_owned(),
+                });
+            }
+            digest.update(&whole[before..]);
         }
+        wrapping.end()?;
         let digest = digest.verify()?;
         Ok((whole.freeze(), digest))
     }
@@ -303,6 +367,42 @@ impl Bodies {
             Ok(None) => Ok(None),
             Err(_) => Err(BodyError::Stalled { after: idle }),
         }
+    }
+}
+
+/// How a body comes: as it is, or in pieces with something said about each.
+pub trait Wrapping: Send {
+    /// Takes the next bytes of the body, and puts those that are meant into `whole`.
+    ///
+    /// # Errors
+    /// [`BodyError::Wrapped`].
+    fn unwrap_into(&mut self, piece: &[u8], whole: &mut BytesMut) -> Result<(), BodyError>;
+
+    /// The body has ended.
+    ///
+    /// # Errors
+    /// [`BodyError::Wrapped`], if that is too early.
+    fn end(&mut self) -> Result<(), BodyError>;
+
+    /// How many bytes of `piece` are meant for certain.
+    fn least(&self, piece: &[u8]) -> usize;
+}
+
+/// As it is.
+struct Bare;
+
+impl Wrapping for Bare {
+    fn unwrap_into(&mut self, piece: &[u8], whole: &mut BytesMut) -> Result<(), BodyError> {
+        whole.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), BodyError> {
+        Ok(())
+    }
+
+    fn least(&self, piece: &[u8]) -> usize {
+        piece.len()
     }
 }
 
@@ -395,7 +495,7 @@ impl IntoResponse for BodyError {
                 ErrorCode::BodyBroken,
                 ". Nothing was changed",
             ),
-            Self::DigestUnreadable => (
+            Self::DigestUnreadable | Self::Wrapped { .. } => (
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadDigest,
                 ". Nothing was changed",
@@ -409,6 +509,7 @@ impl IntoResponse for BodyError {
             | Self::Stalled { .. }
             | Self::Crowded
             | Self::DigestUnreadable
+            | Self::Wrapped { .. }
             | Self::DigestDiffers => problem,
         }
         .into_response()
@@ -423,6 +524,7 @@ impl IntoResponse for BodyError {
 pub struct Lent {
     body: Body,
     back: Arc<Mutex<Option<Body>>>,
+    touched: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Lent {
@@ -433,20 +535,30 @@ impl fmt::Debug for Lent {
 
 /// Where a lent body comes back to.
 #[derive(Debug, Default)]
-pub struct Rest(Arc<Mutex<Option<Body>>>);
+pub struct Rest {
+    back: Arc<Mutex<Option<Body>>>,
+    touched: Arc<AtomicBool>,
+}
 
 impl Rest {
     /// Lends `body` out.
     pub fn lend(&self, body: Body) -> Body {
         Body::new(Lent {
             body,
-            back: Arc::clone(&self.0),
+            back: Arc::clone(&self.back),
+            touched: Arc::clone(&self.touched),
         })
+    }
+
+    /// Whether anybody has asked for its bytes.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// Reads and throws away what came back unread, behind the answer.
     pub fn drain(self) {
-        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rest = self.back.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(rest) = rest.filter(|rest| !axum::body::HttpBody::is_end_stream(rest)) else {
             return;
         };
@@ -483,6 +595,7 @@ impl axum::body::HttpBody for Lent {
         mut self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        self.touched.store(true, Ordering::Relaxed);
         std::pin::Pin::new(&mut self.body).poll_frame(context)
     }
 

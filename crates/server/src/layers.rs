@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use opentaco_api::ErrorCode;
 use opentaco_domain::audit::Asked;
 use opentaco_domain::{Clock as _, Holding, SystemClock};
@@ -29,6 +30,7 @@ use crate::extract::{Approach, Asking, LockHint, Notes, unit_of};
 use crate::metrics::{self, Ended, Metrics};
 use crate::problem::{Problem, Told};
 use crate::routes;
+use crate::s3;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -178,12 +180,20 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 
 /// See [`Rest`].
 async fn give_back_the_rest(request: Request, next: Next) -> Response {
-    // Whoever waits for "100 Continue" has not sent its body, and is told by the answer not to.
-    if request.headers().contains_key(EXPECT) {
-        return next.run(request).await;
-    }
+    let waits = request.headers().contains_key(EXPECT) && !request.body().is_end_stream();
+    let has_connection = request.version() < Version::HTTP_2;
     let rest = Rest::default();
-    let response = next.run(request.map(|body: Body| rest.lend(body))).await;
+    let mut response = next.run(request.map(|body: Body| rest.lend(body))).await;
+    if waits && !rest.is_touched() {
+        // Whoever waits for "100 Continue" has not sent its body, and is told by the answer not to. It may send the next
+        // request instead, whose first bytes would be taken for the body.
+        if has_connection {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        return response;
+    }
     rest.drain();
     response
 }
@@ -194,6 +204,9 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
         return next.run(request).await;
     }
     let now = SystemClock.now();
+    if s3::is_here(request.uri().path()) {
+        return admit_to_s3(app, request, next).await;
+    }
     let ledger = app.control.ledger();
     let admitted = app
         .doorkeeper
@@ -225,6 +238,29 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
         ..asked
     }));
     request.extensions_mut().insert(CameBy(Arc::new(credential)));
+    request.extensions_mut().insert(Asking(caller));
+    next.run(request).await
+}
+
+/// Lets callers in who sign what they ask for.
+async fn admit_to_s3(app: App, mut request: Request, next: Next) -> Response {
+    let approach = request
+        .extensions()
+        .get::<Approach>()
+        .cloned()
+        .unwrap_or_default();
+    let admitted = s3::admit::admit(&app, &request, approach.0.clone(), SystemClock.now());
+    let s3::admit::Admitted { caller, signer } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            let is_head = request.method() == Method::HEAD;
+            return s3::refusal(refused, request.uri().path(), &approach, is_head);
+        }
+    };
+    if let Some(notes) = request.extensions().get::<Notes>() {
+        notes.caller(&caller);
+    }
+    request.extensions_mut().insert(signer);
     request.extensions_mut().insert(Asking(caller));
     next.run(request).await
 }

@@ -36,6 +36,7 @@ pub mod problem;
 pub mod root_token;
 pub mod routes;
 pub mod run;
+pub mod s3;
 pub mod serve;
 pub mod terraform;
 pub mod tls;

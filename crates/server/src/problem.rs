@@ -126,6 +126,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What became of an operation in a word, the same at every door.
+pub(crate) fn word_for(error: &ControlError) -> &'static str {
+    answer(error).1.as_str()
+}
+
 /// Every way to be refused, and what becomes of it. What was decided is a 4xx; 503 is for what the client may well try
 /// again, and it does.
 fn answer(error: &ControlError) -> (StatusCode, ErrorCode) {

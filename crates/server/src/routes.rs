@@ -12,12 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use opentaco_api::ErrorCode;
 
 use crate::app::App;
-use crate::extract::Notes;
+use crate::extract::{Approach, Notes};
 use crate::management::{
     audit, auth, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
 };
 use crate::problem::Problem;
-use crate::{layers, operator, terraform};
+use crate::{layers, operator, s3, terraform};
 
 /// Who may ask at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,12 @@ pub static ROUTES: &[Route] = routes! {
     "LOCK"   "/v1/backend/{*unit}"      Caller "unit.lock"   => terraform::lock::take;
     "UNLOCK" "/v1/backend/{*unit}"      Caller "unit.lock"   => terraform::lock::release;
 
+    "GET"    "/s3/{*object}"            Caller "s3" => s3::serve;
+    "HEAD"   "/s3/{*object}"            Caller "s3" => s3::serve;
+    "PUT"    "/s3/{*object}"            Caller "s3" => s3::serve;
+    "POST"   "/s3/{*object}"            Caller "s3" => s3::serve;
+    "DELETE" "/s3/{*object}"            Caller "s3" => s3::serve;
+
     "POST"   "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
     "PUT"    "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
     "LOCK"   "/v1/backend-lock/{*unit}" Caller "unit.lock"   => terraform::lock::take;
@@ -202,6 +208,15 @@ async fn dispatch(path: &'static str, app: App, mut request: Request) -> Respons
         .iter()
         .find(|route| route.path == path && route.method == request.method().as_str());
     let Some(route) = route else {
+        if s3::is_here(path) {
+            let approach = request
+                .extensions()
+                .get::<Approach>()
+                .cloned()
+                .unwrap_or_default();
+            let refused = s3::Refused::new(s3::Code::MethodNotAllowed, "there is no such method here");
+            return s3::refusal(refused, request.uri().path(), &approach, false);
+        }
         return method_not_allowed(path);
     };
     if let Some(notes) = request.extensions().get::<Notes>() {
@@ -217,7 +232,8 @@ async fn dispatch(path: &'static str, app: App, mut request: Request) -> Respons
 impl Route {
     /// A condition that came with a request to change something, where the handler knows of none such.
     fn overlooked_condition(&self, headers: &HeaderMap) -> Option<HeaderName> {
-        if matches!(self.method, "GET" | "HEAD") {
+        // S3's clients have conditions of their own, and that door judges them.
+        if matches!(self.method, "GET" | "HEAD") || s3::is_here(self.path) {
             return None;
         }
         let compares = matches!(

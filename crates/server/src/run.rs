@@ -97,7 +97,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         })?;
     }
     let pace = Pace::new(config.tokens_per_minute);
-    let app = App::new(control, doorkeeper, Bodies::new(config.bodies)).with_logins(logins, pace);
+    let app = App::new(control, doorkeeper, Bodies::new(config.bodies))
+        .with_logins(logins, pace)
+        .with_s3_bucket(&config.s3_door_bucket);
     if let Some(tls) = &tls {
         tls.warn_if_expired();
         app.metrics.show(tls.renewals());

@@ -33,7 +33,7 @@ fn id_of(path: &Path) -> SegmentId {
     path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
-fn events(directory: &Path) -> Vec<Event> {
+pub(crate) fn events(directory: &Path) -> Vec<Event> {
     let read = |path: PathBuf| Read::parse(&id_of(&path), &std::fs::read(&path).unwrap()).unwrap();
     segments(directory)
         .into_iter()

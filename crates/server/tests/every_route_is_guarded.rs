@@ -79,6 +79,12 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("DELETE", "/v1/backend/{*unit}", 200, ""),
     ("LOCK", "/v1/backend/{*unit}", 200, "w"),
     ("UNLOCK", "/v1/backend/{*unit}", 200, "w"),
+    // No token is a signature, whoever has it; `s3.rs` tries every operation signed.
+    ("GET", "/s3/{*object}", 400, "rws"),
+    ("HEAD", "/s3/{*object}", 400, "rws"),
+    ("PUT", "/s3/{*object}", 400, "rws"),
+    ("POST", "/s3/{*object}", 400, "rws"),
+    ("DELETE", "/s3/{*object}", 400, "rws"),
     ("POST", "/v1/backend-lock/{*unit}", 200, "w"),
     ("PUT", "/v1/backend-lock/{*unit}", 200, "w"),
     ("LOCK", "/v1/backend-lock/{*unit}", 200, "w"),
@@ -93,6 +99,7 @@ fn version() -> String {
 
 fn target(path: &str) -> String {
     path.replace("{*unit}", "guarded/unit")
+        .replace("{*object}", "opentaco/guarded.tfstate")
         .replace("{unit}", "guarded__unit__by__name")
         .replace("{version}", &version())
         .replace("{rejected}", "none")
@@ -175,6 +182,10 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health_the_description_and_wh
                 (Guard::Open, path) => {
                     panic!("{path} is open, and nothing but health, the description and logins may be")
                 }
+                (Guard::Caller, path) if path.starts_with("/s3/") => match stranger {
+                    None => 403,
+                    Some(_) => 400,
+                },
                 (Guard::Caller, _) => 401,
             };
             assert_eq!(answer.status, expected, "{route:?} as {stranger:?}");
@@ -188,7 +199,7 @@ fn nobody_and_strangers_get_401_everywhere_but_for_health_the_description_and_wh
                     "{answer:?}"
                 );
             }
-            if route.guard == Guard::Caller && route.method != "HEAD" {
+            if expected == 401 && route.guard == Guard::Caller && route.method != "HEAD" {
                 assert!(answer.says("message").contains("TF_HTTP_PASSWORD"), "{answer:?}");
             }
         }
@@ -377,6 +388,8 @@ fn asks_for_no_right(path: &str, past: &str) -> bool {
         ) || ["/healthz", "/readyz", "/v1/auth/"]
             .iter()
             .any(|open| path.starts_with(open)))
+        // Signed, in `s3.rs`.
+        || path.starts_with("/s3/")
 }
 
 #[test]

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_control::{OpenOptions, StoreConfig};
 use opentaco_domain::{Clock, Principal, SystemClock};
+use opentaco_identity::sts::Sts;
 use opentaco_identity::token::{Audience, Login};
 use opentaco_identity::{FamilyId, KeyRing, Lifetimes, SigningKey, TokenId, Tokens};
 use opentaco_server::config::{Asked, Config, understand};
@@ -110,6 +111,12 @@ impl World {
             .unwrap()
             .extend(claims.as_object().unwrap().clone());
         self.ci.token(&all)
+    }
+
+    /// S3 credentials as this service makes them.
+    pub(crate) fn sts(&self) -> Sts {
+        let keys = opentaco_server::keys::sts(&self.config()).unwrap().unwrap();
+        Sts::new(Arc::new(self.tokens()), keys, SignedDuration::from_mins(15))
     }
 
     /// Tokens as this service issues them.
@@ -680,13 +687,16 @@ fn s3_credentials_are_made_from_a_login_and_keep_its_session() {
         ask.body(body).send()
     };
     let made = ask(r#"{"session":"apply-1"}"#).json();
-    assert_eq!(
-        (made["Version"].as_u64(), made["AccessKeyId"].as_str()),
-        (Some(1), Some("OTC.kept.apply-1"))
-    );
-    assert_eq!(
-        ask(r#"{"session":"apply-1"}"#).json()["AccessKeyId"],
-        made["AccessKeyId"]
+    assert_eq!(made["Version"].as_u64(), Some(1));
+    let expires = made["Expiration"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let id = format!("OTC.kept.apply-1.{:x}", expires.as_second());
+    assert_eq!(made["AccessKeyId"], id, "the session, and an end of its own");
+    let again = ask(r#"{"session":"apply-1"}"#).json();
+    assert!(
+        again["AccessKeyId"]
+            .as_str()
+            .unwrap()
+            .starts_with("OTC.kept.apply-1.")
     );
     assert_eq!(ask(r#"{"session":"a path/with spaces"}"#).status, 200);
     assert_eq!(

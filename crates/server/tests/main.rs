@@ -13,6 +13,7 @@ mod management;
 mod metrics;
 mod openapi;
 mod process;
+mod s3;
 mod secrets;
 mod support;
 mod terraform_backend;

@@ -16,6 +16,7 @@ pub struct Client {
     program: PathBuf,
     token: String,
     authority: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// What a run of the client ended with.
@@ -81,6 +82,7 @@ impl Client {
             program: tools::client(),
             token: ROOT_TOKEN.to_owned(),
             authority: None,
+            environment: Vec::new(),
         };
         client.resources(resources);
         client
@@ -97,6 +99,13 @@ impl Client {
     #[must_use]
     pub fn trusting(mut self, authority: Option<String>) -> Self {
         self.authority = authority;
+        self
+    }
+
+    /// The same client with a variable in its environment.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -196,7 +205,8 @@ impl Client {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TF_") {
+            let name_is = |start: &str| name.to_string_lossy().starts_with(start);
+            if name_is("TF_") || name_is("AWS_") || name_is("OPENTACO_TOKEN") {
                 command.env_remove(name);
             }
         }
@@ -208,7 +218,8 @@ impl Client {
             .env("TF_CLI_ARGS", "-no-color")
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_HTTP_USERNAME", "root")
-            .env("TF_HTTP_PASSWORD", &self.token);
+            .env("TF_HTTP_PASSWORD", &self.token)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(authority) = &self.authority {
             command.env("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", authority);
         }

@@ -10,4 +10,5 @@ pub mod process;
 pub mod proxy;
 pub mod s3_server;
 pub mod service;
+pub mod signer;
 pub mod tools;

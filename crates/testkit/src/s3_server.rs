@@ -136,6 +136,29 @@ impl S3Server {
     /// The same, with more flags.
     #[must_use]
     pub fn replica_with(&self, home: &Path, bucket: &str, endpoint: &str, more: &[&str]) -> Service {
+        self.replica_of(home, bucket, endpoint, more, &[])
+    }
+
+    /// A replica that is told more, by flags and by variables.
+    #[must_use]
+    pub fn replica_told(
+        &self,
+        home: &Path,
+        bucket: &str,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Service {
+        self.replica_of(home, bucket, &self.endpoint(), more, variables)
+    }
+
+    fn replica_of(
+        &self,
+        home: &Path,
+        bucket: &str,
+        endpoint: &str,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Service {
         let mut flags = vec![
             "-s3-bucket",
             bucket,
@@ -145,10 +168,7 @@ impl S3Server {
             "us-east-1",
         ];
         flags.extend(more);
-        Service::start(
-            home,
-            &flags,
-            &[("AWS_ACCESS_KEY_ID", ACCESS), ("AWS_SECRET_ACCESS_KEY", SECRET)],
-        )
+        let credentials = [("AWS_ACCESS_KEY_ID", ACCESS), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+        Service::start(home, &flags, &[&credentials, variables].concat())
     }
 }

@@ -46,6 +46,15 @@ impl Service {
     /// If certificates cannot be written.
     #[must_use]
     pub fn on_disk_over_tls(home: &Path) -> Self {
+        Self::on_disk_over_tls_with(home, &[])
+    }
+
+    /// The same, with more flags.
+    ///
+    /// # Panics
+    /// If certificates cannot be written.
+    #[must_use]
+    pub fn on_disk_over_tls_with(home: &Path, more: &[&str]) -> Self {
         let authority = Arc::new(Authority::default());
         let directory = home.join("tls");
         std::fs::create_dir_all(&directory).expect("a directory can be made");
@@ -53,7 +62,7 @@ impl Service {
         let [certificate, key] =
             certificates::files(&directory).map(|file| file.to_str().expect("it is text").to_owned());
         let flags = ["-storage", "local", "-tls-cert", &certificate, "-tls-key", &key];
-        let mut service = Self::start(home, &flags, &[]);
+        let mut service = Self::start(home, &[&flags, more].concat(), &[]);
         let process = Arc::new(AtomicU32::new(service.process.id()));
         let _renewing = Renewing::start(Arc::clone(&authority), directory, Arc::clone(&process));
         service.tls = Some(Tls {

@@ -62,6 +62,17 @@ pub fn installed(name: &str) -> PathBuf {
     .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
 }
 
+/// A Python that has boto3: moto's, which needs it.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn python() -> PathBuf {
+    let python = home().join("moto/bin/python");
+    assert!(python.is_file(), "moto is not installed; `./test` does it");
+    python
+}
+
 /// The browser that `./test` found or installed.
 ///
 /// # Panics

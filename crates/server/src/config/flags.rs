@@ -121,6 +121,14 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag(
         Group::Listening,
+        "s3-door-bucket",
+        "NAME",
+        &["OPENTACO_S3_DOOR_BUCKET"],
+        "opentaco",
+        "What the bucket is called that S3 clients see at /s3, whatever lies below.",
+    ),
+    flag(
+        Group::Listening,
         "port-file",
         "FILE",
         &["OPENTACO_PORT_FILE"],

@@ -22,6 +22,7 @@ use crate::bodies::BodyLimits;
 use crate::logging::Logging;
 use crate::pace::Pace;
 use crate::root_token::RootToken;
+use crate::s3::BUCKET_DEFAULT;
 use crate::tls::TlsFiles;
 
 pub use flags::{FLAGS, Flag};
@@ -80,6 +81,8 @@ pub struct Config {
     pub versions_min_age: Duration,
     /// How much clients may send.
     pub bodies: BodyLimits,
+    /// What the bucket of the S3 door is called.
+    pub s3_door_bucket: String,
     /// Who may come in.
     pub auth: Auth,
     /// Who somebody is.
@@ -180,6 +183,9 @@ fn config(
                 .unwrap_or(defaults.in_flight_bytes_max),
             ..defaults
         },
+        s3_door_bucket: given
+            .parse("s3-door-bucket", values::bucket_name)?
+            .unwrap_or_else(|| BUCKET_DEFAULT.to_owned()),
         auth: auth(given, environment)?,
         identity: identity::identity(given, environment)?,
         audit_sync: given.switch("audit-sync")?,

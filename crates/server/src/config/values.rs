@@ -23,6 +23,21 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A name that clients of S3 take for a bucket's.
+pub(super) fn bucket_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let is_one = (3..=63).contains(&bytes.len())
+        && bytes.iter().copied().all(fits)
+        && edge(bytes.first())
+        && edge(bytes.last());
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => Err("not the name of a bucket: 3 to 63 lower-case letters, digits, `-` and `.`".to_owned()),
+    }
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = text
         .parse::<SignedDuration>()

@@ -20,6 +20,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::bodies::Bodies;
+use crate::s3;
 
 /// What [`Metrics::text`] is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -149,8 +150,12 @@ impl Metrics {
             .get_or_create(&Operations { door, operation })
             .observe(ended.took.as_secs_f64());
         match (operation, ended.code) {
-            ("unit.lock", Some("locked")) => drop(self.lock_conflicts.get_or_create(&Doors { door }).inc()),
-            ("unit.write", Some(reason)) if outcome == "refused" => {
+            ("unit.lock" | s3::PUT_LOCK_FILE, Some("locked")) => {
+                self.lock_conflicts.get_or_create(&Doors { door }).inc();
+            }
+            ("unit.write" | "s3.PutObject" | "s3.CompleteMultipartUpload", Some(reason))
+                if outcome == "refused" =>
+            {
                 self.refused_writes.get_or_create(&Reasons { door, reason }).inc();
             }
             _ => {}
@@ -173,6 +178,8 @@ pub(crate) fn door(path: &str) -> &'static str {
         "terraform"
     } else if path.starts_with("/v1/") || path == "/oidc/jwks.json" {
         "management"
+    } else if s3::is_here(path) {
+        "s3"
     } else if ["/healthz", "/readyz", "/metrics", "/openapi.json"].contains(&path) {
         "operator"
     } else {
@@ -253,7 +260,7 @@ mod tests {
         for route in ROUTES {
             assert_ne!(door(route.path), "none", "{route:?}");
         }
-        for path in ["/", "/v1", "/metrics/x", "/s3/a", "//v1/backend/a"] {
+        for path in ["/", "/v1", "/metrics/x", "/s3a", "//v1/backend/a"] {
             assert_eq!(door(path), "none", "{path}");
         }
     }
