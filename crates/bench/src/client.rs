@@ -187,6 +187,41 @@ impl Client {
         drain(response).await.map(drop)
     }
 
+    /// Anything, with these headers and this body; what was answered with success.
+    ///
+    /// # Errors
+    /// If it was refused.
+    pub async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
+        let doing = || format!("{method} {path}");
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .header(HOST, &self.address)
+            .header(CONTENT_LENGTH, body.len());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body).boxed_unsync()).doing(doing())?;
+        self.sender.ready().await.doing(doing())?;
+        let response = self.sender.send_request(request).await.doing(doing())?;
+        let status = response.status();
+        let answered = response.into_body().collect().await.doing(doing())?.to_bytes();
+        match status.is_success() {
+            true => Ok(answered),
+            false => Err(Failure::new(format!(
+                "{} was answered with {status}: {}",
+                doing(),
+                String::from_utf8_lossy(&answered)
+            ))),
+        }
+    }
+
     async fn send(
         &mut self,
         method: Method,

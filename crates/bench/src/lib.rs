@@ -19,6 +19,7 @@ pub mod profile;
 pub mod report;
 pub mod requests;
 pub mod rounds;
+pub mod s3;
 pub mod service;
 pub mod states;
 pub mod throughput;

@@ -11,7 +11,7 @@ use opentaco_bench::failure::{Doing as _, Failure};
 use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
-use opentaco_bench::{access, bare, bodies, command_line, process, requests, throughput};
+use opentaco_bench::{access, bare, bodies, command_line, process, requests, s3, throughput};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
@@ -73,6 +73,8 @@ enum Section {
     Access,
     /// Requests per second and latencies, beside a bare handler.
     Throughput,
+    /// The S3 door: states in and out, and memory for many large ones at once.
+    S3,
     /// Time and memory for large states.
     Bodies,
     /// Start-up time and idle memory.
@@ -117,6 +119,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Section::Access,
         Section::Process,
         Section::Throughput,
+        Section::S3,
         Section::Bodies,
         Section::Cli,
     ];
@@ -163,6 +166,12 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Res
             Section::Access => access::report(report)?,
             Section::Process => process::report(report, if quick { 5 } else { 15 }).await?,
             Section::Throughput => throughput::report(report, if quick { QUICK } else { FULL }).await?,
+            Section::S3 if quick && began.elapsed() > ROOM_FOR_LARGE => {
+                report.say(
+                    "\n--quick leaves out the S3 door, for which no time is left; --only s3 measures it.",
+                )?;
+            }
+            Section::S3 => s3::report(report, if quick { 8 } else { 1 }).await?,
             Section::Cli if quick && began.elapsed() > ROOM_FOR_CLI => {
                 report.say("\n--quick leaves out the command line, for which no time is left; --only cli measures it.")?;
             }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use opentaco_control::objects::{ListObjects, Wanted};
 use opentaco_control::{ControlError, Door, ListUnits, LockRequest, Retention, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
-use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId};
+use opentaco_domain::{Caller, CredentialSession, Holding, LockId, LockInfo, Principal, Signed, UnitId};
 use opentaco_storage::{Bucket, Vault};
 
 use crate::failure::{Doing, Failure};
@@ -183,6 +184,13 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
     all.push(measured("commit_without_lock", (4, 3), alone));
     all.push(measured("describe", (1, 1), describe));
     all.push(measured("lock_read_write_unlock", (10, 6), cycle));
+
+    let mut apply = Cost::default();
+    for _ in 0..REPEATS {
+        let (id, state) = (replica.next_lock(), replica.next_state());
+        apply = apply.max(replica.cost(replica.s3_apply(&id, state))?);
+    }
+    all.push(measured("s3_apply", (10, 8), apply));
     Ok(all)
 }
 
@@ -338,6 +346,40 @@ impl Replica {
             .map(drop)
     }
 
+    /// What a `terraform apply` asks of the S3 door: the workspaces, the lock file, the state looked at and read, the new
+    /// state, the lock file again, and its end.
+    async fn s3_apply(&self, id: &LockId, state: Bytes) -> Result<(), ControlError> {
+        let (control, caller, unit) = (&self.control, &self.caller, &self.unit);
+        let signed = Signed {
+            session: CredentialSession::new("bench"),
+            at: None,
+            invocation: None,
+        };
+        let bucket = "opentaco";
+        let workspaces = ListObjects {
+            bucket: bucket.to_owned(),
+            prefix: "env:/".to_owned(),
+            limit: 1000,
+            ..ListObjects::default()
+        };
+        control.list_objects(caller, &workspaces).await?;
+        let lock = LockRequest {
+            door: Door::S3,
+            credential: Some(signed.session.clone()),
+            ..lock_request(id)
+        };
+        control.lock(caller, unit, lock).await?;
+        control.look_at_state(caller, unit, Some(&signed)).await?;
+        let part = control
+            .read_part(caller, unit, &Wanted::Bounded(0..5 << 20))
+            .await?;
+        part.body.try_for_each(async |_| Ok(())).await?;
+        let write = StateWrite::new(state, Holding::Session(signed.clone()), Door::S3);
+        control.write_state(caller, unit, write).await?;
+        control.lock_file(caller, unit, bucket, Some(&signed)).await?;
+        control.remove_lock_file(caller, unit, &signed).await
+    }
+
     async fn describe(&self) -> Result<(), ControlError> {
         self.control
             .describe_unit(&self.caller, &self.unit)
@@ -361,5 +403,6 @@ pub(crate) fn lock_request(id: &LockId) -> LockRequest {
         info,
         sent: Bytes::from_static(b"{}"),
         door: Door::Terraform,
+        credential: None,
     }
 }

@@ -30,6 +30,7 @@ fn every_operation_makes_exactly_these_requests_and_awaits_exactly_these_round_t
             ("commit_without_lock", cost(4, 3, 3)),
             ("describe", cost(1, 1, 1)),
             ("lock_read_write_unlock", cost(9, 8, 6)),
+            ("s3_apply", cost(10, 9, 7)),
         ]
     );
     for Measured {
