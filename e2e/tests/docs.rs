@@ -38,6 +38,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/getting-started.mdx", 1),
     ("docs/demo.mdx", 0),
     ("docs/backend-service.mdx", 0),
+    ("docs/s3-compat.mdx", 1),
     ("docs/management-api.mdx", 0),
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
@@ -77,6 +78,11 @@ fn the_demo_does_what_it_says() {
 #[test]
 fn the_page_about_the_backend_does_what_it_says() {
     Session::run("docs/backend-service.mdx");
+}
+
+#[test]
+fn the_page_about_the_s3_door_does_what_it_says() {
+    Session::run("docs/s3-compat.mdx");
 }
 
 #[test]

@@ -11,4 +11,5 @@ mod journeys;
 mod login;
 mod management_api;
 mod replicas;
+mod s3;
 mod stores;
