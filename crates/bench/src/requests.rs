@@ -365,7 +365,7 @@ impl Replica {
         control.list_objects(caller, &workspaces).await?;
         let lock = LockRequest {
             door: Door::S3,
-            credential: Some(signed.session.clone()),
+            credential: Some(signed.clone()),
             ..lock_request(id)
         };
         control.lock(caller, unit, lock).await?;

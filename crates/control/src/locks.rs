@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use opentaco_domain::audit::Event;
-use opentaco_domain::{Action, Caller, CredentialSession, LockId, LockInfo, Signed, UnitId};
+use opentaco_domain::{Action, Caller, LockId, LockInfo, Signed, UnitId};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::locks::{Locked, Locking, Unlocked};
 
@@ -23,8 +23,8 @@ pub struct LockRequest {
     pub sent: Bytes,
     /// Through which door.
     pub door: Door,
-    /// The session that puts the lock file, at a door that has one.
-    pub credential: Option<CredentialSession>,
+    /// The request of the session that puts the lock file, at a door that has one.
+    pub credential: Option<Signed>,
 }
 
 impl StateControl {

@@ -236,7 +236,7 @@ async fn a_lock_file_is_shown_to_whoever_may_read_or_lock_and_removed_by_its_ses
     let holder = rights(&[Action::Lock]);
     let request = opentaco_control::LockRequest {
         door: Door::S3,
-        credential: Some(CredentialSession::new("one")),
+        credential: Some(session("one", 0)),
         ..lock_request(&uuid(1))
     };
     let sent = request.sent.clone();
@@ -367,7 +367,7 @@ async fn a_write_of_a_session_is_told_with_its_door_and_its_lock() {
     let control = replica(&world);
     let request = opentaco_control::LockRequest {
         door: Door::S3,
-        credential: Some(CredentialSession::new("one")),
+        credential: Some(session("one", 0)),
         ..lock_request(&uuid(1))
     };
     control.lock(&alice(), &prod(), request).await.unwrap();
@@ -385,7 +385,7 @@ async fn a_session_that_holds_a_unit_is_told_from_memory_what_decides_nothing_an
     written(&control, &prod(), &state(1, "a")).await;
     let request = opentaco_control::LockRequest {
         door: Door::S3,
-        credential: Some(CredentialSession::new("one")),
+        credential: Some(session("one", 0)),
         ..lock_request(&uuid(1))
     };
     control.lock(&alice(), &prod(), request).await.unwrap();
@@ -422,7 +422,7 @@ async fn what_is_remembered_is_told_to_the_holder_for_a_minute() {
     written(&control, &prod(), &state(1, "a")).await;
     let request = opentaco_control::LockRequest {
         door: Door::S3,
-        credential: Some(CredentialSession::new("one")),
+        credential: Some(session("one", 0)),
         ..lock_request(&uuid(1))
     };
     control.lock(&alice(), &prod(), request).await.unwrap();

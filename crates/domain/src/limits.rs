@@ -19,9 +19,13 @@ pub const LOCK_ID_BYTES_MAX: usize = 255;
 /// How many locks that are over a head remembers: what a late retry may still belong to.
 pub const RELEASED_LOCKS_MAX: usize = 64;
 
-/// How many S3 sessions a head remembers whose lock is over. One that was broken must not write before it has locked
-/// again, and a session may live for days.
-pub const ENDED_SESSIONS_MAX: usize = 256;
+/// How many S3 sessions a head remembers whose lock was broken. None of them may write before it has locked again, and a
+/// session may live for days.
+pub const BROKEN_SESSIONS_MAX: usize = 256;
+
+/// How many S3 sessions a head remembers that gave their lock back. A signature is good for a quarter of an hour, so what
+/// such a session sent before comes soon or never.
+pub const DONE_SESSIONS_MAX: usize = 32;
 
 /// How many committed versions before the current one a head names: a retry finds its commit there.
 pub const RECENT_VERSIONS_MAX: usize = 32;

@@ -656,6 +656,10 @@ fn a_state_in_parts_is_taken_in_any_order_also_after_a_restart_and_completed_onc
     refused(&completed(&door, &document(&[])), Code::MalformedXML);
     refused(&completed(&door, "<Complete"), Code::MalformedXML);
     let right = document(&[(1, one), (2, two), (3, three)]);
+    let told = [("x-amz-mp-object-size", "7")];
+    let target_of_upload = format!("{KEY}?uploadId={upload}");
+    let answer = door.ask(&will, "POST", &target_of_upload, &told, right.as_bytes());
+    refused(&answer, Code::InvalidRequest);
     let done = completed(&door, &right);
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(completed(&door, &right).status, 200, "an answer that was lost");

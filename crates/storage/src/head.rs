@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use opentaco_domain::limits::{ENDED_SESSIONS_MAX, RELEASED_LOCKS_MAX};
+use opentaco_domain::limits::{BROKEN_SESSIONS_MAX, DONE_SESSIONS_MAX, RELEASED_LOCKS_MAX};
 use opentaco_domain::{CredentialSession, LockId, LockInfo, Principal, Session, Sha256, Signed, VersionId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
@@ -98,6 +98,9 @@ pub struct Lock {
     /// The session that took it through the lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialSession>,
+    /// When that session signed its request for it, by the clock of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Timestamp>,
 }
 
 impl Lock {
@@ -105,6 +108,12 @@ impl Lock {
     #[must_use]
     pub fn is_of(&self, principal: &Principal, session: &CredentialSession) -> bool {
         self.credential.as_ref() == Some(session) && self.principal == *principal
+    }
+
+    /// Whether a request of the session that holds it was made before it was asked for: it belongs to an earlier lock.
+    #[must_use]
+    pub fn is_younger_than(&self, request: &Signed) -> bool {
+        matches!((self.signed, request.at), (Some(taken), Some(asked)) if asked < taken)
     }
 }
 
@@ -401,16 +410,19 @@ impl Head {
     }
 
     /// What a session holds, as far as this head tells: its lock, or one under which the request was made and that is
-    /// over.
+    /// over. A request that is older than the lock of its session belongs to the one before.
     #[must_use]
     pub fn lock_of(&self, principal: &Principal, request: &Signed) -> Option<&LockId> {
-        if let Some(lock) = &self.lock
-            && lock.is_of(principal, &request.session)
-        {
-            return Some(&lock.info.id);
+        let ended = self.ended_of(principal, &request.session);
+        match &self.lock {
+            Some(lock) if lock.is_of(principal, &request.session) => match lock.is_younger_than(request) {
+                false => Some(&lock.info.id),
+                true => ended.map(|ended| &ended.lock),
+            },
+            _ => ended
+                .filter(|ended| ended.is_late(request))
+                .map(|ended| &ended.lock),
         }
-        let ended = self.ended_of(principal, &request.session)?;
-        ended.is_late(request).then_some(&ended.lock)
     }
 
     /// How the last lock of a session came to its end.
@@ -439,17 +451,17 @@ impl Head {
                 }),
             };
             self.ended.insert(0, ended);
-            self.ended.truncate(ENDED_SESSIONS_MAX);
+            let (mut broken, mut done) = (0, 0);
+            self.ended.retain(|ended| {
+                let (count, most) = match ended.given_back {
+                    None => (&mut broken, BROKEN_SESSIONS_MAX),
+                    Some(_) => (&mut done, DONE_SESSIONS_MAX),
+                };
+                *count += 1;
+                *count <= most
+            });
         }
         Some(lock)
-    }
-
-    /// Takes a lock, which makes good what its session was late with.
-    pub(crate) fn take(&mut self, lock: Lock) {
-        if let Some(credential) = &lock.credential {
-            self.forget_ended(&lock.principal, credential);
-        }
-        self.lock = Some(lock);
     }
 
     fn forget_ended(&mut self, principal: &Principal, session: &CredentialSession) {

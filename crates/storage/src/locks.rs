@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use opentaco_domain::{CredentialSession, LockId, LockInfo, Principal, Session, Signed, UnitId, limits};
+use opentaco_domain::{LockId, LockInfo, Principal, Session, Signed, UnitId, limits};
 
 use crate::StorageError;
 use crate::head::Lock;
@@ -22,7 +22,7 @@ pub struct Locking<'a> {
     /// The very bytes that were sent.
     pub sent: &'a [u8],
     /// The session that puts the lock file, at a door that has one.
-    pub credential: Option<&'a CredentialSession>,
+    pub credential: Option<&'a Signed>,
 }
 
 impl Locking<'_> {
@@ -30,7 +30,7 @@ impl Locking<'_> {
     fn took(&self, lock: &Lock) -> bool {
         let same = lock.info.id == self.info.id
             && lock.principal == *self.principal
-            && lock.credential.as_ref() == self.credential;
+            && lock.credential.as_ref() == self.credential.map(|signed| &signed.session);
         same && (self.credential.is_none() || lock.sent.as_deref() == self.kept_bytes().as_deref())
     }
 
@@ -91,10 +91,11 @@ impl Vault {
                 session: Session::of(&id, self.draw()),
                 sent: request.kept_bytes(),
                 adopted: false,
-                credential: request.credential.cloned(),
+                credential: request.credential.map(|signed| signed.session.clone()),
+                signed: request.credential.and_then(|signed| signed.at),
             };
             let mut next = (*known.head).clone();
-            next.take(lock.clone());
+            next.lock = Some(lock.clone());
             match self.swap(unit, Some(&known), next).await? {
                 Swap::Done(_) => {
                     self.show_lock(unit, &lock);
@@ -152,11 +153,13 @@ impl Vault {
                     request.invocation.is_some() && given_back.invocation == request.invocation
                 });
             match &head.lock {
-                Some(lock) if lock.is_of(principal, &request.session) => {}
+                Some(lock) if lock.is_of(principal, &request.session) && !lock.is_younger_than(request) => {}
                 _ if !known.fresh => {
                     known = self.touch_fresh(unit).await?;
                     continue;
                 }
+                // It was to end an earlier lock of the session, which is over.
+                Some(lock) if lock.is_of(principal, &request.session) => return Ok(Unlocked::Free(None)),
                 Some(lock) if !repeated => return Ok(Unlocked::Held(lock.clone())),
                 _ => return Ok(Unlocked::Free(None)),
             }

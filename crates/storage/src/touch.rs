@@ -200,6 +200,7 @@ impl Vault {
             sent: None,
             adopted: true,
             credential: None,
+            signed: None,
             info,
         }
     }

@@ -68,7 +68,7 @@ pub(super) async fn put(call: Call, unit: UnitId, body: Body) -> Result<Response
         info: introduced(&caller, info),
         sent,
         door: Door::S3,
-        credential: Some(call.signer.signed.session),
+        credential: Some(call.signer.signed),
     };
     call.app
         .carry_through(|control| async move { control.lock(&caller, &unit, lock).await })

@@ -151,6 +151,14 @@ pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Res
     let parts = call.app.control.parts(&call.caller, &unit, &id).await?;
     let chosen = choose(&wanted, &parts)?;
     let size: u64 = chosen.iter().map(|part| part.size).sum();
+    if let Some(told) = call.header("x-amz-mp-object-size")
+        && told.parse() != Ok(size)
+    {
+        let message = format!(
+            "the parts have {size} bytes together, and x-amz-mp-object-size says {told}; nothing was changed"
+        );
+        return Err(Refused::new(Code::InvalidRequest, message));
+    }
     let limit = call.app.bodies.limits().one_bytes_max;
     if size > limit {
         let message =

@@ -52,7 +52,7 @@ async fn put_lock(
         principal,
         door: "s3",
         sent,
-        credential: Some(&session.session),
+        credential: Some(session),
     };
     replica.lock(&unit(), request).await.unwrap()
 }
@@ -311,4 +311,70 @@ async fn of_writes_that_each_want_to_be_the_first_or_over_the_same_content_one_i
         assert!(matches!(answer, Ok(Committing::Unmet { .. })), "{answer:?}");
         stands(&world, &state(2, "c")).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_50_a_put_that_was_sent_under_a_lock_is_late_also_when_its_session_holds_the_unit_again() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        let (late, b, c) = (state(1, "late"), state(1, "b"), state(2, "c"));
+        locked_by(&r0, &signed("s", 1), &uuid(1)).await;
+        let answer = delete_lock(&r0, &signed("s", 3)).await;
+        assert!(matches!(answer, Unlocked::Free(Some(_))), "{answer:?}");
+        somebody_else_writes(&world, b.clone()).await;
+        locked_by(&r1, &signed("s", 5), &uuid(2)).await;
+
+        // Signed at 2, under the first lock.
+        for replica in [&r0, &r1] {
+            let why = refused(put_state(replica, &signed("s", 2), late.clone()).await);
+            assert!(matches!(&why, Refusal::Held(_)), "{why:?}");
+        }
+        stands(&world, &b).await;
+        done(put_state(&r0, &signed("s", 5), c.clone()).await);
+        stands(&world, &c).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_51_a_delete_of_an_earlier_lock_that_comes_late_does_not_end_the_next_one_of_its_session() {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        locked_by(&r0, &signed("s", 1), &uuid(1)).await;
+        assert!(matches!(
+            delete_lock(&r0, &signed("s", 4)).await,
+            Unlocked::Free(Some(_))
+        ));
+        locked_by(&r1, &signed("s", 5), &uuid(2)).await;
+
+        // The first attempt of that delete.
+        for replica in [&r0, &r1] {
+            let answer = delete_lock(replica, &signed("s", 3)).await;
+            assert!(matches!(answer, Unlocked::Free(None)), "{answer:?}");
+        }
+        assert_eq!(holder(&world).await, Some(uuid(2)));
+        assert!(matches!(
+            delete_lock(&r0, &signed("s", 5)).await,
+            Unlocked::Free(Some(_))
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_remembers_few_sessions_that_are_done_and_many_that_were_broken() {
+    let world = World::new();
+    let r0 = world.replica();
+    locked_by(&r0, &signed("broken", 1), &uuid(255)).await;
+    assert!(r0.force_unlock(&unit()).await.unwrap().is_some());
+    for number in 0..40u8 {
+        let session = signed(&format!("s-{number}"), i64::from(number));
+        locked_by(&r0, &session, &uuid(number)).await;
+        assert!(matches!(
+            delete_lock(&r0, &session).await,
+            Unlocked::Free(Some(_))
+        ));
+    }
+    let head = world.head(&unit()).await.unwrap();
+    assert_eq!(head.ended.len(), 33, "32 that are done");
+    let why = refused(put_state(&r0, &signed("broken", 900), state(1, "late")).await);
+    assert!(matches!(&why, Refusal::Lost(id) if *id == uuid(255)), "{why:?}");
 }
