@@ -49,13 +49,16 @@ impl StateControl {
         id: &UploadId,
     ) -> Result<Standing, ControlError> {
         self.permit(caller, Action::Write, unit)?;
-        let under_way = self.vault().is_uploading(unit, id).await;
-        if under_way.map_err(ControlError::from_storage)? {
-            return Ok(Standing::UnderWay);
-        }
-        let completed = self.vault().completed_upload(unit, id).await;
-        let completed = completed.map_err(ControlError::from_storage)?;
-        Ok(completed.map_or(Standing::Unknown, Standing::Completed))
+        // What is left of one that is complete is removed behind its answer, the note that began it among the rest.
+        let known = futures::try_join!(
+            self.vault().completed_upload(unit, id),
+            self.vault().is_uploading(unit, id)
+        );
+        Ok(match known.map_err(ControlError::from_storage)? {
+            (Some(completed), _) => Standing::Completed(completed),
+            (None, true) => Standing::UnderWay,
+            (None, false) => Standing::Unknown,
+        })
     }
 
     /// Keeps a part, whose MD5 in hex is `md5`.

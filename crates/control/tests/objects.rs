@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use opentaco_control::objects::{ListObjects, Wanted};
-use opentaco_control::uploads::Standing;
+use opentaco_control::uploads::{Completed, Standing};
 use opentaco_control::{ControlError, Door, StateControl, StateWrite};
 use opentaco_domain::{
     Action, Caller, Clock as _, CredentialSession, Holding, ObjectName, Principal, Signed, SystemClock,
@@ -435,4 +435,31 @@ async fn what_is_remembered_is_told_to_the_holder_for_a_minute() {
         .await
         .unwrap();
     assert_eq!(control.counts().total() - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_is_complete_is_told_as_that_also_while_its_parts_are_being_removed() {
+    let world = World::new();
+    let control = replica(&world);
+    let version = written(&control, &prod(), &state(1, "a")).await;
+    let id = control.begin_upload(&alice(), &prod()).await.unwrap();
+    control
+        .put_part(&alice(), &prod(), &id, (1, "ab"), state(1, "a"))
+        .await
+        .unwrap();
+    let completed = Completed {
+        version,
+        md5: "md5".to_owned(),
+        parts: "1-ab".to_owned(),
+    };
+    control
+        .complete_upload(&alice(), &prod(), &id, &completed)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let standing = control.upload(&alice(), &prod(), &id).await.unwrap();
+        assert_eq!(standing, Standing::Completed(completed.clone()));
+        control.settle_down().await;
+    }
+    assert!(control.uploads(&alice()).await.unwrap().is_empty());
 }

@@ -1490,3 +1490,50 @@ fn conflicts_and_refused_writes_are_counted_as_at_every_door() {
     let lines = crate::support::log().of_request(conflict.header("x-amz-request-id"));
     assert_eq!(lines[0]["code"], "locked");
 }
+
+#[test]
+fn where_nobody_is_asked_who_they_are_no_signature_is_and_bodies_are_checked_all_the_same() {
+    let service = Service::without_auth();
+    let ask = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
+        let ask = service.ask_as(None, method, target);
+        let ask = headers
+            .iter()
+            .fold(ask, |ask, (name, value)| ask.header(name, value));
+        ask.body(body).send()
+    };
+    assert_eq!(ask("PUT", KEY, &[], &state(1)).status, 200);
+    // What a client sends that signs with whatever it has.
+    let body = state(2);
+    let length = body.len().to_string();
+    let headers = [
+        (
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=any/20261123/auto/s3/aws4_request, SignedHeaders=host, Signature=x",
+        ),
+        ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        ("x-amz-decoded-content-length", length.as_str()),
+        ("x-amz-trailer", "x-amz-checksum-crc32"),
+    ];
+    let wrapped = |sum: &str| {
+        format!(
+            "{:x}\r\n{body}\r\n0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n",
+            body.len()
+        )
+    };
+    refused(&ask("PUT", KEY, &headers, &wrapped("AAAAAA==")), Code::BadDigest);
+    let sum = Algorithm::Crc32.of(body.as_bytes());
+    assert_eq!(ask("PUT", KEY, &headers, &wrapped(&sum)).status, 200);
+    assert_eq!(ask("GET", KEY, &[], "").text(), body);
+
+    // All clients are one holder, and Terraform's door is another.
+    let only = [("if-none-match", "*")];
+    assert_eq!(ask("PUT", LOCK, &only, &lock(ONE, "a")).status, 200);
+    assert_eq!(ask("PUT", KEY, &[], &state(3)).status, 200);
+    assert_eq!(ask("POST", "/v1/backend/app", &[], &state(4)).status, 409);
+    refused(
+        &ask("PUT", LOCK, &only, &lock(TWO, "b")),
+        Code::PreconditionFailed,
+    );
+    assert_eq!(ask("DELETE", LOCK, &[], "").status, 204);
+    assert_eq!(ask("PUT", KEY, &[], &state(4)).status, 200);
+}

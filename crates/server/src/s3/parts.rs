@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use opentaco_control::uploads::{Completed, Part, Standing, UploadId};
-use opentaco_control::{Door, StateWrite};
+use opentaco_control::{Door, IfContent, StateWrite};
 use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Sha256, UnitId};
 use serde::{Deserialize, Serialize};
@@ -142,14 +142,36 @@ pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Res
         }
         Standing::Completed(_) | Standing::Unknown => return Err(no_such(&id)),
     }
+    let made = assembled(&call, &unit, &id, if_content, &wanted, asked.clone()).await;
+    match made {
+        Ok(md5) => Ok(whole(&call, &unit, &md5)),
+        // An earlier attempt of this request may have come to its end meanwhile, and its parts are gone.
+        Err(refused) => match call.app.control.upload(&call.caller, &unit, &id).await {
+            Ok(Standing::Completed(completed)) if completed.parts == asked => {
+                Ok(whole(&call, &unit, &completed.md5))
+            }
+            _ => Err(refused),
+        },
+    }
+}
+
+/// Makes a write of the parts that are meant; the MD5 of what it became.
+async fn assembled(
+    call: &Call,
+    unit: &UnitId,
+    id: &UploadId,
+    if_content: Option<IfContent>,
+    wanted: &[Wanted],
+    asked: String,
+) -> Result<String, Refused> {
     let holding = call.holding();
     let _permit = call
         .app
         .control
-        .prepare_write(&call.caller, &unit, &holding)
+        .prepare_write(&call.caller, unit, &holding)
         .await?;
-    let parts = call.app.control.parts(&call.caller, &unit, &id).await?;
-    let chosen = choose(&wanted, &parts)?;
+    let parts = call.app.control.parts(&call.caller, unit, id).await?;
+    let chosen = choose(wanted, &parts)?;
     let size: u64 = chosen.iter().map(|part| part.size).sum();
     if let Some(told) = call.header("x-amz-mp-object-size")
         && told.parse() != Ok(size)
@@ -166,11 +188,7 @@ pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Res
         return Err(Refused::new(Code::EntityTooLarge, message));
     }
     let room = call.app.bodies.room_for(size).await?;
-    let bytes = call
-        .app
-        .control
-        .assemble(&call.caller, &unit, &id, &chosen)
-        .await?;
+    let bytes = call.app.control.assemble(&call.caller, unit, id, &chosen).await?;
     let mut rest = bytes.clone();
     for (wanted, part) in wanted.iter().zip(&chosen) {
         let bytes = rest.split_to(usize::try_from(part.size).unwrap_or(rest.len()).min(rest.len()));
@@ -183,7 +201,7 @@ pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Res
         if_content,
         ..StateWrite::new(bytes, holding, Door::S3)
     };
-    let (caller, named) = (call.caller.clone(), unit.clone());
+    let (caller, named, id) = (call.caller.clone(), unit.clone(), id.clone());
     let md5 = call.app.carry_through(|control| async move {
         let md5 = write.md5.clone().unwrap_or_default();
         let receipt = control.write_state(&caller, &named, write).await?;
@@ -199,7 +217,7 @@ pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Res
         drop(room);
         Ok::<_, Refused>(md5)
     });
-    Ok(whole(&call, &unit, &md5.await?))
+    md5.await
 }
 
 /// The document of parts, of which checksums of the whole say nothing.
