@@ -7,6 +7,7 @@
 //! locks      who holds a unit
 //! versions   the history, refused writes, and what a write became
 //! outputs    what a state hands out
+//! graph      dependencies between units, and what they say of them
 //! auth       logging in, tokens, and who one is
 //! rbac       who may do what
 //! audit      who did what
@@ -21,6 +22,7 @@
 pub mod audit;
 pub mod auth;
 pub mod error;
+pub mod graph;
 pub mod header;
 pub mod info;
 pub mod locks;
@@ -31,6 +33,7 @@ pub mod units;
 pub mod versions;
 
 pub use error::{ErrorBody, ErrorCode};
+pub use graph::{Edge, Graph, GraphUnit, IncomingSummary, Reconciled, Statuses, UnitStatus};
 pub use info::Info;
 pub use locks::{Lock, LockRequest, UnlockRequest, Unlocked};
 pub use outputs::{Output, Outputs};

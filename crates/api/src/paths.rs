@@ -4,6 +4,7 @@
 
 use opentaco_domain::access::{Member, Name};
 use opentaco_domain::audit::SegmentId;
+use opentaco_domain::graph::EdgeId;
 use opentaco_domain::{UnitId, VersionId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -37,6 +38,18 @@ pub const UNDELETE: &str = "/v1/units/{unit}/undelete";
 pub const OUTPUTS: &str = "/v1/units/{unit}/outputs";
 /// One output of the current state.
 pub const OUTPUT: &str = "/v1/units/{unit}/outputs/{output}";
+/// What the dependencies of a unit say of it.
+pub const UNIT_STATUS: &str = "/v1/units/{unit}/status";
+/// What the dependencies of many units say of them.
+pub const STATUS: &str = "/v1/status";
+/// The graph of dependencies.
+pub const GRAPH: &str = "/v1/graph";
+/// One edge, by its ends, whether it is declared or not.
+pub const GRAPH_EDGE: &str = "/v1/graph/edge";
+/// One edge, by its id.
+pub const GRAPH_EDGE_BY_ID: &str = "/v1/graph/edges/{edge}";
+/// Compares the graph with the states, and mends it.
+pub const GRAPH_RECONCILE: &str = "/v1/graph/reconcile";
 /// The service itself.
 pub const INFO: &str = "/v1/info";
 /// What a client needs to know to log in. Open to everybody.
@@ -181,6 +194,18 @@ pub fn output(unit: &UnitId, output: &str) -> String {
     of(OUTPUT, unit).replace("{output}", &escaped(output))
 }
 
+/// [`UNIT_STATUS`] of this unit.
+#[must_use]
+pub fn unit_status(unit: &UnitId) -> String {
+    of(UNIT_STATUS, unit)
+}
+
+/// [`GRAPH_EDGE_BY_ID`] of this id.
+#[must_use]
+pub fn graph_edge(id: &EdgeId) -> String {
+    GRAPH_EDGE_BY_ID.replace("{edge}", id.as_str())
+}
+
 /// [`TOKEN`] of this id.
 #[must_use]
 pub fn token(id: &str) -> String {
@@ -257,6 +282,7 @@ mod tests {
             promote(&prod, "r"),
             undelete(&prod),
             outputs(&prod),
+            unit_status(&prod),
         ] {
             assert!(path.starts_with("/v1/units/myapp__prod/"), "{path}");
             assert!(!path.contains('{'), "{path}");

@@ -2,13 +2,14 @@
 //!
 //! Values only: nothing here performs I/O, is async, or knows HTTP. Given the same values it gives the same
 //! answer. In reading order: who and what ([`access`], [`mod@unit`]), the state and its parts ([`state`],
-//! [`digest`], [`version`]), the lock ([`lock`]), both as S3 clients name them ([`object`]), what was done ([`audit`]), what is passed in ([`clock`], [`limits`]), and what
+//! [`digest`], [`version`]), the lock ([`lock`]), both as S3 clients name them ([`object`]), what units are to each other ([`graph`]), what was done ([`audit`]), what is passed in ([`clock`], [`limits`]), and what
 //! must not be shown ([`secret`]).
 
 pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod digest;
+pub mod graph;
 pub mod limits;
 pub mod lock;
 pub mod object;

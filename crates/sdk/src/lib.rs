@@ -8,6 +8,7 @@
 //! versions   the history, and making a part of it current again
 //! rejected   writes that were refused, and kept
 //! outputs    what a state hands out
+//! graph      dependencies between units, and what they say of them
 //! info       the service itself
 //! auth       logging in, tokens, and who one is
 //! rbac       who may do what
@@ -37,6 +38,7 @@ pub mod auth;
 pub mod body;
 pub mod client;
 pub mod error;
+pub mod graph;
 pub mod info;
 pub mod locks;
 pub mod outputs;
