@@ -6,12 +6,15 @@
 //! digest, and which value the target last took. Where the two differ the target needs another apply.
 //!
 //! ```text
+//! canonical  the one spelling of a value, and its digest
 //! edge       the two ends of an edge, its id, and what may be said of it
 //! document   the graph as a state: read in place, changed in place, merged with what Terraform sends
 //! view       all edges at once: who is stale, why, in which order, how far a change reaches
 //! drawing    the same for people: DOT and Mermaid
 //! ```
 
+pub mod canonical;
 pub mod edge;
 
+pub use self::canonical::{Digest, NoDigest};
 pub use self::edge::{EdgeEnds, EdgeEndsError, EdgeId, EdgeStatus, UnitStatus, Unknown};
