@@ -12,6 +12,8 @@
 //! drawing    the same for people: DOT and Mermaid
 //! ```
 
+pub mod drawing;
 pub mod edge;
+pub mod view;
 
 pub use self::edge::{EdgeEnds, EdgeEndsError, EdgeId, EdgeStatus, UnitStatus, Unknown};
