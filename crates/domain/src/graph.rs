@@ -16,10 +16,13 @@
 
 pub mod canonical;
 pub mod document;
+pub mod drawing;
 pub mod edge;
 pub mod follow;
+pub mod view;
 
 pub use self::canonical::{Digest, NoDigest};
 pub use self::document::{Declared, Document, DocumentError, EdgeState};
 pub use self::edge::{EdgeEnds, EdgeEndsError, EdgeId, EdgeStatus, UnitStatus, Unknown};
 pub use self::follow::{Change, Outputs, Source, Taking};
+pub use self::view::View;
