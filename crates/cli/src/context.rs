@@ -135,6 +135,12 @@ impl Context {
             .map_err(|error| Failure::file("read the certificates in", path, &error))
     }
 
+    /// The certificates to trust beside the system's, if some were named.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&std::path::Path> {
+        self.ca_file.as_deref()
+    }
+
     /// What asks others than the service: an identity provider. It takes no token along, and follows no redirect.
     ///
     /// # Errors
