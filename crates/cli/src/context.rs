@@ -135,6 +135,12 @@ impl Context {
             .map_err(|error| Failure::file("read the certificates in", path, &error))
     }
 
+    /// Whether a token was given.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The certificates to trust beside the system's, if some were named.
     #[must_use]
     pub fn ca_file(&self) -> Option<&std::path::Path> {

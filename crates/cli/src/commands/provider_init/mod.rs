@@ -42,8 +42,8 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
         place.refuse_if_in_the_way(&files, &installation)?;
     }
     let created = match args.no_create {
-        true => false,
-        false => create(context, &system_unit).await?,
+        true => None,
+        false => Some(create(context, &system_unit).await?),
     };
     fs::create_dir_all(&place.absolute).map_err(|error| Failure::file("create", &directory, &error))?;
     for (name, text) in &files {
@@ -51,7 +51,8 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
     }
     let installed = installation.install()?;
     let links = installation.link()?;
-    let steps = steps(context, &directory, links);
+    let credentials = credentials(context, created.is_some()).await;
+    let steps = steps(context, &directory, links, credentials);
     let output = context.output;
     if output.is_json() {
         let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
@@ -59,7 +60,7 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
             "directory": place.absolute,
             "files": names,
             "system_unit": system_unit,
-            "created": created,
+            "created": created == Some(true),
             "provider": installed,
             "next": steps,
         }))?;
@@ -68,7 +69,7 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
             "wrote a workspace into {}",
             directory.display()
         )));
-        if created {
+        if created == Some(true) {
             output.said(&format!("created `{system_unit}`"));
         }
         output.data(&format!("{}\n", steps.join("\n")))?;
@@ -189,13 +190,42 @@ fn write(path: &Path, shown: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|refused| cannot(refused.error))
 }
 
+/// How the workspace's clients get a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Credentials {
+    /// From a variable.
+    Token,
+    /// Somebody is logged in.
+    Login,
+    /// Nobody is, and the service answers all the same.
+    Needless,
+    /// Nobody is, and whether the service would mind was not asked.
+    None,
+}
+
+async fn credentials(context: &Context, answered: bool) -> Credentials {
+    if context.has_token() {
+        return Credentials::Token;
+    }
+    match (context.token().await, answered) {
+        (Ok(None), true) => Credentials::Needless,
+        (Ok(None), false) => Credentials::None,
+        (Ok(Some(_)) | Err(_), _) => Credentials::Login,
+    }
+}
+
 /// What to type next, line by line.
-fn steps(context: &Context, directory: &Path, links: bool) -> Vec<String> {
-    let mut steps = vec![format!("cd {}", in_shell(directory))];
+fn steps(context: &Context, directory: &Path, links: bool, credentials: Credentials) -> Vec<String> {
+    let mut steps = Vec::new();
+    if directory != Path::new(".") {
+        steps.push(format!("cd {}", in_shell(directory)));
+    }
     if let Some(file) = context.ca_file() {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let file = in_shell(&file);
+        steps.push(format!("export OPENTACO_CA_FILE={file}"));
         steps.push(format!(
-            "export TF_HTTP_CLIENT_CA_CERTIFICATE_PEM=\"$(cat {})\"",
-            in_shell(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))
+            "export TF_HTTP_CLIENT_CA_CERTIFICATE_PEM=\"$(cat {file})\""
         ));
     }
     if !links {
@@ -204,22 +234,25 @@ fn steps(context: &Context, directory: &Path, links: bool) -> Vec<String> {
             scaffold::CLI_CONFIG
         ));
     }
-    let server = format!(
-        "export OPENTACO_SERVER={}",
-        in_shell(Path::new(context.server.as_str()))
-    );
-    match variable("OPENTACO_TOKEN") {
-        Some(_) => steps.extend([
-            "export TF_HTTP_USERNAME=taco TF_HTTP_PASSWORD=\"$OPENTACO_TOKEN\"".to_owned(),
-            "terraform init".to_owned(),
-            "terraform apply".to_owned(),
-        ]),
-        None => steps.extend([
-            server,
-            "taco exec -- terraform init".to_owned(),
-            "taco exec -- terraform apply".to_owned(),
-        ]),
+    let server = in_shell(Path::new(context.server.as_str()));
+    let mut terraform = "terraform";
+    match credentials {
+        Credentials::Needless => {}
+        Credentials::Token => {
+            if variable("OPENTACO_TOKEN").is_none() {
+                steps.push("export OPENTACO_TOKEN=…".to_owned());
+            }
+            steps.push("export TF_HTTP_USERNAME=taco TF_HTTP_PASSWORD=\"$OPENTACO_TOKEN\"".to_owned());
+        }
+        Credentials::Login | Credentials::None => {
+            steps.push(format!("export OPENTACO_SERVER={server}"));
+            if credentials == Credentials::None {
+                steps.push("taco login".to_owned());
+            }
+            terraform = "taco exec -- terraform";
+        }
     }
+    steps.extend(["init", "apply"].map(|verb| format!("{terraform} {verb}")));
     steps
 }
 
