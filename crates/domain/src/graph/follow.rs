@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Digest, Document, EdgeState, Unknown};
 use crate::state::OutputDigests;
-use crate::{Principal, UnitId, VersionId};
+use crate::{Principal, StateSummary, UnitId, VersionId};
 
 /// A unit as the source of edges: its outputs, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub enum Outputs {
 }
 
 impl Outputs {
+    /// Those of a state that was read.
+    #[must_use]
+    pub fn of_state(summary: &StateSummary) -> Self {
+        match summary.encrypted {
+            true => Self::Unknown(Unknown::Encrypted),
+            false => Self::Known(summary.outputs.clone()),
+        }
+    }
+
     fn of(&self, output: &str) -> Result<Digest, Unknown> {
         match self {
             Self::Unknown(reason) => Err(*reason),
@@ -183,6 +192,29 @@ impl Change {
         match (&self.before, &self.source.outputs) {
             (Some(before), Outputs::Known(now)) => before.get(output) != now.get(output),
             _ => true,
+        }
+    }
+}
+
+/// Says that a unit has taken what its incoming edges have, on top of what is `changed` already: somebody has looked, or
+/// applied it without a change that would have been written.
+pub fn take_all(
+    graph: &Document,
+    unit: &UnitId,
+    version: VersionId,
+    at: Timestamp,
+    changed: &mut BTreeMap<usize, EdgeState>,
+) {
+    for (place, edge) in graph.incoming(unit.as_str()) {
+        let now = changed.get(&place).unwrap_or(&edge.state);
+        if now.in_digest.is_some() && now.out_digest != now.in_digest {
+            let next = EdgeState {
+                out_digest: now.in_digest.clone(),
+                out_version: Some(version),
+                last_out_at: Some(at),
+                ..now.clone()
+            };
+            changed.insert(place, next);
         }
     }
 }
