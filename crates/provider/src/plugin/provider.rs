@@ -53,6 +53,12 @@ pub trait Resource<C>: Send + Sync {
     /// How it is imported: what an id looks like, with an example.
     fn import_id(&self) -> ImportId;
 
+    /// What is wrong with a configuration beside of what its attributes tell one by one. What is not known yet is not
+    /// wrong.
+    fn check(&self, _configured: &Object) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
     /// Sets the attributes that follow from others.
     fn derive(&self, _planned: &mut Object) {}
 

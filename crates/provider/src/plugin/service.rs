@@ -285,8 +285,10 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         let request = request.into_inner();
         let served = self.resource(&request.type_name)?;
         let configured = read(request.config.as_ref(), &served.kind)?.unwrap_or_default();
+        let mut diagnostics = served.schema.faults(&configured);
+        diagnostics.extend(served.verbs.check(&configured));
         Ok(Response::new(wire::validate_resource_config::Response {
-            diagnostics: told(served.schema.faults(&configured)),
+            diagnostics: told(diagnostics),
         }))
     }
 
