@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use opentaco_sdk::SdkError;
+use opentaco_sdk::stored::StoredError;
 use serde_json::{Map, Value, json};
 
 use crate::output::one_line;
@@ -222,6 +223,17 @@ impl Failure {
             fields.extend(self.details.clone());
         }
         error
+    }
+}
+
+impl From<StoredError> for Failure {
+    fn from(error: StoredError) -> Self {
+        let hint = error.hint();
+        let failure = match &error {
+            StoredError::File { doing, path, source } => Self::file(doing, path, source),
+            StoredError::NotOurs { .. } => Self::new(Kind::Failure, error.to_string()),
+        };
+        Self { hint, ..failure }
     }
 }
 
