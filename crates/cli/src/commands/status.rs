@@ -73,28 +73,30 @@ impl Seen {
 
 /// Looks again and again, until Ctrl-C ends it; then the last look says how it ended.
 ///
-/// A service that cannot be asked for a while is told of, in the place of what is not known to be so any more.
+/// A service that does not answer for a while is told of, in the place of what is not known to be so any more. Whatever
+/// else fails would fail the next time, too.
 async fn watch(context: &Context, args: &args::Status, every: Duration) -> Result<ExitCode, Failure> {
     context.interrupt.hold();
     let mut last: Option<Result<Seen, Failure>> = None;
     loop {
-        let seen = context.interrupt.or(ask(context, args)).await;
-        match (&seen, &last) {
-            (Err(failure), _) if failure.kind == Kind::Interrupted => break,
-            (Err(failure), None) if failure.kind != Kind::Unavailable => {
-                return seen.map(|_| ExitCode::SUCCESS);
+        let seen = match context.interrupt.or(ask(context, args)).await {
+            Err(failure) if failure.kind == Kind::Interrupted => break,
+            Err(failure) if failure.kind != Kind::Unavailable || last.is_none() => return Err(failure),
+            seen => seen,
+        };
+        let is_news = match (&seen, &last) {
+            (Ok(now), Some(Ok(before))) => now != before,
+            (Err(now), Some(Err(before))) => now.text() != before.text(),
+            _ => true,
+        };
+        if is_news {
+            let output = context.output.at(context.clock.now());
+            if output.is_for_people() {
+                output.bytes(CLEAR)?;
             }
-            (Ok(now), Some(Ok(before))) if now == before => {}
-            (Err(now), Some(Err(before))) if now.text() == before.text() => {}
-            _ => {
-                let output = context.output.at(context.clock.now());
-                if output.is_for_people() {
-                    output.bytes(CLEAR)?;
-                }
-                match &seen {
-                    Ok(seen) => seen.show(output)?,
-                    Err(failure) => output.failure(failure),
-                }
+            match &seen {
+                Ok(seen) => seen.show(output)?,
+                Err(failure) => output.failure(failure),
             }
         }
         last = Some(seen);
@@ -224,8 +226,8 @@ fn told(unit: &UnitStatus, output: Output) -> String {
             one_line(&edge.to_input)
         );
         let _ = writeln!(text, "    {}", one_line(&why(edge)));
-        for line in moments(edge, output) {
-            let _ = writeln!(text, "    {DIM}{}{DIM:#}", one_line(&line));
+        if let Some(moments) = moments(edge, output) {
+            let _ = writeln!(text, "    {DIM}{}{DIM:#}", one_line(&moments));
         }
     }
     text
@@ -274,31 +276,25 @@ fn why(edge: &Edge) -> String {
     }
 }
 
-/// When, in which version and by whom the output changed, and when a value was last taken; as far as it may be seen.
-fn moments(edge: &Edge, output: Output) -> Vec<String> {
-    let ago = |time: Option<_>| {
-        time.map(|time| format!(" {}", output.time(Some(time))))
-            .unwrap_or_default()
+/// How long ago and in which version the output changed, and a value was last taken; as far as it may be seen.
+fn moments(edge: &Edge, output: Output) -> Option<String> {
+    let moment = |doing: &str, time: Option<_>, version: Option<_>| {
+        let ago = time.map(|time| format!(" {}", output.time(Some(time))));
+        let version = version.map(|version| format!(" in version {}", short(version)));
+        (ago.is_some() || version.is_some()).then(|| {
+            format!(
+                "{doing}{}{}",
+                ago.unwrap_or_default(),
+                version.unwrap_or_default()
+            )
+        })
     };
-    let mut lines = Vec::new();
-    if edge.last_in_at.is_some() || edge.in_version.is_some() {
-        let mut line = format!("changed{}", ago(edge.last_in_at));
-        if let Some(version) = &edge.in_version {
-            let _ = write!(line, " in version {} of {}", short(version), edge.from_unit_id);
-        }
-        if let Some(by) = &edge.in_by {
-            let _ = write!(line, ", by {by}");
-        }
-        lines.push(line);
-    }
-    if edge.last_out_at.is_some() || edge.out_version.is_some() {
-        let mut line = format!("last taken{}", ago(edge.last_out_at));
-        if let Some(version) = &edge.out_version {
-            let _ = write!(line, " by version {} of {}", short(version), edge.to_unit_id);
-        }
-        lines.push(line);
-    }
-    lines
+    let moments = [
+        moment("changed", edge.last_in_at, edge.in_version.as_ref()),
+        moment("last taken", edge.last_out_at, edge.out_version.as_ref()),
+    ];
+    let told: Vec<String> = moments.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 #[cfg(test)]
@@ -391,8 +387,7 @@ app: needs re-apply
 
 pending  network/prod.vpc_id -> vpc
     `vpc_id` of `network/prod` has changed
-    changed 2 hours ago in version 5-3 of network/prod, by alice@example.com
-    last taken 4 days ago
+    changed 2 hours ago in version 5-3, last taken 4 days ago
 
 unknown  db.url -> url
     the state of `db` has no output `url`

@@ -158,7 +158,12 @@ async fn system_unit(context: &Context, named: Option<UnitId>, alone: bool) -> R
     }
     match context.client()?.info().await {
         Ok(info) => Ok(info.system_unit),
-        Err(_) if alone => Ok(UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit")),
+        Err(_) if alone => {
+            context.output.note(&format!(
+                "the service does not say which unit holds the graph; `{GRAPH_UNIT}` is taken"
+            ));
+            Ok(UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit"))
+        }
         Err(error) => Err(Failure::from(error)),
     }
 }
