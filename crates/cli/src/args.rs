@@ -922,7 +922,7 @@ pub struct Status {
     /// Exit with 2 if a unit needs another apply, or might, and with 0 if none does
     #[arg(long)]
     pub exit_code: bool,
-    /// Look again every few seconds until Ctrl-C, and show what is there now whenever it has changed [default: 5]
+    /// Look again every so many seconds, 5 unless you say, until Ctrl-C; show it anew whenever something has changed
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub watch: Option<u32>,
 }

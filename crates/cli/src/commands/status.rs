@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use opentaco_domain::Clock as _;
-use opentaco_domain::graph::EdgeStatus;
+use opentaco_domain::graph::{EdgeStatus, Unknown};
 use opentaco_sdk::api::{Edge, Statuses, UnitStatus};
 use opentaco_sdk::graph::ListStatus;
 
@@ -162,7 +162,7 @@ fn table(units: &[UnitStatus]) -> Table {
     for unit in units {
         let of = |status| unit.incoming.iter().filter(move |edge| edge.status == status);
         let reasons: BTreeSet<&str> = of(EdgeStatus::Unknown)
-            .filter_map(|edge| edge.reason.map(|reason| reason.as_str()))
+            .filter_map(|edge| edge.reason.map(Unknown::as_str))
             .collect();
         let reasons: Vec<String> = reasons.into_iter().map(str::to_owned).collect();
         let pending: Vec<String> = of(EdgeStatus::Pending).map(edges::source).collect();
@@ -244,7 +244,7 @@ fn listed(unit: &UnitStatus) -> String {
     for edge in &unit.incoming {
         let version = |version: &Option<_>| version.as_ref().map(ToString::to_string).unwrap_or_default();
         let by = edge.in_by.as_ref().map(ToString::to_string).unwrap_or_default();
-        let reason = edge.reason.map(|reason| reason.as_str()).unwrap_or_default();
+        let reason = edge.reason.map(Unknown::as_str).unwrap_or_default();
         row(&[
             "dependency",
             edge.status.as_str(),

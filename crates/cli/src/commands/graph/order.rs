@@ -124,8 +124,13 @@ impl<'a> Order<'a> {
     }
 
     /// What `strategy.matrix` of a job takes.
-    fn matrix(&self) -> Value {
-        json!({ "include": self.units })
+    fn matrix(&self) -> String {
+        #[derive(Serialize)]
+        struct Matrix<'a> {
+            include: &'a [Place<'a>],
+        }
+        let matrix = Matrix { include: &self.units };
+        serde_json::to_string(&matrix).expect("names and numbers are JSON")
     }
 
     /// A pipeline whose stages are the waves. What a job does stands in `.apply`, which is not ours to write.
@@ -233,11 +238,11 @@ WAVE  UNIT      STATUS               BECAUSE OF
     fn a_matrix_has_an_entry_for_each_unit_and_is_one_line() {
         let graph = shop();
         assert_eq!(
-            Order::of(&graph, None, None).matrix().to_string(),
-            r#"{"include":[{"status":"red","unit":"app/prod","wave":1},{"status":"yellow","unit":"dns","wave":2}]}"#
+            Order::of(&graph, None, None).matrix(),
+            r#"{"include":[{"unit":"app/prod","wave":1,"status":"red"},{"unit":"dns","wave":2,"status":"yellow"}]}"#
         );
         let nothing = Order::of(&graph, Some(&prefix("none/")), None);
-        assert_eq!(nothing.matrix().to_string(), r#"{"include":[]}"#);
+        assert_eq!(nothing.matrix(), r#"{"include":[]}"#);
     }
 
     #[test]
