@@ -53,13 +53,17 @@ async fn reconcile(context: &Context) -> Result<(), Failure> {
         return output.json(&found);
     }
     output.table(&changed(&found.changed))?;
-    let all = edges::counted(found.edges, "dependency", "dependencies");
-    output.said(&match found.changed.len() {
-        0 => format!("{all} as the states say; nothing had to be mended"),
-        1 => format!("{all}; 1 was not as the states say, and is mended"),
-        more => format!("{all}; {more} were not as the states say, and are mended"),
-    });
+    output.said(&mended(found.edges, found.changed.len()));
     Ok(())
+}
+
+fn mended(edges: usize, changed: usize) -> String {
+    let all = edges::counted(edges, "dependency", "dependencies");
+    match changed {
+        0 => format!("{all} looked at, and nothing had to be mended"),
+        1 => format!("{all} looked at; 1 was not as the states say, and is mended"),
+        more => format!("{all} looked at; {more} were not as the states say, and are mended"),
+    }
 }
 
 fn changed(changed: &[Edge]) -> Table {
@@ -153,7 +157,15 @@ pub(super) mod tests {
 
     #[test]
     fn what_was_mended_is_told_edge_by_edge() {
-        let mended = changed(&[edge("a.x->b.y", EdgeStatus::Pending)]);
-        assert_eq!(mended.for_programs(), "a.x\tb.y\tpending\t\n");
+        let table = changed(&[edge("a.x->b.y", EdgeStatus::Pending)]);
+        assert_eq!(table.for_programs(), "a.x\tb.y\tpending\t\n");
+        assert_eq!(
+            super::mended(1, 0),
+            "1 dependency looked at, and nothing had to be mended"
+        );
+        assert_eq!(
+            super::mended(4, 1),
+            "4 dependencies looked at; 1 was not as the states say, and is mended"
+        );
     }
 }
