@@ -110,8 +110,9 @@ With a token:
 
 No token stands in these files, and none should.
 
-The provider is installed below `{MIRROR}`, and `terraform.d/plugins` leads Terraform and OpenTofu there. If a CLI
-configuration of yours says where providers come from, it is asked instead; this one says both:
+The provider is installed below `{MIRROR}`, and `terraform.d/plugins` leads Terraform and OpenTofu there if they are
+started in this directory. If you start them elsewhere, with `-chdir`, or have a CLI configuration of your own that says
+where providers come from, this one says it:
 
     export TF_CLI_CONFIG_FILE=\"$PWD/{CLI_CONFIG}\"
 
