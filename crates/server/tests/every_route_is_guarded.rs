@@ -53,6 +53,12 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("POST", "/v1/units/{unit}/rejected/{rejected}/promote", 404, "w"),
     ("GET", "/v1/units/{unit}/outputs", 200, "rw"),
     ("GET", "/v1/units/{unit}/outputs/{output}", 404, "rw"),
+    ("GET", "/v1/units/{unit}/status", 200, "rw"),
+    ("GET", "/v1/status", 200, "rws"),
+    ("GET", "/v1/graph", 200, "rws"),
+    ("GET", "/v1/graph/edge", 400, "rws"),
+    ("GET", "/v1/graph/edges/{edge}", 404, "rws"),
+    ("POST", "/v1/graph/reconcile", 200, ""),
     ("POST", "/v1/rbac/init", 201, "!"),
     ("GET", "/v1/rbac/me", 200, "rws"),
     ("GET", "/v1/rbac/users", 200, ""),
@@ -104,6 +110,7 @@ fn target(path: &str) -> String {
         .replace("{version}", &version())
         .replace("{rejected}", "none")
         .replace("{output}", "none")
+        .replace("{edge}", "3WJ7TACUvWKdSjvdZYKeHkdBZfrQX8uY4XyQFpLXJxd2")
         .replace("{member}", "user:bob")
         .replace("{role}", "outputs-reader")
         .replace("{permission}", "outputs-reader")
