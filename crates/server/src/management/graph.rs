@@ -279,7 +279,7 @@ impl FromQuery for ReconcileQuery {
     params(ReconcileQuery),
     responses(
         (status = 200, description = "What was not so, as it is now.", body = Reconciled),
-        (status = 404, description = "`no_state`: the unit in `taken_by` has none.", body = ErrorBody),
+        (status = 404, description = "`no_state`: the unit that is said to have taken them has none.", body = ErrorBody),
         (status = 409, description = "`graph_unreadable`: nothing is said of any dependency.", body = ErrorBody),
     ),
 )]
