@@ -155,17 +155,13 @@ impl Change {
         }
         let unit = self.unit.as_str();
         let Some(taking) = &mut self.taking else { return };
+        // What was said before this of the same edges comes first, as it would in a commit of its own.
         let seen = taking.seen.get_or_insert_with(|| {
-            let looked_at = |state: &EdgeState| state.unknown() != Some(Unknown::NotLookedAt);
-            let of = |at, edge: &super::Declared| match edge.ends.from_unit == unit {
-                // What a unit takes of itself is what it has just written.
-                true => changed.get(&at).unwrap_or(&edge.state).in_digest.clone(),
-                false => edge.state.in_digest.clone(),
-            };
             graph
                 .incoming(unit)
-                .filter(|(_, edge)| looked_at(&edge.state))
-                .map(|(at, edge)| (edge.id.clone(), of(at, edge)))
+                .map(|(at, edge)| (&edge.id, changed.get(&at).unwrap_or(&edge.state)))
+                .filter(|(_, state)| state.unknown() != Some(Unknown::NotLookedAt))
+                .map(|(id, state)| (id.clone(), state.in_digest.clone()))
                 .collect()
         });
         for (at, edge) in graph.incoming(unit) {
