@@ -2,9 +2,12 @@
 //! imported, missed when it is gone, and destroyed; in every way in which a provider can be installed.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
+use opentaco_domain::graph::EdgeEnds;
 use opentaco_testkit::client::{Client, Ran};
 use opentaco_testkit::process::Process;
 use opentaco_testkit::service::{ROOT_TOKEN, Service};
@@ -622,6 +625,20 @@ fn the_provider_trusts_an_authority_that_it_is_told_of() {
 fn the_provider_is_installed_from_a_mirror() {
     let house = House::new();
     let client = house.client(&unit("from/a/mirror", ""));
+    mirror(&client);
+    let client = client.init();
+    let _ = applied(&client, "1 added, 0 changed, 0 destroyed");
+    // The other client's registry, in the words of this one: both names lead to the same files.
+    let other = BLOCK.replace("digger/opentaco", "registry.opentofu.org/digger/opentaco");
+    client.resources(&format!(
+        "{other}data \"opentaco_unit\" \"it\" {{\n  id = \"from/a/mirror\"\n}}\n"
+    ));
+    fs::remove_file(client.directory().join("terraform.tfstate")).unwrap();
+    let _ = client.init().apply().worked();
+}
+
+/// Lays the provider where both clients look for what they would get of their registries.
+fn mirror(client: &Client) {
     let mirror = client.directory().join("mirror");
     for host in ["registry.terraform.io", "registry.opentofu.org"] {
         let folder = mirror.join(host).join("digger/opentaco/0.1.0").join(platform());
@@ -636,15 +653,6 @@ fn the_provider_is_installed_from_a_mirror() {
         mirror.display()
     );
     client.write("clirc", &rules);
-    let client = client.init();
-    let _ = applied(&client, "1 added, 0 changed, 0 destroyed");
-    // The other client's registry, in the words of this one: both names lead to the same files.
-    let other = BLOCK.replace("digger/opentaco", "registry.opentofu.org/digger/opentaco");
-    client.resources(&format!(
-        "{other}data \"opentaco_unit\" \"it\" {{\n  id = \"from/a/mirror\"\n}}\n"
-    ));
-    fs::remove_file(client.directory().join("terraform.tfstate")).unwrap();
-    let _ = client.init().apply().worked();
 }
 
 fn platform() -> String {
@@ -658,6 +666,137 @@ fn platform() -> String {
         other => other,
     };
     format!("{system}_{machine}")
+}
+
+/// A state of `net/prod` with this many outputs, of which one has another value.
+fn network(serial: usize, outputs: usize, other: Option<usize>) -> String {
+    let outputs: serde_json::Map<_, _> = (0..outputs)
+        .map(|number| {
+            let value = match other == Some(number) {
+                true => format!("other {number}"),
+                false => format!("value {number}"),
+            };
+            (format!("out{number}"), json!({"value": value, "type": "string"}))
+        })
+        .collect();
+    json!({
+        "version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "net",
+        "outputs": outputs, "resources": [],
+    })
+    .to_string()
+}
+
+#[test]
+fn two_hundred_dependencies_are_declared_in_one_apply_and_followed_from_then_on() {
+    let house = House::new();
+    house.write_state("net/prod", &network(1, 200, None));
+    house.write_state("app/prod", &http::state(1, "before"));
+    let edges = |count: usize, to: &str| {
+        format!(
+            "{BLOCK}resource \"opentaco_dependency\" \"it\" {{\n  for_each     = toset([for n in range({count}) : \"out${{n}}\"])\n  \
+             from_unit_id = \"net/prod\"\n  from_output  = each.value\n  to_unit_id   = \"{to}\"\n}}\n"
+        )
+    };
+    let client = house
+        .service
+        .client("__opentaco_system", &edges(200, "app/prod"))
+        .with("OPENTACO_ENDPOINT", &house.service.url())
+        .with("OPENTACO_TOKEN", ROOT_TOKEN);
+    mirror(&client);
+    let client = client.init();
+    // What follows from the ends is known before anything is made.
+    let ends = EdgeEnds::new("net/prod", "out7", "app/prod", "out7");
+    let planned = client.run(&["plan", "-input=false"]).worked();
+    assert!(
+        planned.printed.contains(ends.id().as_str()),
+        "{}",
+        planned.printed
+    );
+    let _ = applied(&client, "200 added, 0 changed, 0 destroyed");
+    let seventh = || attributes(&client, "opentaco_dependency.it[\"out7\"]");
+    let made = seventh();
+    assert_eq!(made["id"], ends.id().as_str());
+    assert_eq!(
+        (&made["status"], &made["to_input"], &made["out_digest"]),
+        (&json!("pending"), &json!("out7"), &Value::Null)
+    );
+    assert!(
+        made["in_digest"].is_string() && made["last_in_at"].is_string(),
+        "{made}"
+    );
+
+    // The target takes all values; then the source gets another one. Neither is anything for Terraform to do.
+    let looking = house.client("data \"opentaco_unit_status\" \"it\" {\n  unit_id = \"app/prod\"\n}\noutput \"it\" {\n  value = data.opentaco_unit_status.it\n}\n");
+    let told = || {
+        let _ = looking.apply().worked();
+        outputs(&looking)["it"]["value"].clone()
+    };
+    let red = told();
+    assert_eq!(
+        (&red["status"], &red["incoming_pending"], &red["incoming_ok"]),
+        (&json!("red"), &json!(200), &json!(0))
+    );
+    house.write_state("app/prod", &http::state(2, "after"));
+    let green = told();
+    assert_eq!(
+        (&green["status"], &green["incoming_ok"]),
+        (&json!("green"), &json!(200))
+    );
+    house.write_state("net/prod", &network(2, 200, Some(7)));
+    let red = told();
+    assert_eq!(
+        (&red["status"], &red["incoming_pending"], &red["incoming_ok"]),
+        (&json!("red"), &json!(1), &json!(199))
+    );
+    let pending: Vec<_> = red["incoming"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|edge| edge["status"] == "pending")
+        .collect();
+    assert_eq!(
+        (pending.len(), &pending[0]["id"], &pending[0]["from_output"]),
+        (1, &json!(ends.id()), &json!("out7"))
+    );
+    is_settled(&client);
+    // The service keeps the attributes in the state itself: they are right without any refresh.
+    let kept = seventh();
+    assert_eq!(kept["status"], "pending");
+    assert!(
+        kept["out_digest"] == made["in_digest"] && kept["in_digest"] != made["in_digest"],
+        "{kept}"
+    );
+    assert!(
+        kept["out_version"].is_string() && kept["in_by"].is_string(),
+        "{kept}"
+    );
+
+    // What leaves the state is an edge no more, and is found again by its ends and by its id.
+    let _ = client
+        .run(&[
+            "state",
+            "rm",
+            "opentaco_dependency.it[\"out7\"]",
+            "opentaco_dependency.it[\"out8\"]",
+        ])
+        .worked();
+    assert_eq!(told()["incoming_ok"], 198);
+    let eighth = EdgeEnds::new("net/prod", "out8", "app/prod", "out8")
+        .id()
+        .to_string();
+    for (address, id) in [("out7", ends.to_string()), ("out8", eighth)] {
+        let address = format!("opentaco_dependency.it[\"{address}\"]");
+        let _ = client.run(&["import", "-input=false", &address, &id]).worked();
+    }
+    is_settled(&client);
+    assert_eq!(told()["incoming_ok"], 199);
+
+    // Another end is another edge.
+    client.resources(&edges(2, "app/dev"));
+    let _ = applied(&client, "2 added, 0 changed, 200 destroyed");
+    assert_eq!(told()["incoming"], json!([]));
+    let _ = client.run(&["destroy", "-auto-approve", "-input=false"]).worked();
+    assert_eq!(house.get("/v1/graph")["edges"], json!([]));
 }
 
 #[test]
@@ -675,6 +814,7 @@ fn the_client_is_attached_to_a_provider_that_runs_already() {
     let value = line.strip_suffix('\'').unwrap();
     let attach: Value = serde_json::from_str(value).unwrap();
     let about = &attach["registry.terraform.io/digger/opentaco"];
+    assert_eq!(*about, attach["registry.opentofu.org/digger/opentaco"]);
     assert_eq!(
         (&about["Pid"], &about["ProtocolVersion"], &about["Test"]),
         (&json!(provider.id()), &json!(6), &json!(true))
@@ -713,17 +853,57 @@ fn a_person_who_starts_the_provider_is_told_what_it_is() {
 }
 
 #[test]
+fn an_interrupt_at_the_terminal_is_for_the_client_to_hear() {
+    let home = tempfile::tempdir().unwrap();
+    let log = home.path().join("log");
+    let mut command = Command::new(tools::built(BINARY));
+    command
+        .env_remove("PLUGIN_CLIENT_CERT")
+        .env("PLUGIN_PROTOCOL_VERSIONS", "5,6")
+        .env(
+            "TF_PLUGIN_MAGIC_COOKIE",
+            "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2",
+        );
+    let mut provider = Process::start(command, &log);
+    let line = provider.until("its line", || {
+        let printed = fs::read_to_string(&log).ok()?;
+        printed.ends_with('\n').then_some(printed)
+    });
+    let parts: Vec<_> = line.trim_end().split('|').collect();
+    let [_, _, _, socket, _, _] = parts[..] else {
+        panic!("{line} has other parts");
+    };
+    assert_eq!(line, format!("1|6|unix|{socket}|grpc|\n"));
+    provider.signal("INT");
+    // It goes on to answer: what HTTP/2 begins with is answered with what the server has to say first.
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).unwrap();
+    assert_eq!(frame[3], 4, "no settings, but {frame:?}");
+    provider.signal("TERM");
+    assert!(provider.wait().success());
+    assert!(!Path::new(socket).exists());
+}
+
+#[test]
 fn what_the_pages_of_the_provider_show_is_a_configuration() {
     let folder = tools::repository().join("docs/provider");
-    let mut shown = String::new();
+    let example = |page: &Path| {
+        let page = fs::read_to_string(page).unwrap();
+        let (_, rest) = page.split_once("```terraform\n").unwrap();
+        rest.split_once("```").unwrap().0.to_owned()
+    };
+    let mut shown = example(&folder.join("index.md"));
     for below in ["resources", "data-sources"] {
         for entry in fs::read_dir(folder.join(below)).unwrap() {
-            let page = fs::read_to_string(entry.unwrap().path()).unwrap();
-            let (_, rest) = page.split_once("```terraform\n").unwrap();
-            shown.push_str(rest.split_once("```").unwrap().0);
+            shown.push_str(&example(&entry.unwrap().path()));
         }
     }
     assert_eq!(shown.matches("resource \"opentaco_").count(), 7, "{shown}");
-    let client = dev_client(&shown);
+    let client = dev_client("");
+    client.resources(&shown);
     let _ = client.run(&["validate"]).worked();
 }
