@@ -60,6 +60,8 @@ codes! {
     Encrypted = "encrypted",
     /// The caller may not.
     Forbidden = "forbidden",
+    /// The graph of dependencies cannot be read, so nothing is said of any.
+    GraphUnreadable = "graph_unreadable",
     /// A role holds this permission.
     InUse = "in_use",
     /// Roles were given before; there are first administrators once.

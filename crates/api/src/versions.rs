@@ -22,6 +22,8 @@ pub enum Origin {
     Promote,
     /// The last content of a unit that was deleted.
     Undelete,
+    /// The graph after a unit at one of its edges has changed, written by the service.
+    Graph,
     /// In a way that this client does not know.
     #[serde(other)]
     Other,
@@ -38,6 +40,7 @@ impl Origin {
             Self::Restore => "restore",
             Self::Promote => "promote",
             Self::Undelete => "undelete",
+            Self::Graph => "graph",
             Self::Other => "other",
         }
     }

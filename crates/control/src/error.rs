@@ -136,6 +136,14 @@ pub enum ControlError {
         /// Which.
         unit: UnitId,
     },
+    /// The graph of dependencies is no graph that can be read, so nothing is said of any dependency.
+    #[error("the graph of dependencies in `{unit}` cannot be read: {why}")]
+    GraphUnreadable {
+        /// The unit that holds it.
+        unit: UnitId,
+        /// Why not.
+        why: String,
+    },
     /// The unit was deleted after the write was sent.
     #[error("`{unit}` was deleted meanwhile{}", kept_note(kept.as_deref()))]
     DeletedMeanwhile {

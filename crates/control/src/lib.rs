@@ -2,7 +2,7 @@
 //!
 //! [`StateControl`] is the room. Each of its operations has three beats, in this order: it asks whether the caller may
 //! (`permit`), it acts through the vault, and it records what was decided ([`audit`]).
-//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`]; the same for S3's clients: [`objects`], [`uploads`]; who may: [`access`]; whose tokens are good:
+//! Operations by noun: [`units`], [`state`], [`outputs`], [`locks`], [`versions`], [`rejected`], [`graph`]; the same for S3's clients: [`objects`], [`uploads`]; who may: [`access`]; whose tokens are good:
 //! [`sessions`] and [`tokens`]; how it is opened: [`open`].
 //!
 //! This crate knows no HTTP and no token.
@@ -11,6 +11,7 @@ pub mod access;
 pub mod audit;
 mod believed;
 pub mod error;
+pub mod graph;
 pub mod locks;
 pub mod objects;
 pub mod open;
@@ -34,6 +35,8 @@ use opentaco_storage::{Counts, Vault};
 pub use access::{Access, AccessError};
 pub use audit::{Audit, AuditError, AuditOptions, Unwritten};
 pub use error::{ControlError, Holder};
+use graph::Keeper;
+pub use graph::{EdgeView, GraphCounts, GraphView, Reconciled, UnitStatusView};
 pub use locks::LockRequest;
 pub use open::{Described, OpenOptions, Rights, Verdict};
 pub use opentaco_storage::Retention;
@@ -83,6 +86,7 @@ pub struct StateControl {
     ledger: Ledger,
     sessions: Sessions,
     audit: Audit,
+    graph: Keeper,
     description: Arc<str>,
     /// While somebody has it, abandoned uploads are collected.
     _collecting: Option<Arc<Vault>>,
@@ -97,6 +101,7 @@ impl StateControl {
         Self {
             ledger: Ledger::new(records.clone(), surroundings),
             sessions: Sessions::new(records),
+            graph: Keeper::new(vault.clone(), UnitId::graph()),
             vault,
             policy,
             access: None,
@@ -120,6 +125,27 @@ impl StateControl {
             access,
             ..self
         }
+    }
+
+    /// The same, with the graph of dependencies in this unit.
+    #[must_use]
+    pub fn with_graph_in(self, unit: UnitId) -> Self {
+        Self {
+            graph: Keeper::new(self.vault.clone(), unit),
+            ..self
+        }
+    }
+
+    /// The unit that holds the graph of dependencies.
+    #[must_use]
+    pub fn graph_unit(&self) -> &UnitId {
+        self.graph.unit()
+    }
+
+    /// What was done to the graph so far, and how many changes it does not tell of yet.
+    #[must_use]
+    pub fn graph_counts(&self) -> (&GraphCounts, usize) {
+        (self.graph.counts(), self.graph.owed())
     }
 
     /// The same, where roles decide.
@@ -183,6 +209,8 @@ impl StateControl {
 
     /// Returns when all work behind answers is done: lock copies, records, housekeeping.
     pub async fn settle_down(&self) {
+        self.vault.settle_down().await;
+        self.graph.catch_up().await;
         self.vault.settle_down().await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use opentaco_domain::Policy;
+use opentaco_domain::{Policy, UnitId};
 use opentaco_storage::open::{StoreConfig, open};
 use opentaco_storage::proof::{SingleReplica, prove};
 use opentaco_storage::records::Records;
@@ -10,6 +10,7 @@ use opentaco_storage::{Bucket, Retention, Store, Surroundings, Vault};
 
 pub use opentaco_storage::proof::Verdict;
 
+use crate::graph::Hearing;
 use crate::{Access, Audit, AuditOptions, ControlError, StateControl};
 
 /// What is asked of an opened bucket besides where it is.
@@ -23,6 +24,8 @@ pub struct OpenOptions {
     pub rights: Rights,
     /// How it is kept who did what.
     pub audit: AuditOptions,
+    /// The unit that holds the graph of dependencies.
+    pub graph_unit: UnitId,
     /// Time, chance and background work.
     pub surroundings: Surroundings,
 }
@@ -44,6 +47,7 @@ impl Default for OpenOptions {
             retention: Retention::default(),
             rights: Rights::default(),
             audit: AuditOptions::default(),
+            graph_unit: UnitId::graph(),
             surroundings: Surroundings::real(),
         }
     }
@@ -85,22 +89,25 @@ impl StateControl {
         let surroundings = options.surroundings.clone();
         let bucket = Bucket::new(store, &opened.prefix, options.surroundings);
         let audit = Audit::kept(bucket.clone(), options.audit);
-        let vault = Vault::observed(bucket.clone(), options.retention, Arc::new(audit.clone()));
-        match options.rights {
+        let hearing = Arc::new(Hearing::new(audit.clone()));
+        let vault = Vault::observed(bucket.clone(), options.retention, hearing.clone());
+        let control = match options.rights {
             Rights::Policy(policy) => {
                 let control = Self::new(vault, policy, &opened.description);
-                Ok(control.audited(&audit).collecting_uploads())
+                control.audited(&audit)
             }
             Rights::Roles => {
                 let access = Access::open(Records::new(bucket), surroundings).await;
                 access.keep_fresh();
-                let control = Self::by_roles(vault, access, &opened.description)
-                    .audited(&audit)
-                    .collecting_uploads();
+                let control = Self::by_roles(vault, access, &opened.description).audited(&audit);
                 control.ledger().keep_fresh().await;
-                Ok(control)
+                control
             }
-        }
+        };
+        let control = control.with_graph_in(options.graph_unit).collecting_uploads();
+        hearing.tell(&control.graph);
+        control.graph.keep_up();
+        Ok(control)
     }
 
     /// Asks a bucket whether it keeps its word, property by property.
@@ -161,7 +168,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use opentaco_domain::{Caller, UnitId};
+    use opentaco_domain::Caller;
 
     use super::*;
 

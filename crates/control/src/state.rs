@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use opentaco_domain::access::Outputs;
 use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Holding, StateSummary, UnitId, VersionId};
-use opentaco_storage::commit::{CommitRequest, Committing, IfContent, Refusal};
+use opentaco_storage::commit::{CommitRequest, Committing, Decided, IfContent, Refusal};
 use opentaco_storage::head::{Committed, Origin};
 use opentaco_storage::lifecycle::Described;
 use opentaco_storage::read::Reading;
@@ -212,6 +212,7 @@ impl StateControl {
             may_create: permit.may_create,
             revives: None,
             origin: Origin::Write,
+            made: None,
         };
         self.commit(caller, unit, request).await.map(Receipt::from)
     }
@@ -226,11 +227,7 @@ impl StateControl {
     ) -> Result<Committed, ControlError> {
         let sent = request.summary.serial;
         loop {
-            let committing = self
-                .vault()
-                .commit(unit, &request)
-                .await
-                .map_err(ControlError::from_storage)?;
+            let committing = self.commit_and_follow(unit, &mut request).await?;
             if !matches!(committing, Committing::NoUnit) || request.may_create {
                 return match committing {
                     Committing::OlderSerial { current } => {
@@ -241,6 +238,29 @@ impl StateControl {
             }
             self.permit(caller, Action::Create, unit)?;
             request.may_create = true;
+        }
+    }
+
+    /// Commits, and has the graph of dependencies follow, before it is answered. A write of the graph itself is merged with
+    /// what is known of it.
+    pub(crate) async fn commit_and_follow(
+        &self,
+        unit: &UnitId,
+        request: &mut CommitRequest,
+    ) -> Result<Committing, ControlError> {
+        if unit == self.graph.unit() {
+            return self.commit_graph(unit, request).await;
+        }
+        let decided = self.vault().decide(unit, request).await;
+        match decided.map_err(ControlError::from_storage)? {
+            Decided::Concluded(committing) => Ok(committing),
+            Decided::Committed(fresh) => {
+                let follow = self.graph.follow_commit(unit, &fresh, &request.summary);
+                // The graph is looked at while the copy is put: nobody waits longer for it.
+                let fresh = (*fresh).clone();
+                let (committing, ()) = futures::join!(self.vault().publish(unit, fresh), follow);
+                Ok(committing)
+            }
         }
     }
 
@@ -397,6 +417,8 @@ impl StateControl {
                 Err(ControlError::OtherLineage { unit, current })
             }
             Committing::OlderSerial { current } => Err(self.older_serial(caller, &unit, current, None)),
+            // What is made beside another version is made anew where it is committed.
+            Committing::Overtaken => Err(ControlError::Conflict { unit, current: None }),
         }
     }
 }

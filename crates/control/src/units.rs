@@ -208,6 +208,7 @@ impl StateControl {
             .map_err(ControlError::from_storage)?
         {
             Deleting::Deleted => {
+                self.graph.follow_unit(unit, None).await;
                 let event = Event::done(caller, Action::Delete, "deleted");
                 self.changed(event.on(unit)).await
             }
@@ -251,6 +252,7 @@ impl StateControl {
                 Ok(None)
             }
             Undeleting::Committed(committing) => {
+                self.graph.follow_unit(unit, None).await;
                 let holding = Holding::Nothing;
                 let committed = self.concluded(caller, unit, &holding, committing).await?;
                 Ok(Some(committed.version))

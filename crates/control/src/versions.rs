@@ -191,7 +191,7 @@ impl StateControl {
         }
         let current_serial = head.current.as_ref().and_then(|current| current.serial);
         *bytes = with_serial_above(unit, std::mem::take(bytes), current_serial)?;
-        let request = CommitRequest {
+        let mut request = CommitRequest {
             summary: summarize(unit, bytes)?,
             bytes: bytes.clone(),
             md5: None,
@@ -206,18 +206,12 @@ impl StateControl {
             may_create: !head.exists(),
             revives: head.deleted.is_some().then_some(head.living_since),
             origin: origin.clone(),
+            made: None,
         };
-        Ok(
-            match self
-                .vault()
-                .commit(unit, &request)
-                .await
-                .map_err(ControlError::from_storage)?
-            {
-                Committing::Unmet { .. } | Committing::NoUnit => None,
-                committing => Some(committing),
-            },
-        )
+        Ok(match self.commit_and_follow(unit, &mut request).await? {
+            Committing::Unmet { .. } | Committing::NoUnit => None,
+            committing => Some(committing),
+        })
     }
 }
 

@@ -102,7 +102,10 @@ impl Scene {
 type Perform = for<'a> fn(&'a Scene, &'a Caller, &'a UnitId) -> BoxFuture<'a, Result<(), ControlError>>;
 
 /// Every operation on a unit, and what it asks first.
-const OPERATIONS: [(&str, Action, Perform); 29] = [
+const OPERATIONS: [(&str, Action, Perform); 30] = [
+    ("unit_status", Action::Read, |scene, caller, unit| {
+        async { scene.control.unit_status(caller, unit).await.map(drop) }.boxed()
+    }),
     ("lock", Action::Lock, |scene, caller, unit| {
         async {
             scene
@@ -299,7 +302,13 @@ fn upload() -> UploadId {
 }
 
 /// Operations that are about no unit, or about many: these have tests of their own, or nothing to protect.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 17] = [
+    // Of the graph, which `graph` tests.
+    "unit_statuses",
+    "graph",
+    "edge",
+    "edge_by_id",
+    "reconcile_graph",
     "open",
     "doctor",
     "ready",
@@ -464,6 +473,7 @@ async fn a_reader_reads_and_changes_nothing_and_a_writer_neither_creates_nor_del
     let reader = may(&[Action::Read]);
     let writer = may(&[Action::Read, Action::Write, Action::Lock]);
     let allowed: BTreeMap<&str, (bool, bool)> = [
+        ("unit_status", (true, true)),
         ("lock", (false, true)),
         ("lock_existing", (false, true)),
         ("unlock", (false, true)),

@@ -6,12 +6,23 @@
 //! digest, and which value the target last took. Where the two differ the target needs another apply.
 //!
 //! ```text
+//! canonical  the one spelling of a value, and its digest
 //! edge       the two ends of an edge, its id, and what may be said of it
 //! document   the graph as a state: read in place, changed in place, merged with what Terraform sends
+//! follow     what a change of a unit does to the edges at it
 //! view       all edges at once: who is stale, why, in which order, how far a change reaches
 //! drawing    the same for people: DOT and Mermaid
 //! ```
 
+pub mod canonical;
+pub mod document;
+pub mod drawing;
 pub mod edge;
+pub mod follow;
+pub mod view;
 
+pub use self::canonical::{Digest, NoDigest};
+pub use self::document::{Declared, Document, DocumentError, EdgeState};
 pub use self::edge::{EdgeEnds, EdgeEndsError, EdgeId, EdgeStatus, UnitStatus, Unknown};
+pub use self::follow::{Change, Outputs, Source, Taking};
+pub use self::view::View;

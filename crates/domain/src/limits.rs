@@ -71,3 +71,14 @@ pub const STATE_FIELD_BYTES_MAX: usize = 1024;
 
 /// How often a read settles a copy that a busy writer keeps changing, before it serves what the head names.
 pub const READ_SETTLE_ROUNDS: usize = 3;
+
+/// So many outputs have their digests in a unit's head, which is written with every lock. Of a unit with more the state
+/// is read where they are asked for.
+pub const HEAD_OUTPUTS_MAX: usize = 256;
+
+/// So long the names of these outputs may be together.
+pub const HEAD_OUTPUT_NAMES_BYTES_MAX: usize = 16 * 1024;
+
+/// So many of the graph's newest versions keep their place in its head if the service wrote them: those of people must
+/// not be driven out by them.
+pub const RECENT_GRAPH_VERSIONS_MAX: usize = 4;

@@ -4,13 +4,16 @@
 //! takes 500 MB. Whatever reads oddly in it is left to Terraform to judge; only what is no JSON object is refused.
 //! No error quotes a state: they hold secrets, and errors go to logs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::graph::Digest;
 use crate::keys::OneOf;
 use crate::limits::STATE_FIELD_BYTES_MAX;
 
@@ -18,6 +21,10 @@ const SERIAL: &str = "serial";
 const LINEAGE: &str = "lineage";
 const TERRAFORM_VERSION: &str = "terraform_version";
 const ENCRYPTED_DATA: &str = "encrypted_data";
+const OUTPUTS: &str = "outputs";
+
+/// The digests of a state's outputs, by name; none for a value that has none ([`Digest::of`]).
+pub type OutputDigests = BTreeMap<String, Option<Digest>>;
 
 /// What a state says of itself. A field is `None` where it is missing or is not what Terraform writes there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +37,8 @@ pub struct StateSummary {
     pub terraform_version: Option<String>,
     /// Whether it is one of OpenTofu's encrypted states, of which we can read no more.
     pub encrypted: bool,
+    /// Digests of the values of its outputs. Empty for a state that has none, or none that can be read.
+    pub outputs: OutputDigests,
 }
 
 /// Why bytes are no state, or cannot be given another serial.
@@ -79,6 +88,7 @@ impl StateSummary {
             (_, "null") => {}
             (SERIAL, value) => summary.serial = value.parse().ok(),
             (LINEAGE, value) => summary.lineage = short_string(value),
+            (OUTPUTS, value) => summary.outputs = digests(value),
             (_, value) => summary.terraform_version = short_string(value),
         })?;
         Ok(summary)
@@ -189,7 +199,7 @@ impl<'a, F: FnMut(&'static str, &'a str)> Visitor<'a> for Fields<'a, F> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let known = OneOf(&[SERIAL, LINEAGE, TERRAFORM_VERSION, ENCRYPTED_DATA]);
+        let known = OneOf(&[SERIAL, LINEAGE, TERRAFORM_VERSION, ENCRYPTED_DATA, OUTPUTS]);
         while let Some(name) = map.next_key_seed(known)? {
             match name {
                 Some(name) => (self.see)(name, map.next_value::<&'a RawValue>()?.get()),
@@ -198,6 +208,21 @@ impl<'a, F: FnMut(&'static str, &'a str)> Visitor<'a> for Fields<'a, F> {
         }
         Ok(())
     }
+}
+
+/// The digests of outputs as a state has them: `{"vpc_id": {"value": "vpc-1", "type": "string"}}`.
+fn digests(outputs: &str) -> OutputDigests {
+    #[derive(Deserialize)]
+    struct Output<'a> {
+        #[serde(borrow)]
+        value: Option<&'a RawValue>,
+    }
+    let outputs: BTreeMap<String, Output<'_>> = serde_json::from_str(outputs).unwrap_or_default();
+    let digest = |output: Output<'_>| Digest::of(output.value.map_or("null", RawValue::get)).ok();
+    outputs
+        .into_iter()
+        .map(|(name, output)| (name, digest(output)))
+        .collect()
 }
 
 /// The string that a raw value is, if it is one and is short enough to stand in a head.

@@ -145,6 +145,7 @@ fn answer(error: &ControlError) -> (StatusCode, ErrorCode) {
         ControlError::OlderSerial { .. } => (StatusCode::CONFLICT, ErrorCode::OlderSerial),
         ControlError::Protected { .. } => (StatusCode::CONFLICT, ErrorCode::Protected),
         ControlError::Encrypted { .. } => (StatusCode::CONFLICT, ErrorCode::Encrypted),
+        ControlError::GraphUnreadable { .. } => (StatusCode::CONFLICT, ErrorCode::GraphUnreadable),
         ControlError::DeletedMeanwhile { .. } => (StatusCode::CONFLICT, ErrorCode::Deleted),
         ControlError::NoState { .. } => (StatusCode::NOT_FOUND, ErrorCode::NoState),
         ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NotFound),

@@ -14,7 +14,7 @@ use opentaco_api::ErrorCode;
 use crate::app::App;
 use crate::extract::{Approach, Notes};
 use crate::management::{
-    audit, auth, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
+    audit, auth, graph, info, locks, openapi, outputs, rbac, rejected, state, tokens, units, versions,
 };
 use crate::problem::Problem;
 use crate::{layers, operator, s3, terraform};
@@ -105,6 +105,12 @@ pub static ROUTES: &[Route] = routes! {
     "POST"   "/v1/units/{unit}/rejected/{rejected}/promote" Caller "unit.write" => rejected::promote;
     "GET"    "/v1/units/{unit}/outputs"             Caller "unit.read"   => outputs::list;
     "GET"    "/v1/units/{unit}/outputs/{output}"    Caller "unit.read"   => outputs::one;
+    "GET"    "/v1/units/{unit}/status"              Caller "graph.read"  => graph::status;
+    "GET"    "/v1/status"                           Caller "graph.read"  => graph::statuses;
+    "GET"    "/v1/graph"                            Caller "graph.read"  => graph::graph;
+    "GET"    "/v1/graph/edge"                       Caller "graph.read"  => graph::edge;
+    "GET"    "/v1/graph/edges/{edge}"               Caller "graph.read"  => graph::edge_by_id;
+    "POST"   "/v1/graph/reconcile"                  Caller "graph.reconcile" => graph::reconcile;
 
     "POST"   "/v1/rbac/init"                        Caller "access.manage" => rbac::init;
     "GET"    "/v1/rbac/me"                          Caller "access.me"     => rbac::me;

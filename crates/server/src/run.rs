@@ -180,6 +180,7 @@ async fn open(config: &Config, logins: &Logins) -> Result<StateControl, ControlE
             seal: logins.seal(),
             sync: config.audit_sync,
         },
+        graph_unit: config.system_unit.clone(),
         ..OpenOptions::default()
     };
     options.retention.versions_max = config.versions_max;

@@ -53,6 +53,12 @@ const AS_ROOT: &[(&str, &str, u16, &str)] = &[
     ("POST", "/v1/units/{unit}/rejected/{rejected}/promote", 404, "w"),
     ("GET", "/v1/units/{unit}/outputs", 200, "rw"),
     ("GET", "/v1/units/{unit}/outputs/{output}", 404, "rw"),
+    ("GET", "/v1/units/{unit}/status", 200, "rw"),
+    ("GET", "/v1/status", 200, "rws"),
+    ("GET", "/v1/graph", 200, "rws"),
+    ("GET", "/v1/graph/edge", 200, "rw"),
+    ("GET", "/v1/graph/edges/{edge}", 404, "rws"),
+    ("POST", "/v1/graph/reconcile", 200, "w"),
     ("POST", "/v1/rbac/init", 201, "!"),
     ("GET", "/v1/rbac/me", 200, "rws"),
     ("GET", "/v1/rbac/users", 200, ""),
@@ -98,12 +104,16 @@ fn version() -> String {
 }
 
 fn target(path: &str) -> String {
+    if path == "/v1/graph/edge" {
+        return format!("{path}?from_unit_id=guarded/a&from_output=x&to_unit_id=guarded/b");
+    }
     path.replace("{*unit}", "guarded/unit")
         .replace("{*object}", "opentaco/guarded.tfstate")
         .replace("{unit}", "guarded__unit__by__name")
         .replace("{version}", &version())
         .replace("{rejected}", "none")
         .replace("{output}", "none")
+        .replace("{edge}", "3WJ7TACUvWKdSjvdZYKeHkdBZfrQX8uY4XyQFpLXJxd2")
         .replace("{member}", "user:bob")
         .replace("{role}", "outputs-reader")
         .replace("{permission}", "outputs-reader")

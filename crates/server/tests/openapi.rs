@@ -78,6 +78,12 @@ fn the_paths_of_the_sdk_are_those_of_the_routes() {
         paths::UNDELETE,
         paths::OUTPUTS,
         paths::OUTPUT,
+        paths::UNIT_STATUS,
+        paths::STATUS,
+        paths::GRAPH,
+        paths::GRAPH_EDGE,
+        paths::GRAPH_EDGE_BY_ID,
+        paths::GRAPH_RECONCILE,
         paths::INFO,
         paths::OPENAPI,
     ]
@@ -85,7 +91,12 @@ fn the_paths_of_the_sdk_are_those_of_the_routes() {
     let routes: BTreeSet<&str> = ROUTES
         .iter()
         .map(|route| route.path)
-        .filter(|path| path.starts_with("/v1/units") || [paths::INFO, paths::OPENAPI].contains(path))
+        .filter(|path| {
+            ["/v1/units", paths::STATUS, paths::GRAPH]
+                .iter()
+                .any(|start| path.starts_with(start))
+                || [paths::INFO, paths::OPENAPI].contains(path)
+        })
         .collect();
     assert_eq!(of_the_sdk, routes);
 }

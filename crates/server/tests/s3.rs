@@ -985,8 +985,12 @@ fn whoever_signs_wrong_is_refused_with_the_code_that_clients_know_and_changes_no
         &put(&with("x-amz-acl", "public-read"), KEY, &body),
         Code::AccessDenied,
     );
+    // Another time of the same day: of another day it would be another credential.
+    let (_, signed_at) = good.headers.iter().find(|(name, _)| name == "x-amz-date").unwrap();
+    let (day, time) = signed_at.split_once('T').unwrap();
+    let far = if time < "12" { "235959Z" } else { "000000Z" };
     refused(
-        &put(&with("x-amz-date", "20261123T000000Z"), KEY, &body),
+        &put(&with("x-amz-date", &format!("{day}T{far}")), KEY, &body),
         Code::RequestTimeTooSkewed,
     );
     refused(

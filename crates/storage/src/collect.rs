@@ -6,13 +6,13 @@
 use std::collections::HashSet;
 
 use jiff::SignedDuration;
-use opentaco_domain::limits::{RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
+use opentaco_domain::limits::{RECENT_GRAPH_VERSIONS_MAX, RECENT_VERSIONS_MAX, TOMBSTONE_DAYS};
 use opentaco_domain::{Session, UnitId, VersionId};
 
 use crate::StorageError;
 use crate::bucket::{Kind, Meta};
 use crate::commit::is_kept;
-use crate::head::{Head, kept_name};
+use crate::head::{Head, Origin, Past, kept_name};
 use crate::heads::Swap;
 use crate::planted::{Bug, planted};
 use crate::settle::Insist;
@@ -160,7 +160,7 @@ impl Vault {
         );
         next.recent
             .retain(|committed| !pruned.contains(&committed.version));
-        let leaving = next.recent.split_off(next.recent.len().min(RECENT_VERSIONS_MAX));
+        let leaving = leaving(&mut next.recent);
         // A name that was not listed is kept as it is: another replica may have moved it here since the listing.
         let gone: HashSet<String> = pruned.iter().map(kept_name).collect();
         next.kept.retain(|name| !gone.contains(name));
@@ -170,6 +170,22 @@ impl Vault {
         );
         next
     }
+}
+
+/// Takes out what need not be known in full any longer, newest first. What the service wrote of the graph counts apart:
+/// whoever sent a graph and repeats it must be found among the others, however much has happened since.
+fn leaving(recent: &mut Vec<Past>) -> Vec<Past> {
+    let (mut sent, mut followed) = (0, 0);
+    let (staying, leaving) = std::mem::take(recent).into_iter().partition(|past| {
+        let (count, most) = match past.origin {
+            Origin::Graph => (&mut followed, RECENT_GRAPH_VERSIONS_MAX),
+            _ => (&mut sent, RECENT_VERSIONS_MAX),
+        };
+        *count += 1;
+        *count <= most
+    });
+    *recent = staying;
+    leaving
 }
 
 /// Which of the versions before the current one (newest first) are to go.

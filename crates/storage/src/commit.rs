@@ -3,6 +3,8 @@
 //! The swap is the commit. Before it, nothing has happened but an object that no head names; after it, the version is
 //! in the history for good, whatever becomes of this replica, and whoever repeats the request is told so.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use opentaco_domain::digest::md5_base64;
 use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
@@ -51,6 +53,53 @@ pub struct CommitRequest {
     pub revives: Option<u64>,
     /// Where the bytes come from.
     pub origin: Origin,
+    /// What is stored instead of `bytes`: the graph is merged with what is known of it.
+    pub made: Option<Made>,
+}
+
+/// What is stored instead of what was sent.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The state.
+    pub bytes: Bytes,
+    /// What was read from `bytes`.
+    pub summary: StateSummary,
+    /// What was current when it was made. Beside another version it is not committed ([`Committing::Overtaken`]).
+    pub beside: Option<VersionId>,
+}
+
+impl CommitRequest {
+    /// What the service itself has made of what is current, whoever holds the unit.
+    #[must_use]
+    pub fn by_the_service(made: Made, principal: Principal) -> Self {
+        Self {
+            bytes: made.bytes.clone(),
+            summary: made.summary.clone(),
+            md5: None,
+            holding: Holding::Nothing,
+            principal,
+            door: "service",
+            key: None,
+            if_match: None,
+            if_content: None,
+            force: false,
+            same_lineage: false,
+            may_create: false,
+            revives: None,
+            origin: Origin::Graph,
+            made: Some(made),
+        }
+    }
+
+    /// The bytes that are stored.
+    fn stored(&self) -> &Bytes {
+        self.made.as_ref().map_or(&self.bytes, |made| &made.bytes)
+    }
+
+    /// What was read from the bytes that are stored.
+    fn stored_summary(&self) -> &StateSummary {
+        self.made.as_ref().map_or(&self.summary, |made| &made.summary)
+    }
 }
 
 /// A condition on what is current, told by content: S3 clients know no versions.
@@ -108,6 +157,38 @@ pub enum Committing {
         /// The serial that is current.
         current: u64,
     },
+    /// It is not committed: what is stored was [made](Made) beside a version that is not current any more. Make it anew.
+    Overtaken,
+}
+
+/// A commit that is decided, and not answered yet.
+#[derive(Debug)]
+pub enum Decided {
+    /// It is committed. The copy does not hold it yet: [`Vault::publish`].
+    Committed(Box<Fresh>),
+    /// All there is to say.
+    Concluded(Committing),
+}
+
+/// A version that is committed, and not published yet.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// The version.
+    pub committed: Committed,
+    /// The head that was replaced; none if an earlier attempt of this request did it.
+    pub before: Option<Arc<Head>>,
+    /// The head since.
+    known: Known,
+    /// What the copy is to hold, if this very attempt committed it.
+    bytes: Option<Bytes>,
+}
+
+impl Fresh {
+    /// The head since.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.known.head
+    }
 }
 
 /// Why a write was refused and its bytes kept.
@@ -149,16 +230,33 @@ enum Verdict {
     NoUnit,
     OtherLineage(Option<String>),
     OlderSerial(u64),
+    Overtaken,
 }
 
 impl Vault {
     /// Commits a version.
     ///
     /// # Errors
+    /// As [`Vault::decide`].
+    pub async fn commit(&self, unit: &UnitId, request: &CommitRequest) -> Result<Committing, StorageError> {
+        match self.decide(unit, request).await? {
+            Decided::Committed(fresh) => Ok(self.publish(unit, *fresh).await),
+            Decided::Concluded(committing) => Ok(committing),
+        }
+    }
+
+    /// Decides about a commit. Whoever is told that it is committed must [publish](Vault::publish) it before they answer,
+    /// and may do something else meanwhile.
+    ///
+    /// # Errors
     /// If the bucket could not be asked, or did not confirm. Then the write may be committed or not: the same request
     /// again finds out, and is answered like the first.
-    pub async fn commit(&self, unit: &UnitId, request: &CommitRequest) -> Result<Committing, StorageError> {
-        let sha256 = Sha256::of(&request.bytes);
+    pub async fn decide(&self, unit: &UnitId, request: &CommitRequest) -> Result<Decided, StorageError> {
+        let sent_sha256 = Sha256::of(&request.bytes);
+        let sha256 = match &request.made {
+            Some(made) => Sha256::of(&made.bytes),
+            None => sent_sha256,
+        };
         let mut known = self.touch(unit).await?;
         let was_deleted = known.head.deleted.is_some();
         let mut orphans: Vec<VersionId> = Vec::new();
@@ -167,7 +265,7 @@ impl Vault {
 
         for _ in 0..TURNS_MAX {
             let holding = held(&known.head, request);
-            let verdict = judge(&known.head, request, &holding, sha256, was_deleted);
+            let verdict = judge(&known.head, request, &holding, sent_sha256, was_deleted);
             let session = match verdict {
                 Verdict::Go(session) => session,
                 // Only a successful compare-and-swap may be answered from memory.
@@ -181,12 +279,13 @@ impl Vault {
                 }
             };
 
-            let committed = self.new_version(&known.head, request, &holding, sha256, session);
-            self.put_version(unit, &committed, request.bytes.clone(), request.door)
+            let committed = self.new_version(&known.head, request, &holding, (sha256, sent_sha256), session);
+            self.put_version(unit, &committed, request.stored().clone(), request.door)
                 .await?;
 
             let mut next = (*known.head).clone();
             next.advance(Some(committed.clone()));
+            next.tell_outputs(request.stored_summary());
             if next.deleted.is_some() || next.created.is_none() {
                 next.begin_to_live(self.now(), None);
             }
@@ -194,7 +293,12 @@ impl Vault {
                 Swap::Done(now) => {
                     drop(my_turn);
                     self.discard_behind(unit, orphans, &now.head);
-                    return Ok(self.finish(unit, now, committed, Some(request)).await);
+                    return Ok(Decided::Committed(Box::new(Fresh {
+                        committed,
+                        before: Some(known.head),
+                        known: now,
+                        bytes: Some(request.stored().clone()),
+                    })));
                 }
                 Swap::Moved(now) => {
                     let now = self.moved(unit, now).await?;
@@ -202,8 +306,13 @@ impl Vault {
                     if now.head.names(&committed.version) && !planted(Bug::RefusalBelieved) {
                         drop(my_turn);
                         self.discard_behind(unit, orphans, &now.head);
-                        let again = planted(Bug::StepFourWhateverIsCurrent).then_some(request);
-                        return Ok(self.finish(unit, now, committed, again).await);
+                        let again = planted(Bug::StepFourWhateverIsCurrent);
+                        return Ok(Decided::Committed(Box::new(Fresh {
+                            committed,
+                            before: Some(known.head),
+                            known: now,
+                            bytes: again.then(|| request.stored().clone()),
+                        })));
                     }
                     orphans.push(committed.version);
                     known = now;
@@ -253,9 +362,17 @@ impl Vault {
         known: Known,
         verdict: Verdict,
         orphans: Vec<VersionId>,
-    ) -> Result<Committing, StorageError> {
+    ) -> Result<Decided, StorageError> {
         let answer = match verdict {
-            Verdict::Already(committed) => self.finish(unit, known.clone(), committed, None).await,
+            Verdict::Already(committed) => {
+                self.discard_behind(unit, orphans, &known.head);
+                return Ok(Decided::Committed(Box::new(Fresh {
+                    committed,
+                    before: None,
+                    known,
+                    bytes: None,
+                })));
+            }
             Verdict::No(why) => {
                 // Keep first, then refuse: whoever reads the refusal must find the bytes.
                 let kept = self.keep_rejected(unit, request, &why).await?;
@@ -265,6 +382,7 @@ impl Vault {
             Verdict::NoUnit => Committing::NoUnit,
             Verdict::OtherLineage(current) => Committing::OtherLineage { current },
             Verdict::OlderSerial(current) => Committing::OlderSerial { current },
+            Verdict::Overtaken => Committing::Overtaken,
             Verdict::Go(_) => {
                 return Err(StorageError::Busy {
                     key: self.bucket().layout().head(unit),
@@ -273,23 +391,23 @@ impl Vault {
             }
         };
         self.discard_behind(unit, orphans, &known.head);
-        Ok(answer)
+        Ok(Decided::Concluded(answer))
     }
 
-    /// After the commit: the copy, the housekeeping, the answer. `fresh` is the request whose swap was the last.
-    async fn finish(
-        &self,
-        unit: &UnitId,
-        known: Known,
-        committed: Committed,
-        fresh: Option<&CommitRequest>,
-    ) -> Committing {
-        let copied = match fresh {
+    /// After the commit: the copy, the housekeeping, the answer.
+    pub async fn publish(&self, unit: &UnitId, fresh: Fresh) -> Committing {
+        let Fresh {
+            committed,
+            known,
+            bytes,
+            ..
+        } = fresh;
+        let copied = match &bytes {
             _ if planted(Bug::AnsweredBeforeCopy) => {
                 self.settle_behind(unit);
                 Ok(())
             }
-            Some(request) => self.publish(unit, &known, &committed, &request.bytes).await,
+            Some(bytes) => self.put_or_mend(unit, &known, &committed, bytes).await,
             None => self.mend(unit, Insist::No).await,
         };
         if known.head.lock.is_none() {
@@ -303,7 +421,7 @@ impl Vault {
     }
 
     /// Puts the copy while this version is current, conditional on what the copy is known to be; else settles.
-    async fn publish(
+    async fn put_or_mend(
         &self,
         unit: &UnitId,
         known: &Known,
@@ -410,10 +528,17 @@ impl Vault {
         head: &Head,
         request: &CommitRequest,
         holding: &Holding,
-        sha256: Sha256,
+        (sha256, sent_sha256): (Sha256, Sha256),
         session: Session,
     ) -> Committed {
-        let summary = &request.summary;
+        let summary = request.stored_summary();
+        let stored = request.stored();
+        let md5 = request.md5.as_ref().filter(|_| request.made.is_none());
+        // What the service writes down sends nothing: what was sent last stays so, for whoever compares.
+        let sent = match (&request.origin, &head.current) {
+            (Origin::Graph, Some(current)) => (current.sent_sha256, current.sent_serial),
+            _ => (sent_sha256, request.summary.serial),
+        };
         Committed {
             version: VersionId {
                 epoch: head.epoch + 1,
@@ -423,8 +548,8 @@ impl Vault {
                 nonce: self.draw_short(),
             },
             sha256,
-            md5: Some(request.md5.clone().unwrap_or_else(|| md5_base64(&request.bytes))),
-            size: request.bytes.len() as u64,
+            md5: Some(md5.cloned().unwrap_or_else(|| md5_base64(stored))),
+            size: stored.len() as u64,
             serial: summary.serial,
             lineage: summary.lineage.clone(),
             terraform_version: summary.terraform_version.clone(),
@@ -434,8 +559,8 @@ impl Vault {
                 Holding::Lock(id) => Some(id.clone()),
                 Holding::Nothing | Holding::Session(_) => None,
             },
-            sent_sha256: sha256,
-            sent_serial: summary.serial,
+            sent_sha256: sent.0,
+            sent_serial: sent.1,
             key: request.key.clone(),
             door: Some(request.door.to_owned()),
             origin: request.origin.clone(),
@@ -485,6 +610,16 @@ fn judge(
     sha256: Sha256,
     was_deleted: bool,
 ) -> Verdict {
+    let overtaken = request
+        .made
+        .as_ref()
+        .is_some_and(|made| made.beside != head.current_version());
+    if request.origin == Origin::Graph {
+        return match overtaken {
+            true => Verdict::Overtaken,
+            false => Verdict::Go(Session::NONE),
+        };
+    }
     let unmet = request
         .if_content
         .as_ref()
@@ -536,12 +671,15 @@ fn judge(
         if let (true, Some(current)) = (
             request.same_lineage && request.origin == Origin::Write,
             &head.current,
-        ) && let Some(serial) = current.serial
+        ) && let Some(serial) = current.sent_serial
             && request.summary.serial.is_none_or(|ours| ours <= serial)
-            && (request.summary.serial.is_some_and(|ours| ours < serial) || current.sha256 != sha256)
+            && (request.summary.serial.is_some_and(|ours| ours < serial) || current.sent_sha256 != sha256)
         {
             return Verdict::OlderSerial(serial);
         }
+    }
+    if overtaken {
+        return Verdict::Overtaken;
     }
     Verdict::Go(session)
 }

@@ -8,7 +8,11 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use opentaco_domain::limits::{BROKEN_SESSIONS_MAX, DONE_SESSIONS_MAX, RELEASED_LOCKS_MAX};
+use opentaco_domain::graph::{Outputs, Source, Unknown};
+use opentaco_domain::limits::{
+    BROKEN_SESSIONS_MAX, DONE_SESSIONS_MAX, HEAD_OUTPUT_NAMES_BYTES_MAX, HEAD_OUTPUTS_MAX, RELEASED_LOCKS_MAX,
+};
+use opentaco_domain::state::{OutputDigests, StateSummary};
 use opentaco_domain::{CredentialSession, LockId, LockInfo, Principal, Session, Sha256, Signed, VersionId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
@@ -65,9 +69,16 @@ pub struct Head {
     /// for a unit that came to be by a write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<String>,
-    /// Digests of the outputs.
+    /// Digests of the outputs of the version that [`Head::outputs_of`] tells, so that a dependency can be declared on them
+    /// without reading a state.
     #[serde(default)]
-    pub outputs: BTreeMap<String, String>,
+    pub outputs: OutputDigests,
+    /// The epoch of the version whose outputs these are; none where nobody has read them, or where there are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs_of: Option<u64>,
+    /// That version is encrypted by OpenTofu, and so are its outputs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// Set while the unit is deleted.
     pub deleted: Option<Deleted>,
     /// What a later version of us has added; kept as it is.
@@ -172,6 +183,8 @@ pub enum Origin {
     Promote(String),
     /// The last content of a unit that was deleted.
     Undelete,
+    /// The graph after a unit at one of its edges has changed: written by the service, whoever holds the graph.
+    Graph,
 }
 
 impl std::fmt::Display for Origin {
@@ -183,6 +196,7 @@ impl std::fmt::Display for Origin {
             Self::Restore(version) => write!(f, "restore of {version}"),
             Self::Promote(id) => write!(f, "promotion of {id}"),
             Self::Undelete => f.write_str("undelete"),
+            Self::Graph => f.write_str("graph"),
         }
     }
 }
@@ -228,6 +242,18 @@ pub struct Committed {
 }
 
 impl Committed {
+    /// The unit as the source of dependencies in this version, with these outputs.
+    #[must_use]
+    pub fn source(&self, outputs: Outputs) -> Source {
+        Source {
+            version: Some(self.version),
+            epoch: self.version.epoch,
+            by: Some(self.by.clone()),
+            at: Some(self.committed_at),
+            outputs,
+        }
+    }
+
     /// As it stands in `recent`.
     #[must_use]
     pub fn shortened(&self) -> Self {
@@ -350,7 +376,9 @@ impl Head {
             created: None,
             living_since: 0,
             creation: None,
-            outputs: BTreeMap::new(),
+            outputs: OutputDigests::new(),
+            outputs_of: None,
+            encrypted: false,
             deleted: None,
             rest: serde_json::Map::new(),
         }
@@ -475,6 +503,42 @@ impl Head {
             self.recent.insert(0, Past::new(&before));
         }
         self.current = next;
+        self.outputs.clear();
+        self.outputs_of = None;
+        self.encrypted = false;
+    }
+
+    /// Says what the outputs of the current version are, unless there are too many for a head.
+    pub(crate) fn tell_outputs(&mut self, of: &StateSummary) {
+        let bytes: usize = of.outputs.keys().map(String::len).sum();
+        if of.outputs.len() > HEAD_OUTPUTS_MAX || bytes > HEAD_OUTPUT_NAMES_BYTES_MAX {
+            return;
+        }
+        self.outputs.clone_from(&of.outputs);
+        self.encrypted = of.encrypted;
+        self.outputs_of = self.current.as_ref().map(|current| current.version.epoch);
+    }
+
+    /// The outputs of the current version, if they stand here.
+    #[must_use]
+    pub fn current_outputs(&self) -> Option<&OutputDigests> {
+        let current = self.current.as_ref()?;
+        (self.outputs_of == Some(current.version.epoch) && !self.encrypted).then_some(&self.outputs)
+    }
+
+    /// The unit as the source of dependencies. None: its outputs do not stand here, and must be read from its state.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        let Some(current) = self.current.as_ref().filter(|_| self.exists()) else {
+            return Some(Source::nothing(self.epoch));
+        };
+        if self.outputs_of != Some(current.version.epoch) {
+            return None;
+        }
+        Some(current.source(match self.encrypted {
+            true => Outputs::Unknown(Unknown::Encrypted),
+            false => Outputs::Known(self.outputs.clone()),
+        }))
     }
 }
 

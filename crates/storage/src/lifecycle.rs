@@ -322,6 +322,7 @@ impl Vault {
             may_create: true,
             revives: Some(known.head.living_since),
             origin: Origin::Undelete,
+            made: None,
         };
         Ok(match self.commit(unit, &request).await? {
             // Somebody else brought it to life meanwhile, and what they wrote stays.

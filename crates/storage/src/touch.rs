@@ -34,6 +34,26 @@ impl Vault {
         self.first_touch(unit).await
     }
 
+    /// The head of a unit as it is now. Of a unit that nobody has touched through us, it is made; if nothing lies there,
+    /// there is none.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub async fn find(&self, unit: &UnitId) -> Result<Option<Known>, StorageError> {
+        if let Some(known) = self.load(unit).await? {
+            return Ok(Some(known));
+        }
+        let copy = self.bucket().layout().copy(unit);
+        match self.bucket().head(Kind::Copy, &copy).await? {
+            Some(_) => self.first_touch(unit).await.map(Some),
+            None => {
+                self.bucket().ping().await?;
+                // It was made meanwhile, or the whole bucket was not to be found for a moment.
+                self.load(unit).await
+            }
+        }
+    }
+
     async fn first_touch(&self, unit: &UnitId) -> Result<Known, StorageError> {
         let turns = self.turns(unit);
         let (_turn, waited) = match turns.adopting.try_lock() {

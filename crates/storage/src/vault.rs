@@ -150,8 +150,8 @@ impl Vault {
         }
     }
 
-    /// Does `work` behind the answer.
-    pub(crate) fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Does `work` behind the answer; [`Vault::settle_down`] waits for it.
+    pub fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
         let guard = Behind::enter(&self.inner);
         self.inner.bucket.surroundings().tasks.spawn(Box::pin(async move {
             let _guard = guard;

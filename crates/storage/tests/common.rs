@@ -87,6 +87,7 @@ pub(crate) fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
         may_create: true,
         revives: None,
         origin: Origin::Write,
+        made: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn a_state_of_terraform_says_its_serial_lineage_and_version() {
         lineage: Some("1b3a2b6e-6c1a-4d5b-8f0e-3a1f6f0f0a11".to_owned()),
         terraform_version: Some("1.11.4".to_owned()),
         encrypted: false,
+        outputs: [("serial".to_owned(), Digest::of(r#""not this one""#).ok())].into(),
     };
     assert_eq!(read(TERRAFORMS), expected);
 }
@@ -49,6 +50,7 @@ fn an_encrypted_state_of_opentofu_says_that_it_is_one() {
         lineage: Some("1b3a2b6e".to_owned()),
         terraform_version: None,
         encrypted: true,
+        outputs: OutputDigests::new(),
     };
     assert_eq!(read(ENCRYPTED), expected);
     let without_serial = r#"{"meta":{},"encrypted_data":"3q2+7w==","encryption_version":"v0"}"#;
@@ -401,5 +403,25 @@ proptest! {
             (Ok(summary), Err(StateError::Encrypted)) => prop_assert!(summary.encrypted),
             (read, changed) => prop_assert_eq!(read.err(), changed.err()),
         }
+    }
+}
+
+#[test]
+fn the_outputs_of_a_state_are_known_by_their_digests() {
+    let digests = |outputs: &str| read(&format!(r#"{{"version":4,"outputs":{outputs}}}"#)).outputs;
+    let of = |value: &str| Digest::of(value).ok();
+    let found = digests(
+        r#"{"id":{"value":9007199254740993,"type":"number"},"none":{"type":"string"},"deep":{"type":["list","string"],"value":["<a>"],"sensitive":true}}"#,
+    );
+    assert_eq!(found["id"], of("9007199254740993"));
+    assert_eq!(found["none"], of("null"));
+    assert_eq!(found["deep"], of(r#"["\u003ca\u003e"]"#));
+    // A value without a digest is an output all the same.
+    assert_eq!(
+        digests(r#"{"odd":{"value":"\ud800"}}"#),
+        [("odd".to_owned(), None)].into()
+    );
+    for none in ["{}", "null", "[]", "7", r#"{"a":1}"#] {
+        assert_eq!(digests(none), OutputDigests::new(), "{none}");
     }
 }

@@ -62,7 +62,7 @@ const GROUPS: &[(Group, &str)] = &[
         Group::Audit,
         "Who did what, kept in the bucket below __opentaco_audit/",
     ),
-    (Group::Keeping, "How long versions are kept"),
+    (Group::Keeping, "What is kept, and for how long"),
     (Group::Limits, "How much clients may send"),
     (Group::Log, "The log, on standard error"),
 ];
@@ -450,6 +450,14 @@ pub const FLAGS: &[Flag] = &[
         &["OPENTACO_STS_TTL"],
         "15m",
         "How long S3 credentials are good.",
+    ),
+    flag(
+        Group::Keeping,
+        "system-unit",
+        "UNIT",
+        &["OPENTACO_SYSTEM_UNIT"],
+        "__opentaco_system",
+        "The unit that holds the graph of dependencies. All replicas need the same one.",
     ),
     flag(
         Group::Keeping,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use opentaco_control::StoreConfig;
-use opentaco_domain::limits;
+use opentaco_domain::{UnitId, limits};
 
 use crate::bodies::BodyLimits;
 use crate::logging::Logging;
@@ -89,6 +89,8 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// Whether a change is answered only when its event is in the bucket.
     pub audit_sync: bool,
+    /// The unit that holds the graph of dependencies.
+    pub system_unit: UnitId,
     /// How often an address may ask for tokens.
     pub tokens_per_minute: NonZeroU32,
     /// Our own files.
@@ -188,6 +190,11 @@ fn config(
             .unwrap_or_else(|| BUCKET_DEFAULT.to_owned()),
         auth: auth(given, environment)?,
         identity: identity::identity(given, environment)?,
+        system_unit: given
+            .parse("system-unit", |text| {
+                UnitId::parse(text).map_err(|error| error.to_string())
+            })?
+            .unwrap_or_else(UnitId::graph),
         audit_sync: given.switch("audit-sync")?,
         tokens_per_minute: given
             .parse("auth-rate-limit", values::per_minute)?

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use opentaco_api::{Info, paths};
-use opentaco_domain::UnitId;
 
 use crate::app::App;
 use crate::extract::Asking;
@@ -16,7 +15,7 @@ use crate::extract::Asking;
 pub async fn info(State(app): State<App>, Asking(caller): Asking) -> Json<Info> {
     Json(Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        system_unit: UnitId::graph(),
+        system_unit: app.control.graph_unit().clone(),
         principal: caller.principal().clone(),
         body_bytes_max: app.bodies.limits().one_bytes_max,
     })

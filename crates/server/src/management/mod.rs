@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod auth;
 pub mod error;
+pub mod graph;
 pub mod info;
 pub mod locks;
 pub mod openapi;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{audit, auth, info, locks, outputs, rbac, rejected, state, tokens, units, versions};
+use super::{audit, auth, graph, info, locks, outputs, rbac, rejected, state, tokens, units, versions};
 use crate::operator;
 
 #[derive(OpenApi)]
@@ -32,6 +32,7 @@ use crate::operator;
         versions::list, versions::download, versions::restore,
         rejected::list, rejected::download, rejected::promote,
         outputs::list, outputs::one,
+        graph::status, graph::statuses, graph::graph, graph::edge, graph::edge_by_id, graph::reconcile,
         rbac::init, rbac::me, rbac::users, rbac::assign, rbac::revoke, rbac::roles, rbac::show_role, rbac::set_role,
         rbac::remove_role, rbac::permissions, rbac::show_permission, rbac::set_permission, rbac::remove_permission,
         rbac::test, rbac::root, rbac::switch_root,
@@ -49,6 +50,7 @@ use crate::operator;
         (name = "versions", description = "What a unit's state was."),
         (name = "rejected", description = "Writes that were refused, and kept."),
         (name = "outputs", description = "What a state hands out."),
+        (name = "graph", description = "Dependencies between units, and what they say of them."),
         (name = "access", description = "Who may do what."),
         (name = "audit", description = "Who did what."),
         (name = "auth", description = "Logging in, tokens, and who one is."),
@@ -157,6 +159,10 @@ fn rules_of_parameter(name: &str) -> Value {
         "unit" => visible(1, UNIT_ID_BYTES_MAX * 3),
         "version" => version(),
         "segment" => segment(),
+        "edge" => json!({"minLength": 32, "maxLength": 44, "pattern": "^[1-9A-HJ-NP-Za-km-z]+$"}),
+        "format" => json!({"enum": ["json", "dot", "mermaid"]}),
+        "from_unit_id" | "to_unit_id" | "taken_by" => visible(1, UNIT_ID_BYTES_MAX),
+        "from_output" => json!({"minLength": 1}),
         "decision" => json!({"enum": ["done", "denied", "refused"]}),
         "role" | "permission" | "account" => plain_name(),
         "member" => member(),

@@ -94,7 +94,14 @@ impl Query {
             .map_err(|error| bad_query(format!("`{name}` cannot be read: {error}")))
     }
 
-    fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+    /// The beginning of unit ids.
+    pub(crate) fn prefix(&mut self) -> Result<UnitPrefix, Problem> {
+        let prefix = self.one("prefix")?.unwrap_or_default();
+        UnitPrefix::parse(&prefix)
+            .map_err(|error| bad_query(format!("`prefix` cannot be the beginning of a unit: {error}")))
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
         match self.one(name)?.as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -133,9 +140,7 @@ pub struct ListQuery {
 
 impl FromQuery for ListQuery {
     fn take(query: &mut Query) -> Result<Self, Problem> {
-        let prefix = query.one("prefix")?.unwrap_or_default();
-        let prefix = UnitPrefix::parse(&prefix)
-            .map_err(|error| bad_query(format!("`prefix` cannot be the beginning of a unit: {error}")))?;
+        let prefix = query.prefix()?;
         let mut labels = BTreeMap::new();
         for label in query.every("label") {
             let Some((name, value)) = label.split_once('=') else {

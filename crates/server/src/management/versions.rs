@@ -142,6 +142,7 @@ fn version_of(committed: Committed, current: Option<VersionId>) -> Version {
         From::Restore(version) => (Origin::Restore, Some(version.to_string())),
         From::Promote(id) => (Origin::Promote, Some(id)),
         From::Undelete => (Origin::Undelete, None),
+        From::Graph => (Origin::Graph, None),
     };
     Version {
         current: Some(committed.version) == current,

@@ -7,6 +7,7 @@ mod bucket;
 mod process;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +121,7 @@ impl Metrics {
         registry.register_collector(Box::new(bucket::Requests::of(control)));
         registry.register_collector(Box::new(BodiesInFlight(bodies.clone())));
         registry.register_collector(Box::new(AuditEvents(control.audit().clone())));
+        registry.register_collector(Box::new(GraphCommits(control.clone())));
         registry.register_collector(Box::new(process::Process::started_now()));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
@@ -240,6 +242,41 @@ impl Collector for AuditEvents {
             "opentaco_audit_events_waiting",
             "Events that are not in the bucket yet",
             numbers.waiting,
+        )
+    }
+}
+
+#[derive(Debug)]
+struct GraphCommits(StateControl);
+
+impl Collector for GraphCommits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (counts, owed) = self.0.graph_counts();
+        for (name, help, value) in [
+            (
+                "opentaco_graph_commits",
+                "Commits of the dependency graph by this service",
+                &counts.commits,
+            ),
+            (
+                "opentaco_graph_followed",
+                "Writes of units that these commits tell of",
+                &counts.followed,
+            ),
+            (
+                "opentaco_graph_failures",
+                "Times when the dependency graph could not be brought up to date",
+                &counts.failures,
+            ),
+        ] {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        gauge(
+            &mut encoder,
+            "opentaco_graph_owed",
+            "Changes of units that the dependency graph does not tell of yet",
+            owed as u64,
         )
     }
 }

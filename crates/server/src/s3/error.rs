@@ -228,6 +228,7 @@ impl From<ControlError> for Refused {
             | ControlError::Conflict { .. }
             | ControlError::OtherLineage { .. }
             | ControlError::OlderSerial { .. }
+            | ControlError::GraphUnreadable { .. }
             | ControlError::DeletedMeanwhile { .. }
             | ControlError::AlreadyExists { .. } => Code::PreconditionFailed,
             ControlError::NoState { .. } | ControlError::NotFound { .. } => Code::NoSuchKey,

@@ -72,6 +72,7 @@ pub(crate) async fn write(
         may_create: true,
         revives: None,
         origin: Origin::Write,
+        made: None,
     };
     vault.commit(unit, &request).await
 }

@@ -1,0 +1,602 @@
+//! The graph follows writes: what becomes of it when a unit changes, and when Terraform writes it.
+//!
+//! The graph is a unit, and changes as one: by a compare-and-swap on its head. The service does so whoever holds its
+//! lock, and what Terraform writes is merged on the way in, so that neither side overwrites the other and nobody waits
+//! for anybody.
+//!
+//! **When it is looked at.** After the swap that commits a write, beside the put of its copy. Not before: an edge that is
+//! declared between the look and the swap would never hear of this write. Whoever declares an edge looks at its source
+//! after that is committed; so of the two, each later one sees the earlier one.
+//!
+//! **How often it is written.** Not at all where no edge changes, and at most once for a write. Writes that wait for
+//! their turn on a replica are done together, in one commit.
+//!
+//! **When it cannot be written**, the write is answered all the same: its state is safe. What the graph is owed is tried
+//! again, every two seconds and with each later write.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use opentaco_domain::graph::{
+    Change, Declared, Document, DocumentError, EdgeState, Outputs, Source, Taking, Unknown, follow,
+};
+use opentaco_domain::{Principal, StateSummary, UnitId, VersionId, limits};
+use opentaco_storage::commit::{CommitRequest, Committing, Fresh, Made};
+use opentaco_storage::head::{Committed, Origin};
+use opentaco_storage::heads::Known;
+use opentaco_storage::{Noticed, Observer, StorageError, Vault};
+
+use crate::Audit;
+use crate::believed::{EVERY, again_and_again};
+
+/// Who the graph's history names for what the service writes.
+const SERVICE: &str = "opentaco";
+/// How often a commit of the graph is made anew because somebody was faster.
+const TRIES: usize = 64;
+/// How long it is believed that a bucket older than us has no graph. One that is made through us has a head, which each
+/// look sees; this is about one that somebody puts there directly.
+const ABSENT_BELIEVED: SignedDuration = SignedDuration::from_secs(60);
+/// So many changes may be owed to the graph. More are forgotten, and left to a reconciliation.
+const OWED_MAX: usize = 10_000;
+
+/// What is told of the graph's commits.
+#[derive(Debug, Default)]
+pub struct GraphCounts {
+    /// Commits of the graph by this process.
+    pub commits: AtomicU64,
+    /// Writes of units that these commits tell of.
+    pub followed: AtomicU64,
+    /// Times when the graph could not be brought up to date.
+    pub failures: AtomicU64,
+}
+
+/// Keeps the graph true. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    vault: Vault,
+    unit: UnitId,
+    /// The graph as it was last read.
+    read: Mutex<Option<(VersionId, Read)>>,
+    /// When it was last seen that nothing lies where a graph would.
+    absent: Mutex<Option<Timestamp>>,
+    owed: Mutex<Owed>,
+    turn: tokio::sync::Mutex<()>,
+    counts: GraphCounts,
+}
+
+/// A graph that was read: what it says, or why it says nothing.
+pub(crate) type Read = Result<Arc<Document>, DocumentError>;
+
+/// Changes that the graph does not tell of yet.
+#[derive(Default)]
+struct Owed {
+    changes: Vec<(u64, Change)>,
+    /// The number of the change that came last.
+    last: u64,
+    /// Nobody waits for the changes up to this one any more: they are in the graph, or it cannot be written for now.
+    heard: u64,
+}
+
+/// What is done to the graph in one commit.
+enum Work<'a> {
+    /// What these changes say.
+    Follow(&'a mut [(u64, Change)]),
+    /// Everything, as the states say; and that a unit has taken what its edges have, with this version.
+    Reconcile(Option<(&'a UnitId, VersionId)>),
+}
+
+/// What a reconciliation came to.
+#[derive(Debug)]
+pub(crate) struct Reconciliation {
+    /// The graph since.
+    pub(crate) graph: Arc<Document>,
+    /// Its version.
+    pub(crate) version: VersionId,
+    /// Which of its edges were not as they should be, by their places.
+    pub(crate) changed: BTreeSet<usize>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Keeper")
+            .field("unit", &self.inner.unit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// Of the graph in this unit.
+    pub(crate) fn new(vault: Vault, unit: UnitId) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                vault,
+                unit,
+                read: Mutex::default(),
+                absent: Mutex::default(),
+                owed: Mutex::default(),
+                turn: tokio::sync::Mutex::default(),
+                counts: GraphCounts::default(),
+            }),
+        }
+    }
+
+    /// The unit that holds the graph.
+    pub(crate) fn unit(&self) -> &UnitId {
+        &self.inner.unit
+    }
+
+    /// What was done to the graph so far.
+    pub(crate) fn counts(&self) -> &GraphCounts {
+        &self.inner.counts
+    }
+
+    /// How many changes the graph is owed.
+    pub(crate) fn owed(&self) -> usize {
+        hold(&self.inner.owed).changes.len()
+    }
+
+    /// Tries again and again what could not be done at once, as long as somebody has this.
+    pub(crate) fn keep_up(&self) {
+        let surroundings = self.inner.vault.bucket().surroundings().clone();
+        again_and_again(&surroundings, EVERY, &self.inner, |inner| {
+            let keeper = Self { inner };
+            async move { keeper.catch_up().await }
+        });
+    }
+
+    /// Does what the graph is owed, if anything.
+    pub(crate) async fn catch_up(&self) {
+        if self.owed() == 0 {
+            return;
+        }
+        let _turn = self.inner.turn.lock().await;
+        self.take_turn().await;
+    }
+
+    /// The graph follows a write that was committed just now. Returns when it has, or when it cannot for now.
+    pub(crate) async fn follow_commit(&self, unit: &UnitId, fresh: &Fresh, summary: &StateSummary) {
+        let outputs = Outputs::of_state(summary);
+        let committed = &fresh.committed;
+        // A version that was found committed may have been followed by others since.
+        let source = match &fresh.before {
+            Some(_) => Some(committed.source(outputs)),
+            None if fresh.head().current_version() == Some(committed.version) => {
+                Some(committed.source(outputs))
+            }
+            None => fresh.head().source(),
+        };
+        let Some(source) = source else {
+            return self.follow_unit(unit, Some(committed)).await;
+        };
+        let before = match (&fresh.before, &source.outputs) {
+            (Some(before), _) => before.current_outputs().cloned(),
+            // Repeated: what it changed was said the first time, or is not what the edges show.
+            (None, Outputs::Known(outputs)) => Some(outputs.clone()),
+            (None, Outputs::Unknown(_)) => None,
+        };
+        self.follow(Change {
+            unit: unit.clone(),
+            source,
+            before,
+            taking: taking(committed),
+        })
+        .await;
+    }
+
+    /// The graph follows a unit that has changed somehow: it is looked at. `by` is the version that it was written by, if
+    /// it was.
+    pub(crate) async fn follow_unit(&self, unit: &UnitId, by: Option<&Committed>) {
+        match self.source(unit).await {
+            Ok(source) => {
+                let change = Change {
+                    unit: unit.clone(),
+                    before: match &source.outputs {
+                        Outputs::Known(outputs) => Some(outputs.clone()),
+                        Outputs::Unknown(_) => None,
+                    },
+                    source,
+                    taking: by.and_then(taking),
+                };
+                self.follow(change).await;
+            }
+            Err(error) => {
+                self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%unit, %error, "the dependencies on this unit could not be brought up to date; `taco graph reconcile` does");
+            }
+        }
+    }
+
+    /// As [`Keeper::follow_unit`], of a version that was found in the bucket.
+    pub(crate) async fn follow_found(&self, unit: &UnitId, version: VersionId) {
+        match self.inner.vault.load(unit).await {
+            Ok(known) => {
+                let current = known.and_then(|known| known.head.current.clone());
+                let found = current.filter(|current| current.version == version);
+                self.follow_unit(unit, found.as_ref()).await;
+            }
+            Err(error) => {
+                tracing::warn!(%unit, %error, "the dependencies on this unit could not be brought up to date; `taco graph reconcile` does");
+            }
+        }
+    }
+
+    async fn follow(&self, change: Change) {
+        if change.unit == self.inner.unit {
+            return;
+        }
+        let number = {
+            let mut owed = hold(&self.inner.owed);
+            owed.last += 1;
+            let number = owed.last;
+            owed.changes.push((number, change));
+            if owed.changes.len() > OWED_MAX {
+                let (_, forgotten) = owed.changes.remove(0);
+                tracing::warn!(unit = %forgotten.unit, "the graph is owed too much; `taco graph reconcile` brings it up to date when it can be written again");
+            }
+            number
+        };
+        let _turn = self.inner.turn.lock().await;
+        if hold(&self.inner.owed).heard < number {
+            self.take_turn().await;
+        }
+    }
+
+    /// Does everything that is owed by now, for all who wait for it.
+    async fn take_turn(&self) {
+        // What is being done stays owed until it is done: this may be dropped half-way.
+        let mut batch = hold(&self.inner.owed).changes.clone();
+        let Some(last) = batch.last().map(|(number, _)| *number) else {
+            return;
+        };
+        let done = self.step(&mut batch).await;
+        let mut owed = hold(&self.inner.owed);
+        owed.heard = owed.heard.max(last);
+        match done {
+            Ok(()) => owed.changes.retain(|(number, _)| *number > last),
+            Err(error) => {
+                self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    graph = %self.inner.unit, owed = batch.len(), %error,
+                    "the graph could not be brought up to date; it is tried again"
+                );
+                // What their targets took was seen now, and is not what is there later.
+                for (number, change) in &mut owed.changes {
+                    if let Ok(at) = batch.binary_search_by_key(number, |(number, _)| *number) {
+                        *change = batch[at].1.clone();
+                    }
+                }
+            }
+        }
+    }
+
+    /// One commit of the graph with all that these changes say, if they say anything.
+    async fn step(&self, batch: &mut [(u64, Change)]) -> Result<(), StorageError> {
+        let units = batch.len() as u64;
+        let committed = self.change(&mut Work::Follow(batch)).await?;
+        if committed.is_some_and(|(_, _, changed)| !changed.is_empty()) {
+            self.inner.counts.followed.fetch_add(units, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Edges that were declared and whose sources nobody has looked at since, with what is found there.
+    async fn sources_of_new(&self, graph: &Document) -> Result<BTreeMap<usize, EdgeState>, StorageError> {
+        let new: Vec<&Declared> = graph.edges().iter().filter(|edge| edge.state.is_new()).collect();
+        if new.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let sources = self.sources(&new).await?;
+        let found = follow::reconciled(graph, |unit| sources.get(unit));
+        Ok(found
+            .into_iter()
+            .filter(|(at, _)| graph.edges()[*at].state.is_new())
+            .collect())
+    }
+
+    /// Compares every edge with the state of its source, and mends what is not so. With `taken_by`, the incoming edges of
+    /// this unit are said to be taken.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub(crate) async fn reconcile(
+        &self,
+        taken_by: Option<&UnitId>,
+    ) -> Result<Option<Reconciliation>, StorageError> {
+        let _turn = self.inner.turn.lock().await;
+        let taking = match taken_by {
+            Some(unit) => self
+                .inner
+                .vault
+                .load(unit)
+                .await?
+                .and_then(|known| known.head.current.clone()),
+            None => None,
+        };
+        let taken = taken_by.zip(taking.map(|current| current.version));
+        let committed = self.change(&mut Work::Reconcile(taken)).await?;
+        Ok(committed.map(|(version, graph, changed)| Reconciliation {
+            graph,
+            version,
+            changed: changed.into_keys().collect(),
+        }))
+    }
+
+    /// What is to be changed of a graph, by the places of its edges.
+    async fn wanted(
+        &self,
+        graph: &Document,
+        work: &mut Work<'_>,
+    ) -> Result<BTreeMap<usize, EdgeState>, StorageError> {
+        match work {
+            Work::Follow(batch) => {
+                let mut changed = self.sources_of_new(graph).await?;
+                for (_, change) in &mut **batch {
+                    change.apply(graph, &mut changed);
+                }
+                Ok(changed)
+            }
+            Work::Reconcile(taken) => {
+                let all: Vec<&Declared> = graph.edges().iter().collect();
+                let sources = self.sources(&all).await?;
+                let mut changed = follow::reconciled(graph, |unit| sources.get(unit));
+                if let Some((unit, version)) = taken {
+                    follow::take_all(graph, unit, *version, self.now(), &mut changed);
+                }
+                Ok(changed)
+            }
+        }
+    }
+
+    /// Commits what the work makes of the graph, and makes it anew for as long as somebody else is faster. None: there is
+    /// no graph, or none that can be read.
+    async fn change(
+        &self,
+        work: &mut Work<'_>,
+    ) -> Result<Option<(VersionId, Arc<Document>, BTreeMap<usize, EdgeState>)>, StorageError> {
+        let unit = &self.inner.unit;
+        for _ in 0..TRIES {
+            let (version, graph) = match self.look().await? {
+                None => return Ok(None),
+                Some((version, Ok(graph))) => (version, graph),
+                Some((version, Err(error))) => {
+                    tracing::warn!(graph = %unit, %version, %error, "the graph cannot be read, so it does not follow what is written");
+                    return Ok(None);
+                }
+            };
+            let changed = self.wanted(&graph, work).await?;
+            if changed.is_empty() {
+                return Ok(Some((version, graph, changed)));
+            }
+            let Ok(bytes) = graph.changed(&changed) else {
+                return Ok(None);
+            };
+            let summary = StateSummary::read(&bytes).unwrap_or_default();
+            let made = Made {
+                bytes: bytes.clone(),
+                summary,
+                beside: Some(version),
+            };
+            let request = CommitRequest::by_the_service(made, Principal::new(SERVICE));
+            let committed = match self.inner.vault.commit(unit, &request).await? {
+                Committing::Done(committed) | Committing::Uncopied(committed, _) => committed,
+                Committing::Overtaken
+                | Committing::Refused { .. }
+                | Committing::Unmet { .. }
+                | Committing::NoUnit
+                | Committing::OtherLineage { .. }
+                | Committing::OlderSerial { .. } => continue,
+            };
+            self.inner.counts.commits.fetch_add(1, Ordering::Relaxed);
+            return match self.keep(committed.version, bytes) {
+                Ok(graph) => Ok(Some((committed.version, graph, changed))),
+                Err(_) => Ok(None),
+            };
+        }
+        Err(StorageError::Busy {
+            key: self.inner.vault.bucket().layout().head(unit),
+            tries: TRIES,
+        })
+    }
+
+    /// What is stored of a graph that somebody sends, beside the one that is current; none if what is sent is no graph
+    /// that can be read, and is stored as it is.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub(crate) async fn made_of(&self, sent: &Bytes) -> Result<Option<Made>, StorageError> {
+        let Ok(sent) = Document::read(sent.clone()) else {
+            return Ok(None);
+        };
+        let current = self.look_fresh().await?;
+        let beside = current.as_ref().map(|(version, _)| *version);
+        let stored = current.and_then(|(_, read)| read.ok());
+        let Ok(bytes) = Document::merged(stored.as_deref(), &sent) else {
+            return Ok(None);
+        };
+        Ok(Some(Made {
+            summary: StateSummary::read(&bytes).unwrap_or_default(),
+            bytes,
+            beside,
+        }))
+    }
+
+    /// Looks at the sources of edges that were declared just now.
+    pub(crate) async fn look_at_new(&self) {
+        let _turn = self.inner.turn.lock().await;
+        if let Err(error) = self.step(&mut []).await {
+            self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(graph = %self.inner.unit, %error, "the sources of new dependencies could not be looked at; the next write does");
+        }
+    }
+
+    /// The graph as its head has it now: one request, unless it has changed since it was last read here.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub(crate) async fn look(&self) -> Result<Option<(VersionId, Read)>, StorageError> {
+        let believed = *hold(&self.inner.absent);
+        let age = |at: Timestamp| self.now().duration_since(at);
+        let is_absent = believed.is_some_and(|at| (SignedDuration::ZERO..ABSENT_BELIEVED).contains(&age(at)));
+        if !is_absent {
+            return self.look_fresh().await;
+        }
+        match self.inner.vault.load(&self.inner.unit).await? {
+            Some(known) => self.read(&known).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn look_fresh(&self) -> Result<Option<(VersionId, Read)>, StorageError> {
+        match self.inner.vault.find(&self.inner.unit).await? {
+            Some(known) => self.read(&known).await,
+            None => {
+                *hold(&self.inner.absent) = Some(self.now());
+                Ok(None)
+            }
+        }
+    }
+
+    async fn read(&self, known: &Known) -> Result<Option<(VersionId, Read)>, StorageError> {
+        let Some(version) = known.head.current_version() else {
+            return Ok(None);
+        };
+        if let Some(read) = self.remembered(&version) {
+            return Ok(Some((version, read)));
+        }
+        let whole = self.inner.vault.version_bytes(&self.inner.unit, &version).await?;
+        Ok(Some((version, self.keep(version, whole.bytes.clone()))))
+    }
+
+    /// The graph of this version, if it was read here.
+    pub(crate) fn remembered(&self, version: &VersionId) -> Option<Read> {
+        let read = hold(&self.inner.read);
+        read.as_ref()
+            .filter(|(of, _)| of == version)
+            .map(|(_, read)| read.clone())
+    }
+
+    /// Reads a graph, and remembers it.
+    pub(crate) fn keep(&self, version: VersionId, bytes: Bytes) -> Read {
+        let read = Document::read(bytes).map(Arc::new);
+        let mut kept = hold(&self.inner.read);
+        if kept
+            .as_ref()
+            .is_none_or(|(before, _)| before.epoch <= version.epoch)
+        {
+            *kept = Some((version, read.clone()));
+        }
+        read
+    }
+
+    /// The sources of these edges, by the names that the edges call them.
+    async fn sources(&self, edges: &[&Declared]) -> Result<HashMap<String, Source>, StorageError> {
+        let units: HashMap<String, UnitId> = edges
+            .iter()
+            .filter_map(|edge| Some((edge.ends.from_unit.clone(), edge.ends.from()?)))
+            .collect();
+        stream::iter(units)
+            .map(|(name, unit)| {
+                let keeper = self.clone();
+                async move { Ok((name, keeper.source(&unit).await?)) }
+            })
+            .buffer_unordered(limits::HEADS_READ_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// A unit as the source of edges, as it is now.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub(crate) async fn source(&self, unit: &UnitId) -> Result<Source, StorageError> {
+        let Some(known) = self.inner.vault.find(unit).await? else {
+            return Ok(Source::nothing(0));
+        };
+        if let Some(source) = known.head.source() {
+            return Ok(source);
+        }
+        let Some(current) = &known.head.current else {
+            return Ok(Source::nothing(known.head.epoch));
+        };
+        let whole = self.inner.vault.version_bytes(unit, &current.version).await?;
+        Ok(current.source(match StateSummary::read(&whole) {
+            Ok(summary) => Outputs::of_state(&summary),
+            Err(_) => Outputs::Unknown(Unknown::Unreadable),
+        }))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.vault.bucket().surroundings().clock.now()
+    }
+}
+
+/// Hears what the vault finds in the bucket, and has the graph follow; everything is told the audit.
+#[derive(Debug)]
+pub(crate) struct Hearing {
+    audit: Audit,
+    keeper: OnceLock<WeakKeeper>,
+}
+
+/// A keeper that is not kept alive: it has the vault that has this.
+struct WeakKeeper(Weak<Inner>);
+
+impl fmt::Debug for WeakKeeper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("WeakKeeper")
+    }
+}
+
+impl Hearing {
+    /// For nobody but the audit yet.
+    pub(crate) fn new(audit: Audit) -> Self {
+        Self {
+            audit,
+            keeper: OnceLock::new(),
+        }
+    }
+
+    /// From now on for this keeper, too.
+    pub(crate) fn tell(&self, keeper: &Keeper) {
+        let _first = self.keeper.set(WeakKeeper(Arc::downgrade(&keeper.inner)));
+    }
+}
+
+impl Observer for Hearing {
+    fn notice(&self, unit: &UnitId, noticed: Noticed) {
+        if let Noticed::Adopted(version) = &noticed
+            && let Some(inner) = self.keeper.get().and_then(|keeper| keeper.0.upgrade())
+        {
+            let (unit, version) = (unit.clone(), *version);
+            let vault = inner.vault.clone();
+            let keeper = Keeper { inner };
+            vault.behind(async move { keeper.follow_found(&unit, version).await });
+        }
+        self.audit.notice(unit, noticed);
+    }
+}
+
+/// What a version says of the edges that lead to its unit. Old content that is made current again takes nothing: it was
+/// applied before what they have now.
+fn taking(committed: &Committed) -> Option<Taking> {
+    match committed.origin {
+        Origin::Write | Origin::Promote(_) | Origin::External => {
+            Some(Taking::by(committed.version, committed.committed_at))
+        }
+        Origin::Adopted | Origin::Restore(_) | Origin::Undelete | Origin::Graph => None,
+    }
+}
+
+/// What these mutexes guard is replaced whole: a panic in between leaves nothing half done.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
