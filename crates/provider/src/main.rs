@@ -8,7 +8,7 @@ use std::process::{self, ExitCode};
 use opentaco_provider::plugin::handshake::{self, Invitation};
 use opentaco_provider::plugin::serve::{Socket, serve};
 use opentaco_provider::plugin::tls;
-use opentaco_provider::provider::{ADDRESS, OpenTaco};
+use opentaco_provider::provider::{ADDRESSES, OpenTaco};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -58,13 +58,18 @@ fn debug() -> Result<(), Box<dyn Error>> {
         let mut end = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let socket = Socket::open()?;
-        let reattach = json!({ADDRESS: {
+        let here = json!({
             "Protocol": "grpc",
             "ProtocolVersion": handshake::PROTOCOL,
             "Pid": process::id(),
             "Test": true,
             "Addr": {"Network": "unix", "String": socket.path()},
-        }});
+        });
+        let reattach: serde_json::Map<_, _> = ADDRESSES
+            .into_iter()
+            .map(|address| (address.to_owned(), here.clone()))
+            .collect();
+        let reattach = serde_json::Value::from(reattach);
         print(&format!("TF_REATTACH_PROVIDERS='{reattach}'\n"))?;
         let stopped = async {
             tokio::select! {

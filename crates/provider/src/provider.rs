@@ -17,8 +17,11 @@ use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::value::Value;
 use crate::{data, failure, resources};
 
-/// What Terraform knows the provider by.
-pub const ADDRESS: &str = "registry.terraform.io/digger/opentaco";
+/// What the provider is known by: to Terraform, and to OpenTofu.
+pub const ADDRESSES: [&str; 2] = [
+    "registry.terraform.io/digger/opentaco",
+    "registry.opentofu.org/digger/opentaco",
+];
 
 /// Where the service is if nobody says where.
 const ENDPOINT: &str = "http://localhost:8080";

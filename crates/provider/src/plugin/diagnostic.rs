@@ -59,14 +59,39 @@ impl Diagnostic {
 
 impl From<Diagnostic> for wire::Diagnostic {
     fn from(diagnostic: Diagnostic) -> Self {
-        let path = to_wire(diagnostic.path);
+        let Diagnostic {
+            summary,
+            mut detail,
+            mut path,
+        } = diagnostic;
+        // Terraform finds the line of an attribute at the top, and of an element in it. Of what lies deeper it would show
+        // the whole block: then the place is told in words.
+        if path.iter().skip(1).any(|step| matches!(step, Step::Attribute(_))) {
+            detail = format!("In `{}`: {detail}", spelled(&path));
+            path.truncate(1);
+        }
+        let path = to_wire(path);
         Self {
             severity: wire::diagnostic::Severity::Error.into(),
-            summary: diagnostic.summary,
-            detail: diagnostic.detail,
+            summary,
+            detail,
             attribute: Some(path).filter(|path| !path.steps.is_empty()),
         }
     }
+}
+
+/// As it is written in a configuration: `rules[0].actions`.
+fn spelled(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Attribute(name) if text.is_empty() => text.push_str(name),
+            Step::Attribute(name) => text = format!("{text}.{name}"),
+            Step::Key(key) => text = format!("{text}[\"{key}\"]"),
+            Step::Index(number) => text = format!("{text}[{number}]"),
+        }
+    }
+    text
 }
 
 /// A path as it goes over the wire.
@@ -82,5 +107,25 @@ pub fn to_wire(path: Path) -> wire::AttributePath {
     });
     wire::AttributePath {
         steps: steps.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_deeper_than_terraform_finds_is_told_in_words() {
+        let told = |path: Path| wire::Diagnostic::from(Diagnostic::new("No", "why").at(path));
+        let steps = |told: &wire::Diagnostic| told.attribute.as_ref().map(|path| path.steps.len());
+        let label = told([attribute("labels"), vec![Step::Key("a".to_owned())]].concat());
+        assert_eq!((steps(&label), label.detail.as_str()), (Some(2), "why"));
+        let within = [Step::Index(1), Step::Attribute("actions".to_owned())];
+        let rule = told([attribute("rules"), within.to_vec()].concat());
+        assert_eq!(
+            (steps(&rule), rule.detail.as_str()),
+            (Some(1), "In `rules[1].actions`: why")
+        );
+        assert_eq!(steps(&told(Path::new())), None);
     }
 }

@@ -66,13 +66,15 @@ impl Invitation {
             return Err(NotInvited::ByHand);
         }
         let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        // Empty, as with TF_DISABLE_PLUGIN_TLS, is none.
+        let client = text("PLUGIN_CLIENT_CERT").filter(|pem| !pem.is_empty());
         if let Some(spoken) = text("PLUGIN_PROTOCOL_VERSIONS") {
             let ours = PROTOCOL.to_string();
             if !spoken.split(',').any(|version| version.trim() == ours) {
                 return Err(NotInvited::OtherProtocol { spoken });
             }
         }
-        let client = text("PLUGIN_CLIENT_CERT")
+        let client = client
             .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| NotInvited::BadCertificate))
             .transpose()?;
         Ok(Self { client })
@@ -132,6 +134,8 @@ mod tests {
             read(&[COOKIE, ("PLUGIN_CLIENT_CERT", "none")]),
             Err(NotInvited::BadCertificate)
         );
+        let plain = read(&[COOKIE, ("PLUGIN_CLIENT_CERT", "")]);
+        assert_eq!(plain, Ok(Invitation { client: None }));
     }
 
     #[test]
