@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use opentaco_sdk::SdkError;
+use opentaco_sdk::api::ErrorCode;
 use opentaco_sdk::stored::StoredError;
 use serde_json::{Map, Value, json};
 
@@ -295,6 +296,13 @@ impl From<SdkError> for Failure {
             }
             SdkError::Unreadable { .. } => Some(NOT_OURS.to_owned()),
             SdkError::Saved { .. } => Some("repeat the command; nothing is lost".to_owned()),
+            other
+                if other
+                    .refusal()
+                    .is_some_and(|refusal| refusal.code == Some(ErrorCode::GraphUnreadable)) =>
+            {
+                Some("`taco unit versions` of that unit shows what it was before, and `taco unit restore` brings that back".to_owned())
+            }
             // Our own refusals have a word for why.
             other
                 if other.refusal().is_some_and(|refusal| refusal.word.is_none())

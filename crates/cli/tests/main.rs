@@ -4,6 +4,7 @@
 mod careful;
 mod encrypted;
 mod generated;
+mod graph;
 mod large;
 mod pipes;
 mod provider_init;

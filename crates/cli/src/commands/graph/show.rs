@@ -9,7 +9,7 @@ use super::{colours, edges};
 use crate::args::{self, GraphFormat};
 use crate::context::Context;
 use crate::error::Failure;
-use crate::output::{Cell, DIM, Output, Table};
+use crate::output::{Cell, Output, Table};
 
 /// How many rows a person looks at without having asked for all.
 const ROWS_MAX: usize = 40;
@@ -153,7 +153,7 @@ fn table(pairs: &[&Pair<'_>], all: bool) -> Table {
                 false => Cell::text(pair.to),
             },
             match again {
-                true => Cell::two("", pair.status.label()).style(DIM),
+                true => Cell::two("", pair.status.label()),
                 false => status,
             },
             Cell::text(pair.from),
