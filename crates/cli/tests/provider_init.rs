@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use opentaco_testkit::service::ROOT_TOKEN;
+use opentaco_testkit::service::{ROOT_TOKEN, Service};
 use tempfile::TempDir;
 
 use crate::support::{Desk, Ran, TACO};
@@ -202,12 +202,11 @@ fn a_directory_may_have_any_name() {
 
 #[test]
 fn whoever_has_no_token_is_told_how_to_go_on() {
-    let (desk, taco) = (Desk::new(), Alone::new());
+    let (mut desk, taco) = (Desk::new(), Alone::new());
     let home = desk.path().to_str().unwrap().to_owned();
     let nobody = [("OPENTACO_TOKEN", ""), ("HOME", &home), ("XDG_CONFIG_HOME", "")];
-    let ran = taco
-        .runs(&desk, &["provider", "init", ".", "--no-create"], &nobody)
-        .worked();
+    let line = ["provider", "init", ".", "--no-create", "--force"];
+    let ran = taco.runs(&desk, &line, &nobody).worked();
     let server = crate::support::service().url();
     assert_eq!(
         ran.stdout,
@@ -215,4 +214,10 @@ fn whoever_has_no_token_is_told_how_to_go_on() {
             "export OPENTACO_SERVER={server}\ntaco login\ntaco exec -- terraform init\ntaco exec -- terraform apply\n"
         )
     );
+    // A service that asks nobody who they are needs no credentials.
+    let open = tempfile::tempdir().unwrap();
+    let open = Service::start(open.path(), &["-storage", "memory", "-auth-disable"], &[]);
+    desk.asks(&open.url());
+    let ran = taco.runs(&desk, &line, &nobody).worked();
+    assert_eq!(ran.stdout, "terraform init\nterraform apply\n");
 }

@@ -30,7 +30,7 @@ const DIRECTORY: &str = "opentaco-config";
 pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(), Failure> {
     let directory = args.directory.or(args.dir).unwrap_or_else(|| DIRECTORY.into());
     let place = Place::of(&directory)?;
-    let system_unit = system_unit(context, args.system_unit, args.no_create).await?;
+    let (system_unit, answered) = system_unit(context, args.system_unit, args.no_create).await?;
     let workspace = Workspace {
         server: &context.server,
         system_unit: &system_unit,
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
     }
     let installed = installation.install()?;
     let links = installation.link()?;
-    let credentials = credentials(context, created.is_some()).await;
+    let credentials = credentials(context, answered || created.is_some()).await;
     let steps = steps(context, &directory, links, credentials);
     let output = context.output;
     if output.is_json() {
@@ -152,17 +152,24 @@ impl<'a> Place<'a> {
 }
 
 /// The unit that was named, or the one that the service says. Where nothing is to be created the service need not answer.
-async fn system_unit(context: &Context, named: Option<UnitId>, alone: bool) -> Result<UnitId, Failure> {
+///
+/// With whether the service has answered.
+async fn system_unit(
+    context: &Context,
+    named: Option<UnitId>,
+    alone: bool,
+) -> Result<(UnitId, bool), Failure> {
     if let Some(unit) = named {
-        return Ok(unit);
+        return Ok((unit, false));
     }
     match context.client()?.info().await {
-        Ok(info) => Ok(info.system_unit),
+        Ok(info) => Ok((info.system_unit, true)),
         Err(_) if alone => {
             context.output.note(&format!(
                 "the service does not say which unit holds the graph; `{GRAPH_UNIT}` is taken"
             ));
-            Ok(UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit"))
+            let unit = UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit");
+            Ok((unit, false))
         }
         Err(error) => Err(Failure::from(error)),
     }
