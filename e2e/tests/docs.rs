@@ -43,6 +43,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli.mdx", 1),
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
+    ("docs/dependencies.mdx", 0),
     ("docs/access.mdx", 0),
     ("docs/audit.mdx", 0),
     ("docs/authentication.mdx", 1),
@@ -144,6 +145,21 @@ fn what_the_page_about_operations_shows_of_deploy_stands_there() {
         excerpts += 1;
     }
     assert_eq!(excerpts, 4);
+}
+
+#[test]
+fn the_page_about_dependencies_does_what_it_says() {
+    Session::run("docs/dependencies.mdx");
+}
+
+#[test]
+fn the_example_of_dependencies_does_what_it_says() {
+    Session::run("examples/dependencies/README.md");
+}
+
+#[test]
+fn the_basic_example_does_what_it_says() {
+    Session::run("examples/basic/README.md");
 }
 
 #[test]
@@ -437,6 +453,9 @@ impl Session {
             s3: None,
             printed: String::new(),
         };
+        if let Some(example) = page.strip_suffix("/README.md") {
+            session.lay_out(&tools::repository().join(example), session.directory.path());
+        }
         session.s3 = read(page).contains("\naws s3 ").then(S3Server::start);
         session.equip();
         let blocks = blocks(page);
@@ -450,6 +469,20 @@ impl Session {
         }
         for service in std::mem::take(&mut session.services) {
             service.stop();
+        }
+    }
+
+    /// An example has files beside its page: the reader is among them.
+    fn lay_out(&self, from: &Path, to: &Path) {
+        for entry in fs::read_dir(from).unwrap() {
+            let from = entry.unwrap().path();
+            let to = to.join(from.file_name().unwrap());
+            if from.is_dir() {
+                fs::create_dir(&to).unwrap();
+                self.lay_out(&from, &to);
+            } else {
+                fs::write(to, self.with_ports(&fs::read_to_string(&from).unwrap())).unwrap();
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod http;
 mod journeys;
 mod login;
 mod management_api;
+mod provider;
 mod replicas;
 mod s3;
 mod stores;

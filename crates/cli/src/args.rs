@@ -95,6 +95,12 @@ pub enum Command {
     /// Say who may do what: roles, permissions, and who holds them
     #[command(subcommand)]
     Rbac(Rbac),
+    /// See how units depend on each other: what is stale, in which order to apply, how far a change reaches
+    #[command(subcommand)]
+    Graph(GraphVerb),
+    /// Work with the Terraform provider of OpenTaco
+    #[command(subcommand)]
+    Provider(ProviderVerb),
     /// Read who did what, and verify that nobody has changed it
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -151,6 +157,9 @@ pub enum Unit {
     Label(Label),
     /// Print the backend block that keeps a configuration's state in this unit
     Backend(Backend),
+    /// Show which units need another apply, because an output that they take has changed
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
 }
 
 /// How to log in.
@@ -897,6 +906,162 @@ pub enum BackendType {
     /// The s3 backend
     S3,
 }
+
+/// `taco unit status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The unit, with each of its dependencies and why it is what it is; without it, all units
+    #[arg(value_name = "UNIT", conflicts_with_all = ["prefix", "dependent"], add = ArgValueCompleter::new(complete::units))]
+    pub unit: Option<UnitId>,
+    /// Only units whose id starts so
+    #[arg(long, value_parser = UnitPrefix::parse)]
+    pub prefix: Option<UnitPrefix>,
+    /// Only units that a dependency names
+    #[arg(long)]
+    pub dependent: bool,
+    /// Exit with 2 if a unit needs another apply, or might, and with 0 if none does
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Look again every so many seconds, 5 unless you say, until Ctrl-C; show it anew whenever something has changed
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub watch: Option<u32>,
+}
+
+const STATUS_EXAMPLES: &str = "Examples:
+  taco unit status                          all units
+  taco unit status --prefix shop/           those of the shop
+  taco unit status shop/prod                why the colour is what it is
+  taco unit status --dependent --exit-code  for CI: 0 is clean, 2 is stale
+  taco unit status --watch=10               look again every ten seconds";
+
+/// Verbs on the graph of dependencies.
+#[derive(Debug, Subcommand)]
+pub enum GraphVerb {
+    /// Show units and what they take from each other; what is stale in full, the rest as counts
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(GraphShow),
+    /// Print the order in which stale units can be applied, for people and for CI
+    #[command(after_help = ORDER_EXAMPLES)]
+    Order(GraphOrder),
+    /// Show which units would have to be looked at if a unit, or one output of it, changed
+    #[command(after_help = IMPACT_EXAMPLES)]
+    Impact(GraphImpact),
+    /// Compare every dependency with the states as they are, and mend what is not so
+    Reconcile,
+}
+
+/// `taco graph show`
+#[derive(Debug, Args)]
+pub struct GraphShow {
+    /// Only dependencies with a unit whose id starts so at one of their ends
+    #[arg(long, value_parser = UnitPrefix::parse)]
+    pub prefix: Option<UnitPrefix>,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub format: GraphFormat,
+    /// What is up to date in full, too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How a graph is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A table
+    Text,
+    /// As the service tells it
+    Json,
+    /// A drawing for Graphviz
+    Dot,
+    /// A drawing for Markdown
+    Mermaid,
+}
+
+const SHOW_EXAMPLES: &str = "Examples:
+  taco graph show
+  taco graph show --prefix shop/ --all
+  taco graph show --format dot | dot -Tsvg > graph.svg
+  taco graph show --format mermaid --prefix shop/";
+
+/// `taco graph order`
+#[derive(Debug, Args)]
+pub struct GraphOrder {
+    /// Only units whose id starts so; what they wait for is heeded all the same
+    #[arg(long, value_parser = UnitPrefix::parse)]
+    pub prefix: Option<UnitPrefix>,
+    /// Only units of this wave, counted from 1
+    #[arg(long, value_name = "NUMBER", value_parser = count)]
+    pub wave: Option<usize>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = OrderFormat::Text)]
+    pub format: OrderFormat,
+}
+
+/// How an order is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderFormat {
+    /// A table
+    Text,
+    /// Waves, units, and what stands in a circle
+    Json,
+    /// A matrix for GitHub Actions, in one line
+    Github,
+    /// A child pipeline for GitLab, with a stage for each wave
+    Gitlab,
+}
+
+const ORDER_EXAMPLES: &str = "Examples:
+  taco graph order
+  taco graph order --wave 1                 what can be applied now
+  taco graph order --format github          {\"include\":[{\"unit\":\"shop/prod\",\"wave\":1,\"status\":\"red\"}]}
+  taco graph order --format gitlab > apply.yml
+
+It ends with 4 if units that depend on each other in a circle are stale: no order can be told for them.";
+
+/// `taco graph impact`
+#[derive(Debug, Args)]
+pub struct GraphImpact {
+    /// A unit, or one output of it behind a dot
+    #[arg(value_name = "UNIT[.OUTPUT]", add = ArgValueCompleter::new(complete::units))]
+    pub of: String,
+}
+
+const IMPACT_EXAMPLES: &str = "Examples:
+  taco graph impact network/prod            if any of its outputs changed
+  taco graph impact network/prod.vpc_id     if this one changed";
+
+/// Verbs on the provider.
+#[derive(Debug, Subcommand)]
+pub enum ProviderVerb {
+    /// Write a workspace that declares units and dependencies, with the provider installed in it
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(ProviderInit),
+}
+
+/// `taco provider init`
+#[derive(Debug, Args)]
+pub struct ProviderInit {
+    /// The directory to write [default: opentaco-config]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// The same as a flag; DIR goes before
+    #[arg(long = "dir", value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// The unit that holds the graph, and the state of this workspace [default: what the service says]
+    #[arg(long, value_name = "UNIT")]
+    pub system_unit: Option<UnitId>,
+    /// Write over files that are there already
+    #[arg(long)]
+    pub force: bool,
+    /// Do not create the system unit
+    #[arg(long)]
+    pub no_create: bool,
+}
+
+const INIT_EXAMPLES: &str = "Examples:
+  taco provider init
+  taco provider init . --server https://taco.example.com
+  taco provider init platform --no-create   only the files";
 
 /// `taco adopt`
 #[derive(Debug, Args)]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use opentaco_domain::{Clock, SystemClock};
 use opentaco_sdk::client::Builder;
+use opentaco_sdk::stored::{Credentials, LoggedIn};
 use opentaco_sdk::token::TokenProvider as _;
 use opentaco_sdk::{Client, SdkError, Server, StaticToken, Token};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Color, Global};
-use crate::credentials::{Credentials, LoggedIn};
 use crate::error::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -100,7 +100,7 @@ impl Context {
     /// # Errors
     /// As [`Context::client`].
     pub fn logged_in(&self) -> Result<Client, Failure> {
-        match Credentials::of_environment() {
+        match Credentials::found(variable) {
             None => self.nobody(),
             Some(credentials) => {
                 let provider = LoggedIn::new(credentials, self.nobody()?);
@@ -135,6 +135,18 @@ impl Context {
             .map_err(|error| Failure::file("read the certificates in", path, &error))
     }
 
+    /// Whether a token was given.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The certificates to trust beside the system's, if some were named.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&std::path::Path> {
+        self.ca_file.as_deref()
+    }
+
     /// What asks others than the service: an identity provider. It takes no token along, and follows no redirect.
     ///
     /// # Errors
@@ -161,7 +173,7 @@ impl Context {
     /// # Errors
     /// If the environment names no home.
     pub fn credentials(&self) -> Result<Credentials, Failure> {
-        Credentials::of_environment().ok_or_else(|| {
+        Credentials::found(variable).ok_or_else(|| {
             Failure::new(Kind::Usage, "there is nowhere to keep a login").hint("set HOME or XDG_CONFIG_HOME")
         })
     }
@@ -174,7 +186,7 @@ impl Context {
         if let Some(token) = &self.token {
             return Ok(Some(token.clone()));
         }
-        let Some(credentials) = Credentials::of_environment() else {
+        let Some(credentials) = Credentials::found(variable) else {
             return Ok(None);
         };
         let provider = LoggedIn::new(credentials, self.nobody()?);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use opentaco_sdk::SdkError;
+use opentaco_sdk::stored::StoredError;
 use serde_json::{Map, Value, json};
 
 use crate::output::one_line;
@@ -28,6 +29,10 @@ pub enum Kind {
 
 /// What `diff --exit-code` ends with where there is a difference: no failure, and no code that a failure has.
 pub const DIFFERENT: u8 = 7;
+
+/// What `unit status --exit-code` ends with where a unit is to be applied, as `terraform plan -detailed-exitcode` does. It
+/// shares the code of a command line that means nothing: a pipeline that is wrong must not pass for one that is clean.
+pub const STALE: u8 = 2;
 
 /// All exit codes in their order: each with its word in JSON, if it has one, and what it means.
 #[must_use]
@@ -89,7 +94,9 @@ impl Kind {
             Self::Failure => {
                 "It failed in a way that has no code of its own, such as a file that cannot be written"
             }
-            Self::Usage => "The command line cannot mean anything",
+            Self::Usage => {
+                "The command line cannot mean anything; of `taco unit status --exit-code`: a unit needs another apply, or might"
+            }
             Self::NotFound => "There is no such unit, version or rejected write, or the unit has no state",
             Self::Conflict => "Somebody else holds the lock, or what is there is not what was expected",
             Self::NotAllowed => "The token is missing, unknown, or not enough",
@@ -216,6 +223,17 @@ impl Failure {
             fields.extend(self.details.clone());
         }
         error
+    }
+}
+
+impl From<StoredError> for Failure {
+    fn from(error: StoredError) -> Self {
+        let hint = error.hint();
+        let failure = match &error {
+            StoredError::File { doing, path, source } => Self::file(doing, path, source),
+            StoredError::NotOurs { .. } => Self::new(Kind::Failure, error.to_string()),
+        };
+        Self { hint, ..failure }
     }
 }
 

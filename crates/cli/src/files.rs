@@ -137,49 +137,6 @@ fn spool(from: &mut impl io::Read) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes a small file of ours in one step, for its owner alone.
-///
-/// # Errors
-/// If it cannot be written; then what was there before still is.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut file = NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|refused| refused.error)
-}
-
-/// Makes a directory for its owner alone, or makes one so.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn private_directory(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => tighten(path),
-        other => other,
-    }
-}
-
-#[cfg(unix)]
-fn tighten(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))
-}
-
-#[cfg(not(unix))]
-fn tighten(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -222,18 +179,5 @@ mod tests {
         pending.keep().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), "after");
-    }
-
-    #[test]
-    fn a_directory_of_ours_is_tightened_and_never_loosened() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("ours");
-        private_directory(&path).unwrap();
-        assert_eq!(mode(&path), 0o700);
-        for (before, after) in [(0o755, 0o700), (0o500, 0o500)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
-            private_directory(&path).unwrap();
-            assert_eq!(mode(&path), after, "from {before:o}");
-        }
     }
 }

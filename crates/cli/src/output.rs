@@ -3,7 +3,7 @@
 //! On a terminal data is a table with a head and colours; in a pipe it is one line for each thing, separated by tabs,
 //! with sizes in bytes and times in full; with `--json` it is JSON.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
@@ -91,6 +91,14 @@ impl Cell {
     }
 }
 
+impl fmt::Display for Cell {
+    /// For people, within a line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let style = self.style;
+        write!(formatter, "{style}{}{style:#}", one_line(&self.shown))
+    }
+}
+
 impl Table {
     /// A table with these columns.
     #[must_use]
@@ -106,7 +114,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn for_people(&self) -> String {
+    /// Columns that are aligned, with a head.
+    #[must_use]
+    pub fn for_people(&self) -> String {
         let width = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at));
             let shown = cells.map(|cell| cell.shown.width());
@@ -125,7 +135,9 @@ impl Table {
         text
     }
 
-    fn for_programs(&self) -> String {
+    /// One line for each row, with tabs.
+    #[must_use]
+    pub fn for_programs(&self) -> String {
         let mut text = String::new();
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(|cell| one_line(&cell.plain)).collect();
@@ -166,6 +178,22 @@ impl Output {
             people: std::io::stdout().is_terminal(),
             now,
         }
+    }
+
+    /// Output to a terminal, whatever stands there.
+    #[cfg(test)]
+    pub(crate) fn for_somebody(now: Timestamp) -> Self {
+        Self {
+            json: false,
+            people: true,
+            now,
+        }
+    }
+
+    /// The same at a later moment.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
     }
 
     /// Whether JSON was asked for.

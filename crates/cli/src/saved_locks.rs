@@ -16,11 +16,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use opentaco_domain::{LockId, Sha256, UnitId, VersionId};
-use opentaco_sdk::Server;
+use opentaco_sdk::{Server, private};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind};
-use crate::files;
 
 /// The locks saved below one directory.
 #[derive(Debug, Clone)]
@@ -127,7 +126,7 @@ impl SavedLocks {
         let written = self.prepare().and_then(|()| {
             let mut bytes = serde_json::to_vec_pretty(saved).expect("a saved lock is JSON");
             bytes.push(b'\n');
-            files::write_private(&path, &bytes)
+            private::write(&path, &bytes)
         });
         written.map_err(|error| {
             Failure::file("save the lock in", &path, &error)
@@ -148,13 +147,13 @@ impl SavedLocks {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        files::private_directory(&self.home)?;
-        files::private_directory(&self.home.join("locks"))?;
+        private::directory(&self.home)?;
+        private::directory(&self.home.join("locks"))?;
         let ignore = self.home.join(".gitignore");
         if ignore.exists() {
             return Ok(());
         }
-        files::write_private(&ignore, b"*\n")
+        private::write(&ignore, b"*\n")
     }
 
     /// A readable beginning, and what tells it from every other server and unit.

@@ -6,6 +6,7 @@ mod encrypted;
 mod generated;
 mod large;
 mod pipes;
+mod provider_init;
 mod sessions;
 mod support;
 mod terminal;

@@ -1,6 +1,6 @@
 //! On a terminal: tables with a head, colours, questions and bars.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Child;
 use std::sync::mpsc::{self, Sender};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use opentaco_testkit::process::eventually;
+use opentaco_testkit::service::Service;
 
 use crate::support::{Desk, FOREIGN, TACO, environment, service, state};
 
@@ -311,6 +312,70 @@ fn a_transfer_that_takes_its_time_shows_a_bar_and_leaves_none_behind() {
         said.starts_with("pulled `terminal/slow`"),
         "no bar in a pipe: {said:?}"
     );
+}
+
+/// The screen since it was last wiped.
+fn on_screen(shown: &str) -> &str {
+    shown.rsplit_once("\x1b[2J").map_or(shown, |(_, last)| last)
+}
+
+#[test]
+fn a_watch_redraws_what_has_changed_tells_of_an_outage_and_ends_with_ctrl_c() {
+    let home = tempfile::tempdir().unwrap();
+    let mut service = Service::on_disk(home.path());
+    let desk = Desk::at(&service.url());
+    let edge = r#"{"version":4,"serial":1,"lineage":"g","outputs":{},"resources":[{"mode":"managed",
+        "type":"opentaco_dependency","name":"e","provider":"provider[\"registry.terraform.io/digger/opentaco\"]","instances":[{"attributes":
+        {"from_unit_id":"a","from_output":"o","to_unit_id":"b","to_input":"o"}}]}]}"#;
+    desk.write("edge.json", edge);
+    desk.write("one.json", &state(1, "a"));
+    desk.write("two.json", &state(2, "b"));
+    desk.taco("unit push __opentaco_system edge.json").worked();
+    desk.taco("unit push a one.json").worked();
+    desk.taco("unit push b one.json").worked();
+
+    let url = service.url();
+    let line = "unit status --dependent --watch=1 --exit-code";
+    let terminal = Terminal::run(&desk, line, &[("OPENTACO_SERVER", &url)]);
+    terminal.until("2 are up to date");
+    service.kill();
+    terminal.until("error:");
+    assert!(
+        !on_screen(&terminal.shown()).contains("up to date"),
+        "{}",
+        terminal.shown()
+    );
+    service.restart();
+    eventually("the table again", || {
+        on_screen(&terminal.shown()).contains("2 are up to date")
+    });
+    desk.taco("unit push a two.json").worked();
+    eventually("the change", || {
+        on_screen(&terminal.shown()).contains("needs re-apply")
+    });
+    terminal.types("\x03");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, 2, "{shown}");
+    assert!(!on_screen(&shown).contains("error"), "{shown}");
+
+    // In a pipe nothing is wiped, and without --exit-code a watch that was ended is no failure.
+    let mut piped = desk
+        .program(TACO, &["unit", "status", "b", "--watch=1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(piped.stdout.take().unwrap()).lines();
+    let mut next = |start: &str| {
+        let found = lines.find(|line| line.as_ref().unwrap().starts_with(start));
+        found.unwrap().unwrap()
+    };
+    assert_eq!(next("status"), "status\tneeds re-apply");
+    desk.write("three.json", &state(2, "b"));
+    desk.taco("unit push b three.json").worked();
+    assert_eq!(next("status"), "status\tup to date");
+    let pid = piped.id().to_string();
+    let interrupted = desk.program("kill", &["-INT", &pid]).status().unwrap();
+    assert!(interrupted.success() && piped.wait().unwrap().success());
 }
 
 /// A relay to the service that stops in the middle of an answer until it is told to go on.

@@ -13,6 +13,8 @@
 //! auth       logging in, tokens, and who one is
 //! rbac       who may do what
 //! audit      who did what, and whether somebody has changed that
+//! stored     the logins that `taco` keeps, and asking as whoever is logged in
+//! private    files that only their owner reads
 //! ```
 //!
 //! What a request is and answers is spelled in [`api`]; how it fails is [`SdkError`], which carries the holder of a lock
@@ -42,11 +44,13 @@ pub mod graph;
 pub mod info;
 pub mod locks;
 pub mod outputs;
+pub mod private;
 pub mod rbac;
 pub mod rejected;
 pub mod retry;
 pub mod server;
 pub mod state;
+pub mod stored;
 pub mod token;
 pub mod units;
 pub mod versions;

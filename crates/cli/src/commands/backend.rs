@@ -82,7 +82,7 @@ fn s3(server: &Server, unit: &UnitId) -> String {
 }
 
 /// A string of HCL.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
         match letter {

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use opentaco_domain::{Secret, Sha256};
 use opentaco_sdk::api::auth::{AuthConfig, Exchange, Me, Revoke, Via};
+use opentaco_sdk::stored::Login;
 use opentaco_sdk::{SdkError, Token};
 use reqwest::Url;
 use serde::Deserialize;
@@ -25,7 +26,6 @@ use uuid::Uuid;
 
 use crate::args;
 use crate::context::Context;
-use crate::credentials::Login;
 use crate::error::{Failure, Kind};
 use crate::output::Cell;
 

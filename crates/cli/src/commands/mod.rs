@@ -7,6 +7,8 @@ mod audit;
 mod backend;
 mod create;
 mod diff;
+mod edges;
+mod graph;
 mod info;
 mod label;
 mod list;
@@ -14,12 +16,14 @@ mod lock;
 mod login;
 mod outputs;
 mod pages;
+mod provider_init;
 mod pull;
 mod push;
 mod rbac;
 mod rejected;
 mod release;
 mod remove;
+mod status;
 mod support;
 mod tokens;
 mod undelete;
@@ -29,7 +33,7 @@ mod versions;
 
 use std::process::ExitCode;
 
-use crate::args::{Command, Rejected, Unit};
+use crate::args::{Command, ProviderVerb, Rejected, Unit};
 use crate::context::Context;
 use crate::error::Failure;
 
@@ -59,6 +63,7 @@ pub async fn run(context: &Context, command: Command) -> Result<ExitCode, Failur
         Command::Unit(Unit::Outputs(args)) => outputs::run(context, args).await,
         Command::Unit(Unit::Label(args)) => label::run(context, args).await,
         Command::Unit(Unit::Backend(args)) => backend::run(context, &args),
+        Command::Unit(Unit::Status(args)) => return status::run(context, args).await,
         Command::Login(args) => login::login(context, args).await,
         Command::Logout => login::logout(context).await,
         Command::Whoami => login::whoami(context).await,
@@ -67,6 +72,8 @@ pub async fn run(context: &Context, command: Command) -> Result<ExitCode, Failur
         Command::Token(verb) => tokens::token(context, verb).await,
         Command::ServiceAccount(verb) => tokens::service_account(context, verb).await,
         Command::Rbac(verb) => rbac::run(context, verb).await,
+        Command::Graph(verb) => graph::run(context, verb).await,
+        Command::Provider(ProviderVerb::Init(args)) => provider_init::run(context, args).await,
         Command::Audit(verb) => audit::run(context, verb).await,
         Command::Adopt(args) => adopt::run(context, args).await,
         Command::Completions(args) => pages::completions(context, &args),

@@ -158,7 +158,7 @@ async fn similar(context: &Context, unit: &UnitId) -> Option<String> {
 }
 
 /// None if there is a unit of that very name: then something else of it is missing.
-fn most_similar(id: &str, names: impl Iterator<Item = String>) -> Option<String> {
+pub(super) fn most_similar(id: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let mut nearest: Option<(f64, String)> = None;
     for name in names {
         if name == id {

@@ -1,4 +1,4 @@
-//! `credentials.json`: who is logged in where, so that every command asks as them.
+//! `credentials.json`: who is logged in where, so that `taco` and the Terraform provider ask as them.
 //!
 //! ```text
 //! ~/.config/opentaco/                    0700; $XDG_CONFIG_HOME/opentaco where that is set
@@ -11,21 +11,22 @@
 //! access token that is over make one refresh.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use opentaco_api::auth::{RefreshRequest, Session};
 use opentaco_domain::{Clock as _, Principal, Secret, SystemClock};
-use opentaco_sdk::api::auth::{RefreshRequest, Session};
-use opentaco_sdk::token::{TokenError, TokenProvider};
-use opentaco_sdk::{Client, SdkError, Server, Token};
 use serde::{Deserialize, Serialize};
 
-use crate::context::variable;
-use crate::error::{Failure, Kind};
-use crate::files;
+use crate::client::Client;
+use crate::error::SdkError;
+use crate::private;
+use crate::server::Server;
+use crate::token::{Token, TokenError, TokenProvider};
 
 /// How long before its end an access token is replaced: what is asked with it has to arrive in time.
 const EARLY: SignedDuration = SignedDuration::from_secs(60);
@@ -78,6 +79,65 @@ struct Document {
     servers: BTreeMap<String, Login>,
 }
 
+/// Logins could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// The system does not let us.
+    #[error("cannot {doing} `{}`", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file or directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What is there was not written by us. What is wrong with it is told without showing any of it.
+    #[error("`{}` holds no logins", path.display())]
+    NotOurs {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+impl StoredError {
+    fn file(doing: &'static str, path: &Path, error: io::Error) -> Self {
+        // One that a library has wrapped names a path that people do not know.
+        let source = match error.raw_os_error() {
+            Some(_) => error,
+            None => error.kind().into(),
+        };
+        Self::File {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What to try, if anything is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::File { .. } => None,
+            Self::NotOurs { .. } => Some("move it away, and log in again with `taco login`".to_owned()),
+        }
+    }
+}
+
+impl From<StoredError> for TokenError {
+    fn from(error: StoredError) -> Self {
+        let what = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        Self {
+            what,
+            hint: error.hint(),
+        }
+    }
+}
+
 /// The file.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -85,9 +145,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Where the environment says; none if it names no home.
+    /// Where the environment says, whose variables the caller looks up; none if it names no home.
     #[must_use]
-    pub fn of_environment() -> Option<Self> {
+    pub fn found(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         let config = variable("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
@@ -107,34 +167,30 @@ impl Credentials {
     ///
     /// # Errors
     /// If the file cannot be read, or is none of ours.
-    pub fn login(&self, server: &Server) -> Result<Option<Login>, Failure> {
+    pub fn login(&self, server: &Server) -> Result<Option<Login>, StoredError> {
         Ok(self.read()?.servers.remove(server.origin()))
     }
 
-    fn read(&self) -> Result<Document, Failure> {
+    fn read(&self) -> Result<Document, StoredError> {
         let path = self.path();
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Document::default()),
-            Err(error) => return Err(Failure::file("read the logins in", &path, &error)),
+            Err(error) => return Err(StoredError::file("read the logins in", &path, error)),
         };
-        // What is wrong with it is told without showing any of it.
-        serde_json::from_slice(&text).map_err(|_| {
-            Failure::new(Kind::Failure, format!("`{}` holds no logins", path.display()))
-                .hint("move it away, and log in again with `taco login`")
-        })
+        serde_json::from_slice(&text).map_err(|_| StoredError::NotOurs { path })
     }
 
     /// Saves a login at this server, or forgets it.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self, server: &Server, login: Option<Login>) -> Result<(), Failure> {
+    pub fn save(&self, server: &Server, login: Option<Login>) -> Result<(), StoredError> {
         let _turn = self.turn()?;
         self.write(server, login)
     }
 
-    fn write(&self, server: &Server, login: Option<Login>) -> Result<(), Failure> {
+    fn write(&self, server: &Server, login: Option<Login>) -> Result<(), StoredError> {
         let mut document = self.read()?;
         match login {
             Some(login) => document.servers.insert(server.origin().to_owned(), login),
@@ -143,17 +199,17 @@ impl Credentials {
         let mut text = serde_json::to_vec_pretty(&document).expect("logins are JSON");
         text.push(b'\n');
         let path = self.path();
-        files::write_private(&path, &text).map_err(|error| Failure::file("save the login in", &path, &error))
+        private::write(&path, &text).map_err(|error| StoredError::file("save the login in", &path, error))
     }
 
     /// Waits until nobody else changes the file, and keeps others from it.
-    fn turn(&self) -> Result<File, Failure> {
+    fn turn(&self) -> Result<File, StoredError> {
         let turn = self.home.join("turn");
         let taken = make_parents(&self.home)
-            .and_then(|()| files::private_directory(&self.home))
+            .and_then(|()| private::directory(&self.home))
             .and_then(|()| File::create(&turn))
             .and_then(|file| file.lock().map(|()| file));
-        taken.map_err(|error| Failure::file("keep logins in", &self.home, &error))
+        taken.map_err(|error| StoredError::file("keep logins in", &self.home, error))
     }
 }
 
@@ -183,14 +239,11 @@ impl LoggedIn {
         let credentials = self.credentials.clone();
         // On a thread of its own: somebody else may keep the turn for as long as their request takes.
         let turn = tokio::task::spawn_blocking(move || credentials.turn());
-        let _turn = turn
-            .await
-            .map_err(|error| TokenError {
-                what: format!("nobody can wait for a turn: {error}"),
-                hint: None,
-            })?
-            .map_err(told)?;
-        let Some(login) = self.credentials.login(server).map_err(told)? else {
+        let _turn = turn.await.map_err(|error| TokenError {
+            what: format!("nobody can wait for a turn: {error}"),
+            hint: None,
+        })??;
+        let Some(login) = self.credentials.login(server)? else {
             return Ok(None);
         };
         let is_good = match refused {
@@ -206,9 +259,7 @@ impl LoggedIn {
         match self.nobody.refresh(&request).await {
             Ok(session) => {
                 let login = Login::from(session);
-                self.credentials
-                    .write(server, Some(login.clone()))
-                    .map_err(told)?;
+                self.credentials.write(server, Some(login.clone()))?;
                 Ok(Some(login))
             }
             Err(SdkError::NotAuthenticated { .. }) => Err(TokenError {
@@ -229,13 +280,6 @@ fn is_fresh(login: &Login) -> bool {
     login.expires.duration_since(SystemClock.now()) > EARLY
 }
 
-fn told(failure: Failure) -> TokenError {
-    TokenError {
-        what: failure.text(),
-        hint: failure.hint,
-    }
-}
-
 fn token(login: &Login) -> Result<Token, TokenError> {
     Token::parse(&login.access_token).map_err(|error| TokenError {
         what: format!("the saved login holds no token: {error}"),
@@ -246,7 +290,7 @@ fn token(login: &Login) -> Result<Token, TokenError> {
 #[async_trait]
 impl TokenProvider for LoggedIn {
     async fn token(&self, server: &Server) -> Result<Option<Token>, TokenError> {
-        let login = self.credentials.login(server).map_err(told)?;
+        let login = self.credentials.login(server)?;
         let login = match login {
             Some(login) if !is_fresh(&login) => self.refreshed(server, None).await?,
             other => other,
