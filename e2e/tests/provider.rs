@@ -789,7 +789,12 @@ fn two_hundred_dependencies_are_declared_in_one_apply_and_followed_from_then_on(
         let _ = client.run(&["import", "-input=false", &address, &id]).worked();
     }
     is_settled(&client);
-    assert_eq!(told()["incoming_ok"], 199);
+    // Nobody knows any more which values the target has taken of these two.
+    let red = told();
+    assert_eq!(
+        (&red["incoming_ok"], &red["incoming_pending"]),
+        (&json!(198), &json!(2))
+    );
 
     // Another end is another edge.
     client.resources(&edges(2, "app/dev"));

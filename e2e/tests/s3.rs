@@ -197,7 +197,7 @@ fn keys_new(home: &Path) -> PathBuf {
 
 /// Whether the client at hand knows `use_lockfile`; without, what it would do is done by the SDK, and that is said.
 #[expect(clippy::print_stdout, reason = "what is skipped is to be seen")]
-fn knows_lockfiles() -> bool {
+pub(crate) fn knows_lockfiles() -> bool {
     let version = Client::without_backend("").run(&["version"]).printed;
     let old = version
         .split_once(" v")

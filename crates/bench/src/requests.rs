@@ -166,7 +166,7 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
     }
     all.push(measured("lock", (2, 1), lock));
     all.push(measured("read", (2, 1), read));
-    all.push(measured("commit", (3, 3), commit));
+    all.push(measured("commit", (4, 3), commit));
     all.push(measured("unlock", (2, 1), unlock));
 
     let (mut alone, mut describe, mut cycle) = <(Cost, Cost, Cost)>::default();
@@ -181,7 +181,7 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
             replica.unlock(&id).await
         })?);
     }
-    all.push(measured("commit_without_lock", (4, 3), alone));
+    all.push(measured("commit_without_lock", (5, 3), alone));
     all.push(measured("describe", (1, 1), describe));
     all.push(measured("lock_read_write_unlock", (10, 6), cycle));
 
@@ -190,7 +190,22 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
         let (id, state) = (replica.next_lock(), replica.next_state());
         apply = apply.max(replica.cost(replica.s3_apply(&id, state))?);
     }
-    all.push(measured("s3_apply", (10, 8), apply));
+    // The look at the graph is one more than it was without dependencies.
+    all.push(measured("s3_apply", (11, 8), apply));
+
+    // Another value of an output that a dependency leads from, each time: one commit of the graph.
+    // The unit is a new one: no housekeeping follows its commits yet.
+    replica.unit = UnitId::parse("myapp/network").doing("naming a unit")?;
+    replica.commit_alone()?;
+    replica.cost(replica.declare_an_edge())?;
+    let mut followed = Cost::default();
+    for _ in 0..REPEATS {
+        let (id, state) = (replica.next_lock(), replica.next_state());
+        replica.cost(replica.lock(&id))?;
+        followed = followed.max(replica.cost(replica.write(state, Holding::Lock(id.clone())))?);
+        replica.cost(replica.unlock(&id))?;
+    }
+    all.push(measured("commit_that_changes_an_edge", (8, 6), followed));
     Ok(all)
 }
 
@@ -287,7 +302,7 @@ impl Replica {
     fn next_state(&mut self) -> Bytes {
         self.serial += 1;
         format!(
-            r#"{{"version":4,"serial":{},"lineage":"one","outputs":{{}},"resources":[]}}"#,
+            r#"{{"version":4,"serial":{0},"lineage":"one","outputs":{{"x":{{"value":{0},"type":"number"}}}},"resources":[]}}"#,
             self.serial
         )
         .into()
@@ -320,6 +335,20 @@ impl Replica {
     fn commit_alone(&mut self) -> Result<Cost, Failure> {
         let state = self.next_state();
         self.cost(self.write(state, Holding::Nothing))
+    }
+
+    /// The graph, with a dependency on this unit.
+    async fn declare_an_edge(&self) -> Result<(), ControlError> {
+        let graph = format!(
+            r#"{{"version":4,"serial":1,"lineage":"graph","resources":[{{"mode":"managed","type":"opentaco_dependency","name":"e","instances":[{{"attributes":{{"from_unit_id":"{}","from_output":"x","to_unit_id":"other"}}}}]}}]}}"#,
+            self.unit
+        );
+        let write = StateWrite::new(graph.into(), Holding::Nothing, Door::Terraform);
+        let graph = self.control.graph_unit();
+        self.control
+            .write_state(&self.caller, graph, write)
+            .await
+            .map(drop)
     }
 
     async fn lock(&self, id: &LockId) -> Result<(), ControlError> {

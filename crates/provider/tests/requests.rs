@@ -46,11 +46,10 @@ fn edge(ends: &EdgeEnds) -> serde_json::Value {
         "from_output": ends.from_output,
         "to_unit_id": ends.to_unit,
         "to_input": ends.to_input,
-        "status": "unknown",
-        "reason": "no-output",
+        "status": "pending",
         "why": "because",
-        "in_digest": null,
-        "out_digest": "d1",
+        "in_digest": "d1",
+        "out_digest": null,
         "last_in_at": "2026-11-30T20:00:00Z",
         "last_out_at": null,
         "declared": false,
@@ -176,6 +175,18 @@ impl Played {
         answer.unwrap().into_inner()
     }
 
+    async fn read(&self, state: &Object) -> Object {
+        let request = wire::read_resource::Request {
+            type_name: EDGE.to_owned(),
+            current_state: Some(packed(state, &kind_of(EDGE))),
+            ..Default::default()
+        };
+        let answer = self.service.read_resource(Request::new(request)).await;
+        let answer = answer.unwrap().into_inner();
+        assert_eq!(answer.diagnostics, []);
+        unpacked(answer.new_state, &kind_of(EDGE)).unwrap()
+    }
+
     async fn import(&self, id: &str) -> wire::import_resource_state::Response {
         let request = wire::import_resource_state::Request {
             type_name: EDGE.to_owned(),
@@ -240,11 +251,13 @@ async fn an_edge_has_its_id_before_it_is_made_and_what_the_service_tells_after()
     let made = played.create(&configured).await;
     assert_eq!(made.text("id"), Some(id.as_str()));
     assert_eq!(made.text("from_unit_id"), Some("/a/prod/terraform.tfstate"));
-    assert_eq!(made.text("status"), Some("unknown"));
-    assert_eq!(made.text("reason"), Some("no-output"));
-    assert_eq!(made.text("out_digest"), Some("d1"));
+    assert_eq!(made.text("status"), Some("pending"));
+    assert_eq!(made.text("in_digest"), Some("d1"));
     assert_eq!(made.text("last_in_at"), Some("2026-11-30T20:00:00Z"));
-    assert_eq!(*made.get("in_digest"), Value::Null);
+    assert_eq!(
+        (made.get("out_digest"), made.get("reason")),
+        (&Value::Null, &Value::Null)
+    );
 
     let again = played.plan(&configured, Some(&made)).await;
     assert_eq!(unpacked(again.planned_state, &kind_of(EDGE)).unwrap(), made);
@@ -291,6 +304,26 @@ async fn an_edge_is_imported_by_its_ends_and_by_its_id() {
     }
     let none = played.import("a/prod").await;
     assert!(none.diagnostics[0].detail.contains("is no edge"), "{none:?}");
+}
+
+#[tokio::test]
+async fn what_a_target_has_taken_is_kept_on_the_way_into_the_graph() {
+    let played = Played::new().await;
+    let mut state = ends("a", "vpc", "b", "vpc".into());
+    state.set("out_digest", "d1");
+    state.set("last_out_at", "2026-11-30T20:01:00Z");
+    let mut read = played.read(&state).await;
+    assert_eq!(
+        (read.text("out_digest"), read.text("status")),
+        (Some("d1"), Some("ok"))
+    );
+    assert_eq!(read.text("last_out_at"), Some("2026-11-30T20:01:00Z"));
+    read.set("out_digest", "d0");
+    let read = played.read(&read).await;
+    assert_eq!(
+        (read.text("out_digest"), read.text("status")),
+        (Some("d0"), Some("pending"))
+    );
 }
 
 #[tokio::test]

@@ -986,7 +986,11 @@ fn whoever_signs_wrong_is_refused_with_the_code_that_clients_know_and_changes_no
         Code::AccessDenied,
     );
     // Another time of the same day: of another day it would be another credential.
-    let (_, signed_at) = good.headers.iter().find(|(name, _)| name == "x-amz-date").unwrap();
+    let (_, signed_at) = good
+        .headers
+        .iter()
+        .find(|(name, _)| name == "x-amz-date")
+        .unwrap();
     let (day, time) = signed_at.split_once('T').unwrap();
     let far = if time < "12" { "235959Z" } else { "000000Z" };
     refused(

@@ -331,6 +331,13 @@ impl Story<'_> {
         let held = before.and_then(|before| before.lock.as_ref());
         match current.origin {
             Origin::External | Origin::Adopted => {}
+            // Whoever holds the graph: but it is under nobody's lock.
+            Origin::Graph => {
+                if current.lock_id.is_some() || current.version.session != Session::NONE {
+                    let what = format!("{} of the service was committed under a lock", current.version);
+                    self.broken("no-stale-commit", at, what);
+                }
+            }
             Origin::Write | Origin::Restore(_) | Origin::Promote(_) | Origin::Undelete => {
                 let session = held.map_or(Session::NONE, |lock| lock.session);
                 if held.map(|lock| &lock.info.id) != current.lock_id.as_ref()

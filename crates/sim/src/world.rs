@@ -1197,6 +1197,7 @@ fn refused(error: ControlError) -> Told {
         ControlError::NotFound { .. }
         | ControlError::AlreadyExists { .. }
         | ControlError::Encrypted { .. }
+        | ControlError::GraphUnreadable { .. }
         | ControlError::Invalid { .. } => Told::NoSuchThing,
         ControlError::Unavailable { .. }
         | ControlError::Corrupt { .. }

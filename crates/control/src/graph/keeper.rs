@@ -69,7 +69,7 @@ struct Inner {
     /// When it was last seen that nothing lies where a graph would.
     absent: Mutex<Option<Timestamp>>,
     owed: Mutex<Owed>,
-    turn: tokio::sync::Mutex<()>,
+    turn: futures::lock::Mutex<()>,
     counts: GraphCounts,
 }
 
@@ -124,7 +124,7 @@ impl Keeper {
                 read: Mutex::default(),
                 absent: Mutex::default(),
                 owed: Mutex::default(),
-                turn: tokio::sync::Mutex::default(),
+                turn: futures::lock::Mutex::default(),
                 counts: GraphCounts::default(),
             }),
         }

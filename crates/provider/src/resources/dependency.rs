@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use opentaco_domain::UnitId;
-use opentaco_domain::graph::{EdgeEnds, EdgeId, Unknown};
+use opentaco_domain::graph::{EdgeEnds, EdgeId, EdgeStatus, Unknown};
 use opentaco_sdk::api::Edge;
 use opentaco_sdk::{Client, SdkError};
 
@@ -22,6 +22,9 @@ pub const TYPE: &str = "opentaco_dependency";
 
 /// The attributes that name the two ends.
 const ENDS: [&str; 4] = ["from_unit_id", "from_output", "to_unit_id", "to_input"];
+
+/// The attributes that say what the target has taken.
+const TAKEN: [&str; 3] = ["out_digest", "last_out_at", "out_version"];
 
 /// An edge.
 #[derive(Debug)]
@@ -189,6 +192,22 @@ async fn look(client: &Client, object: &Object) -> Result<Object, Diagnostic> {
     let edge = client.edge(&ends).await;
     let edge = edge.map_err(|error| refused(&format!("look at the dependency `{ends}`"), &error))?;
     let mut found = told(&edge);
+    // Of an edge that the graph does not have the service cannot tell what its target has taken. A state that is on its
+    // way into the graph may, and the service takes it from there.
+    if !edge.declared && object.text("out_digest").is_some() {
+        for name in TAKEN {
+            found.set(name, object.get(name).clone());
+        }
+        if found.text("in_digest").is_some() {
+            let is_taken = found.get("in_digest") == found.get("out_digest");
+            let status = if is_taken {
+                EdgeStatus::Ok
+            } else {
+                EdgeStatus::Pending
+            };
+            found.set("status", status.as_str());
+        }
+    }
     // As they were configured: the service trims units, and Terraform would take that for a change.
     for name in ENDS {
         found.set(name, object.get(name).clone());

@@ -223,6 +223,8 @@ fn effects_between(before: Option<&Head>, head: &Head) -> Vec<Effect> {
             Origin::Undelete => Some(Effect::Revived { with_state: true }),
             // A person's doing: see `hands`.
             Origin::External | Origin::Adopted => None,
+            // The service's: it follows what was asked of another unit.
+            Origin::Graph => None,
         }),
         // An empty copy that was there before us is a unit, too.
         None if !existed && head.exists() && before.is_some() => {
