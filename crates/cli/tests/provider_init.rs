@@ -194,6 +194,12 @@ fn a_directory_may_have_any_name() {
         desk.read(&format!("{name}/opentaco.tfrc"))
             .contains(r#"/a b/\"${c}\" 'd'/.opentaco/providers""#)
     );
+    // Through a link it is the same directory the second time, too.
+    std::os::unix::fs::symlink(desk.path(), desk.path().join("link")).unwrap();
+    for _ in 0..2 {
+        taco.runs(&desk, &["provider", "init", "link/new", "--no-create"], &[])
+            .worked();
+    }
     desk.write("file", "");
     taco.runs(&desk, &["provider", "init", "file"], &[])
         .with(1)

@@ -70,6 +70,16 @@ pub(super) fn circle(units: &[impl AsRef<str>]) -> String {
     format!("{} and {last} depend on each other in a circle", named.join(", "))
 }
 
+/// A way around, from a unit back to it.
+pub(super) fn way_around(units: &[String]) -> String {
+    if units.len() <= CIRCLE_MAX + 1 {
+        return units.join(" -> ");
+    }
+    let (shown, rest) = units.split_at(CIRCLE_MAX);
+    let last = rest.last().map_or("", String::as_str);
+    format!("{} -> {} more -> {last}", shown.join(" -> "), rest.len() - 1)
+}
+
 /// So many of something, in words.
 pub(super) fn counted(number: usize, one: &str, more: &str) -> String {
     match number {
@@ -118,6 +128,11 @@ mod tests {
             "{}",
             circle(&many)
         );
+        let around =
+            |names: &[&str]| way_around(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(around(&["a", "b", "a"]), "a -> b -> a");
+        let way = way_around(&[&many[..], &many[..1]].concat());
+        assert!(way.ends_with(" -> 8 -> 9 -> 990 more -> 0"), "{way}");
         assert_eq!(
             tally([Colour::Green, Colour::Red, Colour::Green]),
             "1 needs re-apply, 2 are up to date"

@@ -130,11 +130,17 @@ fn show_all(statuses: &Statuses, output: Output) -> Result<(), Failure> {
         return Ok(());
     }
     output.table(&table(units))?;
-    for unit in units.iter().filter(|unit| !unit.cycle.is_empty()) {
+    let mut circular = units.iter().filter(|unit| !unit.cycle.is_empty());
+    if let Some(first) = circular.next() {
+        let more = match circular.count() {
+            0 => String::new(),
+            1 => "; so does 1 more".to_owned(),
+            more => format!("; so do {more} more"),
+        };
         output.warn(&one_line(&format!(
-            "`{}` depends on itself: {}",
-            unit.unit_id,
-            unit.cycle.join(" -> ")
+            "`{}` depends on itself: {}{more}",
+            first.unit_id,
+            edges::way_around(&first.cycle)
         )));
     }
     if output.is_for_people() {
@@ -207,7 +213,7 @@ fn told(unit: &UnitStatus, output: Output) -> String {
         let _ = writeln!(
             text,
             "it depends on itself: {}",
-            one_line(&unit.cycle.join(" -> "))
+            one_line(&edges::way_around(&unit.cycle))
         );
     }
     // What is to be done comes first.

@@ -105,7 +105,7 @@ impl<'a> Place<'a> {
             Ok(path) if !path.is_dir() => return Err(cannot(io::ErrorKind::NotADirectory.into())),
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::path::absolute(named).map_err(cannot)?
+                without_links(&std::path::absolute(named).map_err(cannot)?)
             }
             Err(error) => return Err(cannot(error)),
         };
@@ -148,6 +148,17 @@ impl<'a> Place<'a> {
         let mut failure = Failure::new(Kind::Conflict, what).hint("--force writes over them");
         failure.details.insert("files".to_owned(), json!(in_the_way));
         Err(failure)
+    }
+}
+
+/// The same path through no link, as far as it is there: what it is called after it was made.
+fn without_links(path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match there {
+        Some((above, real)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
     }
 }
 
