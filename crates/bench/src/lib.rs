@@ -1,7 +1,7 @@
 //! Measures OpenTaco, for people and for machines: what it asks of a bucket, how fast it is beside a handler that does
 //! nothing but move the same bytes, what memory it takes, how it starts.
 //!
-//! In reading order: what is told ([`report`]); the six measurements ([`requests`], [`access`], [`throughput`],
+//! In reading order: what is told ([`report`]); the measurements ([`requests`], [`access`], [`throughput`], [`graph`],
 //! [`bodies`], [`process`], [`command_line`]); what they are made of: round trips that are counted ([`rounds`]), states of an exact size
 //! ([`states`]), child processes ([`service`]), a client ([`client`]), the handler to compare with ([`bare`]), and where
 //! the time of a request goes ([`profile`]).
@@ -14,6 +14,7 @@ pub mod bodies;
 pub mod client;
 pub mod command_line;
 pub mod failure;
+pub mod graph;
 pub mod process;
 pub mod profile;
 pub mod report;

@@ -11,7 +11,7 @@ use opentaco_bench::failure::{Doing as _, Failure};
 use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
-use opentaco_bench::{access, bare, bodies, command_line, process, requests, s3, throughput};
+use opentaco_bench::{access, bare, bodies, command_line, graph, process, requests, s3, throughput};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
@@ -79,6 +79,8 @@ enum Section {
     Bodies,
     /// Start-up time and idle memory.
     Process,
+    /// Dependencies: the status of a thousand units with ten thousand edges, and what a write costs beside them.
+    Graph,
     /// The command line: its start, long lists, large states beside curl.
     Cli,
 }
@@ -121,6 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Section::Throughput,
         Section::S3,
         Section::Bodies,
+        Section::Graph,
         Section::Cli,
     ];
     let asked: Vec<Section> = all
@@ -172,6 +175,12 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Res
                 )?;
             }
             Section::S3 => s3::report(report, if quick { 8 } else { 1 }).await?,
+            Section::Graph if quick && began.elapsed() > ROOM_FOR_LARGE => {
+                report.say(
+                    "\n--quick leaves out the graph, for which no time is left; --only graph measures it.",
+                )?;
+            }
+            Section::Graph => graph::report(report).await?,
             Section::Cli if quick && began.elapsed() > ROOM_FOR_CLI => {
                 report.say("\n--quick leaves out the command line, for which no time is left; --only cli measures it.")?;
             }

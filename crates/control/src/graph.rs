@@ -7,7 +7,7 @@
 
 mod keeper;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -88,7 +88,7 @@ pub struct Reconciled {
 struct Sight<'a> {
     control: &'a StateControl,
     caller: &'a Caller,
-    units: HashMap<String, bool>,
+    units: BTreeMap<String, bool>,
 }
 
 impl Sight<'_> {
@@ -462,7 +462,7 @@ impl StateControl {
         Sight {
             control: self,
             caller,
-            units: HashMap::new(),
+            units: BTreeMap::new(),
         }
     }
 }

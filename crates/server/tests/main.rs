@@ -7,6 +7,7 @@ mod bodies;
 mod config;
 mod deploy;
 mod every_route_is_guarded;
+mod graph;
 mod limits;
 mod logins;
 mod management;

@@ -14,7 +14,7 @@
 //! **When it cannot be written**, the write is answered all the same: its state is safe. What the graph is owed is tried
 //! again, every two seconds and with each later write.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -499,8 +499,8 @@ impl Keeper {
     }
 
     /// The sources of these edges, by the names that the edges call them.
-    async fn sources(&self, edges: &[&Declared]) -> Result<HashMap<String, Source>, StorageError> {
-        let units: HashMap<String, UnitId> = edges
+    async fn sources(&self, edges: &[&Declared]) -> Result<BTreeMap<String, Source>, StorageError> {
+        let units: BTreeMap<String, UnitId> = edges
             .iter()
             .filter_map(|edge| Some((edge.ends.from_unit.clone(), edge.ends.from()?)))
             .collect();

@@ -6,7 +6,7 @@
 //! attributes as they were when its run began, and the service knows better.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -152,9 +152,9 @@ pub struct Document {
     text: Bytes,
     summary: StateSummary,
     edges: Vec<Declared>,
-    by_id: HashMap<EdgeId, usize>,
-    from: HashMap<String, Vec<usize>>,
-    to: HashMap<String, Vec<usize>>,
+    by_id: BTreeMap<EdgeId, usize>,
+    from: BTreeMap<String, Vec<usize>>,
+    to: BTreeMap<String, Vec<usize>>,
 }
 
 impl Document {
@@ -185,8 +185,8 @@ impl Document {
                 edges.extend(instance.attributes.and_then(|attributes| attributes.edge(origin)));
             }
         }
-        let mut by_id = HashMap::new();
-        let (mut from, mut to): (HashMap<String, Vec<usize>>, HashMap<String, Vec<usize>>) =
+        let mut by_id = BTreeMap::new();
+        let (mut from, mut to): (BTreeMap<String, Vec<usize>>, BTreeMap<String, Vec<usize>>) =
             Default::default();
         for (at, edge) in edges.iter().enumerate() {
             by_id.entry(edge.id.clone()).or_insert(at);
@@ -225,7 +225,11 @@ impl Document {
         self.of(&self.to, unit)
     }
 
-    fn of(&self, ends: &HashMap<String, Vec<usize>>, unit: &str) -> impl Iterator<Item = (usize, &Declared)> {
+    fn of(
+        &self,
+        ends: &BTreeMap<String, Vec<usize>>,
+        unit: &str,
+    ) -> impl Iterator<Item = (usize, &Declared)> {
         let found = ends.get(unit).cloned().unwrap_or_default();
         found.into_iter().map(|at| (at, &self.edges[at]))
     }
