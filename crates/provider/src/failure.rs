@@ -19,9 +19,12 @@ pub fn refused(doing: &str, error: &SdkError) -> Diagnostic {
         }
         cause = error.source();
     }
-    if let Some(hint) = hint(error) {
-        detail = format!("{detail}\n\n{hint}");
-    }
+    detail = match (hint(error), error) {
+        // The service's words are for whoever speaks HTTP with it.
+        (Some(hint), SdkError::NotAuthenticated { .. }) => format!("{hint}\n\nThe service says: {detail}"),
+        (Some(hint), _) => format!("{detail}\n\n{hint}"),
+        (None, _) => detail,
+    };
     Diagnostic::new(format!("Cannot {doing}"), detail)
 }
 
@@ -46,16 +49,13 @@ fn hint(error: &SdkError) -> Option<String> {
                 .to_owned()
         }
         SdkError::NotAuthenticated { .. } => {
-            "Give a token that the service knows: `token` in the provider block, or OPENTACO_TOKEN. Without one, the \
-             provider asks as whoever is logged in with `taco login`."
+            "The service does not know who is asking. Give a token that it knows: `token` in the provider block, or \
+             OPENTACO_TOKEN. Without one, the provider asks as whoever is logged in with `taco login`."
                 .to_owned()
         }
         SdkError::Locked { .. } => {
-            let holder = error.holder()?;
-            format!(
-                "It is held by {} since {}, under the lock {}. Wait until it is given back; `taco unit unlock` breaks it.",
-                holder.principal, holder.since, holder.id
-            )
+            let lock = &error.holder()?.id;
+            format!("Its lock is `{lock}`. Wait until it is given back; `taco unit unlock` breaks it.")
         }
         SdkError::Unreadable { .. } => "Is that a service of OpenTaco? `endpoint` in the provider block names another.".to_owned(),
         _ if code == Some(ErrorCode::Protected) => {

@@ -148,8 +148,8 @@ impl Provider for OpenTaco {
 
     fn schema(&self) -> Schema {
         Schema {
-            about: "Units, dependencies between them, and who may do what in \
-                    [OpenTaco](https://github.com/diggerhq/opentaco), as resources of Terraform and OpenTofu.",
+            about: "Units, dependencies between them, and who may do what in OpenTaco, as resources of Terraform and \
+                    OpenTofu.",
             example: PROVIDER,
             attributes: vec![
                 Attribute::text(

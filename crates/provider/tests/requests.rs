@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::future::join_all;
 use opentaco_domain::graph::EdgeEnds;
@@ -89,6 +89,16 @@ async fn unknown() -> (StatusCode, Json<serde_json::Value>) {
     (StatusCode::NOT_FOUND, Json(body))
 }
 
+async fn made() -> (StatusCode, Json<serde_json::Value>) {
+    let body = json!({"id": "half", "created": "2026-11-30T20:00:00Z"});
+    (StatusCode::CREATED, Json(body))
+}
+
+async fn forbidden() -> (StatusCode, Json<serde_json::Value>) {
+    let body = json!({"error": "forbidden", "message": "`half` may not be changed by you"});
+    (StatusCode::FORBIDDEN, Json(body))
+}
+
 /// The provider, configured for a service that answers these requests.
 struct Played {
     service: Service<OpenTaco>,
@@ -109,7 +119,8 @@ impl Played {
         let routes = Router::new()
             .route("/v1/graph/edge", get(one_edge))
             .route(&format!("/v1/graph/edges/{known}"), get(known_edge))
-            .route("/v1/units/{unit}", get(unknown).delete(unknown))
+            .route("/v1/units", post(made))
+            .route("/v1/units/{unit}", get(unknown).delete(unknown).patch(forbidden))
             .with_state(Arc::clone(&seen));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -374,6 +385,37 @@ async fn what_is_gone_leaves_the_state_and_is_deleted_already() {
         (unpacked(answer.new_state, &kind), answer.diagnostics),
         (None, vec![])
     );
+}
+
+#[tokio::test]
+async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
+    let played = Played::new().await;
+    let kind = kind_of("opentaco_unit");
+    let planned = Object::of([
+        ("id", "half".into()),
+        ("labels", Value::Map([].into())),
+        ("description", "".into()),
+        ("deletion_protection", true.into()),
+        ("size", Value::Unknown),
+    ]);
+    let create = wire::apply_resource_change::Request {
+        type_name: "opentaco_unit".to_owned(),
+        prior_state: Some(nothing()),
+        planned_state: Some(packed(&planned, &kind)),
+        ..Default::default()
+    };
+    let answer = played.service.apply_resource_change(Request::new(create)).await;
+    let answer = answer.unwrap().into_inner();
+    let told: Vec<_> = answer
+        .diagnostics
+        .iter()
+        .map(|told| told.summary.as_str())
+        .collect();
+    assert_eq!(told, ["Cannot finish making the unit `half`"]);
+    // So it is not lost, and Terraform removes it before it makes it anew: it is not protected.
+    let left = unpacked(answer.new_state, &kind).unwrap();
+    assert_eq!((left.text("id"), left.get("size")), (Some("half"), &Value::Null));
+    assert_eq!(*left.get("deletion_protection"), Value::Bool(false));
 }
 
 #[tokio::test]

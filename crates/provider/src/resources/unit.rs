@@ -233,3 +233,34 @@ const EXAMPLE: &str = r#"resource "opentaco_unit" "prod" {
   deletion_protection = true
 }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_told_as_they_are() {
+        let told = |name: &str| {
+            let attributes = Unit.schema().attributes;
+            let attribute = attributes.into_iter().find(|attribute| attribute.name == name);
+            attribute
+                .map(|attribute| attribute.about.replace(',', ""))
+                .unwrap()
+        };
+        assert!(told("labels").contains(&format!("up to {LABELS_MAX} labels")));
+        assert!(told("description").contains(&format!("up to {DESCRIPTION_BYTES_MAX} bytes")));
+    }
+
+    #[test]
+    fn a_unit_has_one_spelling() {
+        assert_eq!(is_unit_id("myapp/prod"), Ok(()));
+        for other in ["/myapp/prod", "myapp/prod/", "myapp/prod/terraform.tfstate"] {
+            assert_eq!(
+                is_unit_id(other),
+                Err("That unit is written `myapp/prod`.".to_owned()),
+                "{other}"
+            );
+        }
+        assert!(is_unit_id("a//b").is_err());
+    }
+}
