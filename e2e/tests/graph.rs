@@ -7,7 +7,6 @@ use futures::future::join_all;
 use opentaco_testkit::client::Client;
 use opentaco_testkit::s3_server::S3Server;
 use opentaco_testkit::service::{ROOT_TOKEN, Service};
-use opentaco_testkit::tools;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -68,12 +67,7 @@ impl Stage {
 
 /// Has a client take the provider that was built, without a registry.
 fn with_provider(client: &Client) {
-    let built = tools::built("terraform-provider-opentaco");
-    let directory = built.parent().unwrap().display().to_string();
-    client.write(
-        "clirc",
-        &format!("provider_installation {{\n  dev_overrides {{\n    \"digger/opentaco\" = \"{directory}\"\n  }}\n  direct {{}}\n}}\n"),
-    );
+    crate::provider::mirror(client);
 }
 
 /// A configuration of the graph's workspace.

@@ -638,7 +638,7 @@ fn the_provider_is_installed_from_a_mirror() {
 }
 
 /// Lays the provider where both clients look for what they would get of their registries.
-fn mirror(client: &Client) {
+pub(crate) fn mirror(client: &Client) {
     let mirror = client.directory().join("mirror");
     for host in ["registry.terraform.io", "registry.opentofu.org"] {
         let folder = mirror.join(host).join("digger/opentaco/0.1.0").join(platform());

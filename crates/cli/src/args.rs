@@ -947,8 +947,21 @@ pub enum GraphVerb {
     #[command(after_help = IMPACT_EXAMPLES)]
     Impact(GraphImpact),
     /// Compare every dependency with the states as they are, and mend what is not so
-    Reconcile,
+    #[command(after_help = RECONCILE_EXAMPLES)]
+    Reconcile(GraphReconcile),
 }
+
+/// `taco graph reconcile`
+#[derive(Debug, Args)]
+pub struct GraphReconcile {
+    /// A unit that has what it depends on already: an apply that changes nothing writes nothing, and cannot say so
+    #[arg(long, value_name = "UNIT", add = ArgValueCompleter::new(complete::units))]
+    pub taken_by: Option<UnitId>,
+}
+
+const RECONCILE_EXAMPLES: &str = "Examples:
+  taco graph reconcile
+  taco graph reconcile --taken-by shop/prod   after an apply of it that had nothing to change";
 
 /// `taco graph show`
 #[derive(Debug, Args)]

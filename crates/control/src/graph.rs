@@ -166,7 +166,7 @@ fn why(ends: &EdgeEnds, state: &EdgeState) -> String {
     );
     let taken = format!("{}{}", with_serial(&state.out_version), when(&state.last_out_at));
     match (state.status(), &state.out_digest) {
-        (EdgeStatus::Ok, _) => format!("`{to_unit}` has what {changed}: it was written{taken}"),
+        (EdgeStatus::Ok, _) => format!("{changed}; `{to_unit}` took that value{taken}"),
         (_, None) => format!("{changed}, and `{to_unit}` was not written since the dependency was declared"),
         (_, Some(_)) => format!("{changed}; `{to_unit}` last took a value{taken}"),
     }

@@ -71,16 +71,19 @@ impl Client {
         self.ask_json(Call::get(paths::graph_edge(id))).await
     }
 
-    /// Compares every edge with the current states, and mends what is not so.
+    /// Compares every edge with the current states, and mends what is not so. With `taken_by`, what the incoming edges of
+    /// this unit have is said to be taken by it.
     ///
     /// # Errors
-    /// If the caller may not write the graph's unit, or if the graph cannot be read.
-    pub async fn reconcile_graph(&self) -> Result<Reconciled, SdkError> {
+    /// If the caller may not write the graph's unit and the one in `taken_by`, or if the graph cannot be read;
+    /// [`SdkError::NoState`] if that unit has none.
+    pub async fn reconcile_graph(&self, taken_by: Option<&UnitId>) -> Result<Reconciled, SdkError> {
         let call = Call::new(
             Method::POST,
             paths::GRAPH_RECONCILE.to_owned(),
             Repeatable::Freely,
-        );
+        )
+        .maybe("taken_by", taken_by);
         self.ask_json(call).await
     }
 }

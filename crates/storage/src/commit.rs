@@ -162,6 +162,10 @@ pub enum Committing {
 }
 
 /// A commit that is decided, and not answered yet.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per request and matched at once"
+)]
 #[derive(Debug)]
 pub enum Decided {
     /// It is committed. The copy does not hold it yet: [`Vault::publish`].

@@ -10,7 +10,7 @@ use opentaco_domain::graph::{UnitStatus as Colour, View};
 use opentaco_sdk::api::{Edge, Graph};
 
 use super::edges;
-use crate::args::GraphVerb;
+use crate::args::{GraphReconcile, GraphVerb};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::output::{Cell, Table};
@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context, verb: GraphVerb) -> Result<(), Failur
         GraphVerb::Show(args) => show::run(context, args).await,
         GraphVerb::Order(args) => order::run(context, args).await,
         GraphVerb::Impact(args) => impact::run(context, args).await,
-        GraphVerb::Reconcile => reconcile(context).await,
+        GraphVerb::Reconcile(args) => reconcile(context, &args).await,
     }
 }
 
@@ -46,9 +46,9 @@ fn colours(graph: &Graph) -> BTreeMap<&str, Colour> {
         .collect()
 }
 
-async fn reconcile(context: &Context) -> Result<(), Failure> {
+async fn reconcile(context: &Context, args: &GraphReconcile) -> Result<(), Failure> {
     let output = context.output;
-    let found = context.client()?.reconcile_graph().await?;
+    let found = context.client()?.reconcile_graph(args.taken_by.as_ref()).await?;
     if output.is_json() {
         return output.json(&found);
     }
