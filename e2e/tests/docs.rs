@@ -44,6 +44,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/cli-reference.mdx", 0),
     ("docs/storage.mdx", 0),
     ("docs/dependencies.mdx", 0),
+    ("docs/provider.mdx", 0),
     ("docs/access.mdx", 0),
     ("docs/audit.mdx", 0),
     ("docs/authentication.mdx", 1),
@@ -150,6 +151,11 @@ fn what_the_page_about_operations_shows_of_deploy_stands_there() {
 #[test]
 fn the_page_about_dependencies_does_what_it_says() {
     Session::run("docs/dependencies.mdx");
+}
+
+#[test]
+fn the_page_about_the_provider_does_what_it_says() {
+    Session::run("docs/provider.mdx");
 }
 
 #[test]

@@ -662,32 +662,32 @@ const REQUESTS: &[(&str, usize, usize)] = &[
     ("force unlock", 3, 7),
     ("read", 2, 2),
     ("read of a unit without a state", 2, 2),
-    ("write under a lock, the first", 4, 4),
-    ("write under a lock, the second", 3, 10),
-    ("write without a lock, the first touch of a unit", 13, 13),
-    ("write without a lock", 4, 5),
+    ("write under a lock, the first", 8, 8),
+    ("write under a lock, the second", 4, 14),
+    ("write without a lock, the first touch of a unit", 17, 17),
+    ("write without a lock", 5, 9),
     ("write under a lock that was broken, refused", 3, 4),
     ("write under a lock that somebody else holds, refused", 4, 4),
     ("write that comes late under its own lock, refused", 3, 4),
     ("create", 9, 9),
     ("create after a delete", 8, 8),
-    ("delete", 10, 10),
-    ("delete of a unit without a state", 11, 11),
+    ("delete", 12, 15),
+    ("delete of a unit without a state", 16, 16),
     ("delete, refused", 4, 4),
-    ("undelete", 6, 6),
+    ("undelete", 8, 11),
     ("undelete of a unit without a state", 9, 9),
-    ("restore", 7, 7),
-    ("promote", 6, 6),
+    ("restore", 8, 11),
+    ("promote", 7, 10),
     ("lock, the first touch of an older bucket", 9, 9),
     ("lock, the first touch of an older bucket that is locked", 7, 7),
-    ("write without a lock, the first touch of an older bucket", 13, 13),
-    ("delete, the first touch of an older bucket", 16, 16),
+    ("write without a lock, the first touch of an older bucket", 17, 17),
+    ("delete, the first touch of an older bucket", 21, 21),
     ("read that adopts a copy written by hand", 8, 8),
     ("read that keeps a copy written by hand aside", 12, 12),
-    ("write over a copy written by hand", 11, 12),
-    ("delete of a unit whose copy was written by hand", 12, 12),
+    ("write over a copy written by hand", 12, 16),
+    ("delete of a unit whose copy was written by hand", 14, 17),
     ("housekeeping", 5, 5),
-    ("write that is followed by housekeeping", 8, 9),
+    ("write that is followed by housekeeping", 9, 13),
 ];
 
 /// Kills an operation at every request, on both sides, until it makes no more.
@@ -755,12 +755,12 @@ fn every_operation_survives_a_crash_on_both_sides_of_each_of_its_requests() {
 }
 
 /// All of them.
-const CRASH_POINTS: usize = 944;
+const CRASH_POINTS: usize = 1134;
 
 #[test]
 fn recovery_survives_a_crash_after_each_of_its_own_requests() {
     let (mut total, mut wrong) = (0, Vec::new());
-    for operation in operations().iter().filter(|operation| operation.requests.1 < 20) {
+    for operation in operations().iter().filter(|operation| operation.requests.1 < 24) {
         for first in (1..=operation.requests.1).map(|number| (number, Side::After)) {
             for second in (1..).map(|number| (number, Side::After)) {
                 let seen = play(
@@ -789,7 +789,7 @@ fn recovery_survives_a_crash_after_each_of_its_own_requests() {
 }
 
 /// All pairs of a crash and a crash in what recovers from it, each after a request took effect.
-const CRASHES_IN_RECOVERY: usize = 1612;
+const CRASHES_IN_RECOVERY: usize = 2671;
 
 #[test]
 fn a_trap_kills_its_replica_at_the_request_it_was_set_for() {
