@@ -34,11 +34,11 @@ pub struct Edge {
     /// Why the edge is what it is, in a sentence.
     #[serde(default)]
     pub why: String,
-    /// The digest of the value that the output has now.
+    /// The digest of the value that the output has now; only for those who may read the source.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub in_digest: Option<String>,
-    /// The digest of the value that the target has taken.
+    /// The digest of the value that the target has taken; only for those who may read the source.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub out_digest: Option<String>,

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use opentaco_domain::audit::Event;
 use opentaco_domain::graph::view::Counts;
-use opentaco_domain::graph::{Document, EdgeEnds, EdgeId, EdgeState, EdgeStatus, Source, UnitStatus, View};
+use opentaco_domain::graph::{
+    Document, EdgeEnds, EdgeId, EdgeState, EdgeStatus, Source, UnitStatus, Unknown, View,
+};
 use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, VersionId};
 use opentaco_storage::commit::{CommitRequest, Committing};
 use opentaco_storage::lifecycle::Described;
@@ -35,7 +37,12 @@ pub struct EdgeView {
     pub ends: EdgeEnds,
     /// What it is known by.
     pub id: EdgeId,
-    /// What is known of it; without the versions and the writer of units that the caller may not read.
+    /// What is said of it.
+    pub status: EdgeStatus,
+    /// Why nothing is known of the output, if nothing is.
+    pub unknown: Option<Unknown>,
+    /// What is known of it. To whoever may not read the source, neither its version and writer nor any digest of its
+    /// value is shown, which could be guessed from it; to whoever may not read the target, not its version.
     pub state: EdgeState,
     /// Why it is what it is, in a sentence.
     pub why: String,
@@ -108,18 +115,23 @@ impl Sight<'_> {
     }
 
     fn edge(&mut self, ends: &EdgeEnds, state: &EdgeState, declared: bool) -> Result<EdgeView, ControlError> {
+        let (status, unknown) = (state.status(), state.unknown());
         let mut state = state.clone();
         if !self.may_read(&ends.from_unit)? {
             state.in_version = None;
             state.in_by = None;
+            state.in_digest = None;
+            state.out_digest = None;
         }
         if !self.may_read(&ends.to_unit)? {
             state.out_version = None;
         }
         Ok(EdgeView {
             id: ends.id(),
-            why: why(ends, &state),
+            why: why(ends, status, unknown, &state),
             ends: ends.clone(),
+            status,
+            unknown,
             state,
             declared,
         })
@@ -137,7 +149,7 @@ impl Sight<'_> {
 }
 
 /// Why an edge is what it is.
-fn why(ends: &EdgeEnds, state: &EdgeState) -> String {
+fn why(ends: &EdgeEnds, status: EdgeStatus, unknown: Option<Unknown>, state: &EdgeState) -> String {
     let EdgeEnds {
         from_unit,
         from_output,
@@ -152,7 +164,7 @@ fn why(ends: &EdgeEnds, state: &EdgeState) -> String {
             format!(" at {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
         })
     };
-    if let Some(unknown) = state.unknown() {
+    if let Some(unknown) = unknown {
         return unknown.sentence(ends);
     }
     let by = state
@@ -165,7 +177,7 @@ fn why(ends: &EdgeEnds, state: &EdgeState) -> String {
         when(&state.last_in_at)
     );
     let taken = format!("{}{}", with_serial(&state.out_version), when(&state.last_out_at));
-    match (state.status(), &state.out_digest) {
+    match (status, state.last_out_at) {
         (EdgeStatus::Ok, _) => format!("{changed}; `{to_unit}` took that value{taken}"),
         (_, None) => format!("{changed}, and `{to_unit}` was not written since the dependency was declared"),
         (_, Some(_)) => format!("{changed}; `{to_unit}` last took a value{taken}"),

@@ -642,6 +642,13 @@ async fn who_may_not_read_a_unit_is_told_neither_its_status_nor_who_wrote_it() {
         (theirs.state.in_by.as_ref(), theirs.state.in_version),
         (None, None)
     );
+    // What could be guessed from a digest is not theirs to guess; the status is.
+    assert_eq!(
+        (&theirs.state.in_digest, &theirs.state.out_digest),
+        (&None, &None)
+    );
+    assert_eq!((theirs.status, theirs.unknown), (EdgeStatus::Pending, None));
+    assert!(ours.state.in_digest.is_some());
     assert!(!theirs.why.contains("alice"), "{}", theirs.why);
     assert_eq!(ours.state.in_by, Some(Principal::new("alice")));
     // The colour is the true one, whoever looks.

@@ -304,6 +304,8 @@ fn edge_of(view: EdgeView) -> Edge {
     let EdgeView {
         ends,
         id,
+        status,
+        unknown,
         state,
         why,
         declared,
@@ -314,8 +316,8 @@ fn edge_of(view: EdgeView) -> Edge {
         from_output: ends.from_output,
         to_unit_id: ends.to_unit,
         to_input: ends.to_input,
-        status: state.status(),
-        reason: state.unknown(),
+        status,
+        reason: unknown,
         why,
         in_digest: state.in_digest.map(|digest| digest.to_string()),
         out_digest: state.out_digest.map(|digest| digest.to_string()),
@@ -372,7 +374,7 @@ fn units_of(view: &GraphView) -> impl Iterator<Item = (&str, opentaco_domain::gr
 }
 
 fn edges_of(view: &GraphView) -> impl Iterator<Item = (&EdgeEnds, EdgeStatus)> {
-    view.edges.iter().map(|edge| (&edge.ends, edge.state.status()))
+    view.edges.iter().map(|edge| (&edge.ends, edge.status))
 }
 
 fn drawn(kind: &'static str, text: String) -> Response {
