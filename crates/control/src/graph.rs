@@ -16,7 +16,8 @@ use opentaco_domain::graph::view::Counts;
 use opentaco_domain::graph::{
     Document, EdgeEnds, EdgeId, EdgeState, EdgeStatus, Source, UnitStatus, Unknown, View,
 };
-use opentaco_domain::{Action, Caller, UnitId, UnitPrefix, VersionId};
+use opentaco_domain::{Action, Caller, Sha256, UnitId, UnitPrefix, VersionId};
+use opentaco_storage::StorageError;
 use opentaco_storage::commit::{CommitRequest, Committing};
 use opentaco_storage::lifecycle::Described;
 
@@ -27,6 +28,8 @@ use crate::{ControlError, ListUnits, StateControl};
 
 /// How often a write of the graph is merged anew because somebody was faster.
 const MERGES_MAX: usize = 64;
+/// How many red units a yellow one names in a list.
+const NAMED_IN_LISTS: usize = 16;
 /// In how many of the graph's versions an edge is looked for that is not in the newest.
 const VERSIONS_SEARCHED: usize = 32;
 
@@ -122,6 +125,7 @@ impl Sight<'_> {
             state.in_by = None;
             state.in_digest = None;
             state.out_digest = None;
+            state.last_in_at = None;
         }
         if !self.may_read(&ends.to_unit)? {
             state.out_version = None;
@@ -201,7 +205,7 @@ impl StateControl {
             }
         }
         let mut sight = self.sight(caller);
-        status_of(&mut sight, graph.as_deref(), &view, name, |_| true)
+        status_of(&mut sight, graph.as_deref(), &view, name, true)
     }
 
     /// What the dependencies of many units say of them, of one moment, in the byte order of their names: of every unit at
@@ -245,11 +249,7 @@ impl StateControl {
         }
         units
             .iter()
-            .map(|unit| {
-                status_of(&mut sight, graph.as_deref(), &view, unit, |status| {
-                    status != EdgeStatus::Ok
-                })
-            })
+            .map(|unit| status_of(&mut sight, graph.as_deref(), &view, unit, false))
             .collect()
     }
 
@@ -316,7 +316,7 @@ impl StateControl {
         {
             return sight.edge(&declared.ends, &declared.state, true);
         }
-        let source = self.graph.source(&from).await;
+        let source = self.graph.source_to_be(&from).await;
         let source: Source = source.map_err(ControlError::from_storage)?;
         let state = source.seen_by(&ends.from_output, &EdgeState::default());
         sight.edge(ends, &state, false)
@@ -335,8 +335,12 @@ impl StateControl {
                 "edge `{id}` in the graph or its last {VERSIONS_SEARCHED} versions; name it as `from.output->to.input`"
             ),
         };
-        self.may(caller, Action::Read, self.graph_unit())?;
-        let Some(ends) = self.ends_of(id).await? else {
+        // Earlier versions of the graph are for those who may read it.
+        let versions = match self.may(caller, Action::Read, self.graph_unit())? {
+            true => VERSIONS_SEARCHED,
+            false => 0,
+        };
+        let Some(ends) = self.ends_of(id, versions).await? else {
             return Err(not_found());
         };
         let mut sight = self.sight(caller);
@@ -346,18 +350,21 @@ impl StateControl {
         }
     }
 
-    async fn ends_of(&self, id: &EdgeId) -> Result<Option<EdgeEnds>, ControlError> {
+    async fn ends_of(&self, id: &EdgeId, versions: usize) -> Result<Option<EdgeEnds>, ControlError> {
         if let Some((_, graph)) = self.read_graph().await?
             && let Some(declared) = graph.edge(id)
         {
             return Ok(Some(declared.ends.clone()));
+        }
+        if versions == 0 {
+            return Ok(None);
         }
         let unit = self.graph_unit();
         let known = self.vault().load(unit).await;
         let Some(known) = known.map_err(ControlError::from_storage)? else {
             return Ok(None);
         };
-        let history = self.vault().history(unit, &known, None, VERSIONS_SEARCHED).await;
+        let history = self.vault().history(unit, &known, None, versions).await;
         for committed in history.map_err(ControlError::from_storage)? {
             let whole = self.vault().version_bytes(unit, &committed.version).await;
             let whole = whole.map_err(ControlError::from_storage)?;
@@ -384,8 +391,12 @@ impl StateControl {
         self.permit(caller, Action::Write, self.graph_unit())?;
         if let Some(unit) = taken_by {
             self.permit(caller, Action::Write, unit)?;
-            let source = self.graph.source(unit).await;
-            if source.map_err(ControlError::from_storage)?.version.is_none() {
+            let known = self
+                .vault()
+                .load(unit)
+                .await
+                .map_err(ControlError::from_storage)?;
+            if known.is_none_or(|known| known.head.current.is_none()) {
                 return Err(ControlError::NoState { unit: unit.clone() });
             }
         }
@@ -402,11 +413,12 @@ impl StateControl {
         self.changed(event.version(reconciled.version)).await?;
         let mut sight = self.sight(caller);
         let edges = reconciled.graph.edges();
-        let changed = reconciled
-            .changed
-            .iter()
-            .map(|at| sight.edge(&edges[*at].ends, &edges[*at].state, true))
-            .collect::<Result<_, _>>()?;
+        let mut changed = Vec::new();
+        for edge in reconciled.changed.iter().map(|at| &edges[*at]) {
+            if sight.may_read(&edge.ends.from_unit)? && sight.may_read(&edge.ends.to_unit)? {
+                changed.push(sight.edge(&edge.ends, &edge.state, true)?);
+            }
+        }
         Ok(Reconciled {
             edges: edges.len(),
             changed,
@@ -428,13 +440,21 @@ impl StateControl {
             match committing.map_err(ControlError::from_storage)? {
                 Committing::Overtaken => {}
                 committing @ (Committing::Done(_) | Committing::Uncopied(..)) => {
+                    if let (Committing::Done(committed), Some(made)) = (&committing, &request.made)
+                        && committed.sha256 == Sha256::of(&made.bytes)
+                    {
+                        let _read = self.graph.keep(committed.version, made.bytes.clone());
+                    }
                     self.graph.look_at_new().await;
                     return Ok(committing);
                 }
                 committing => return Ok(committing),
             }
         }
-        Ok(Committing::Overtaken)
+        Err(ControlError::from_storage(StorageError::Busy {
+            key: format!("{unit}, as a graph that is merged"),
+            tries: MERGES_MAX,
+        }))
     }
 
     /// The graph as it is now, what somebody wrote directly included.
@@ -502,7 +522,7 @@ fn status_of(
     graph: Option<&Document>,
     view: &View<'_>,
     unit: &str,
-    shown: impl Fn(EdgeStatus) -> bool,
+    whole: bool,
 ) -> Result<UnitStatusView, ControlError> {
     let mut incoming = BTreeMap::new();
     for edge in view
@@ -510,17 +530,26 @@ fn status_of(
         .iter()
         .filter_map(|at| graph?.edges().get(*at))
     {
-        if shown(edge.state.status()) {
+        if whole || edge.state.status() != EdgeStatus::Ok {
             let seen = sight.edge(&edge.ends, &edge.state, true)?;
             incoming.insert(edge.ends.clone(), seen);
         }
     }
     let status = view.status(unit);
-    let because_of = match status {
-        UnitStatus::Yellow => sight.of_these(view.red_before(unit))?,
+    let mut red_before = match status {
+        UnitStatus::Yellow => view.red_before(unit),
         UnitStatus::Green | UnitStatus::Red => Vec::new(),
     };
-    let cycle = view.cycle_through(unit);
+    // In a list, enough of them to go on with: each unit could have every other one before it.
+    red_before.truncate(match whole {
+        true => usize::MAX,
+        false => NAMED_IN_LISTS,
+    });
+    let because_of = sight.of_these(red_before)?;
+    let cycle = match whole {
+        true => view.cycle_through(unit),
+        false => Vec::new(),
+    };
     let length = cycle.len();
     let seen = sight.of_these(cycle)?;
     Ok(UnitStatusView {

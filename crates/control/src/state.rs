@@ -255,7 +255,7 @@ impl StateControl {
         match decided.map_err(ControlError::from_storage)? {
             Decided::Concluded(committing) => Ok(committing),
             Decided::Committed(fresh) => {
-                let follow = self.graph.follow_commit(unit, &fresh, &request.summary);
+                let follow = Box::pin(self.graph.follow_commit(unit, &fresh, &request.summary));
                 // The graph is looked at while the copy is put: nobody waits longer for it.
                 let fresh = (*fresh).clone();
                 let (committing, ()) = futures::join!(self.vault().publish(unit, fresh), follow);

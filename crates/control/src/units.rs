@@ -212,7 +212,11 @@ impl StateControl {
                 let event = Event::done(caller, Action::Delete, "deleted");
                 self.changed(event.on(unit)).await
             }
-            Deleting::NoUnit => Err(no_unit(unit)),
+            Deleting::NoUnit => {
+                // Perhaps an earlier attempt of this very request deleted it, and could not say so.
+                self.graph.follow_unit(unit, None).await;
+                Err(no_unit(unit))
+            }
             Deleting::Held(lock) => {
                 let event = Event::refused(caller, Action::Delete, "held-by-another");
                 self.audit().tell(event.on(unit));
@@ -257,7 +261,10 @@ impl StateControl {
                 let committed = self.concluded(caller, unit, &holding, committing).await?;
                 Ok(Some(committed.version))
             }
-            Undeleting::Lives => Err(ControlError::AlreadyExists { unit: unit.clone() }),
+            Undeleting::Lives => {
+                self.graph.follow_unit(unit, None).await;
+                Err(ControlError::AlreadyExists { unit: unit.clone() })
+            }
             Undeleting::NoUnit => Err(no_unit(unit)),
             Undeleting::Held(lock) => {
                 let event = Event::refused(caller, Action::Create, "held-by-another");

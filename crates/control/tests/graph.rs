@@ -822,3 +822,221 @@ async fn a_forgotten_condition_of_a_write_of_the_graph_is_none_of_the_services_b
     );
     assert_eq!(graph(&world).await.edges().len(), 2);
 }
+
+/// A replica that cannot reach the graph, however it tries.
+fn cut_off(world: &World) -> (StateControl, opentaco_testkit::faults::Faults) {
+    let (vault, faults) = world.failing_replica();
+    faults.say(On::next(Does::Any, "__opentaco_system").always(), Fate::Denied);
+    (crate::common::control(vault), faults)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_be_read_keeps_no_other_edge_from_being_told() {
+    let world = World::new();
+    let control = replica(&world);
+    written(&control, &unit("broken"), &with_x(1, "1")).await;
+    written(&control, &unit("a"), &with_x(1, "1")).await;
+    world
+        .person_puts("__opentaco_units/broken/@head.json", "no head")
+        .await;
+    let control = replica(&world);
+    written(&control, &graph_unit(), &edges(1, &[("broken", "z"), ("a", "b")])).await;
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+    written(&control, &unit("b"), &with_x(1, "1")).await;
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Ok, None));
+    written(&control, &unit("a"), &with_x(2, "2")).await;
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+    assert_eq!(
+        edge_into(&control, "z").await,
+        (EdgeStatus::Unknown, Some(Unknown::NotLookedAt))
+    );
+    assert_true(&control).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_arrives_again_or_is_told_late_takes_nothing_that_changed_since() {
+    for late in [false, true] {
+        let world = World::new();
+        let control = replica(&world);
+        written(&control, &graph_unit(), &edges(1, &CHAIN)).await;
+        written(&control, &unit("a"), &with_x(1, "1")).await;
+        let (writer, faults) = cut_off(&world);
+        if !late {
+            faults.heal();
+        }
+        lock(&writer, &unit("b"), 1).await.unwrap();
+        write(&writer, &unit("b"), under(1), &with_x(1, "1"))
+            .await
+            .unwrap();
+        world.clock.advance(std::time::Duration::from_secs(60));
+        written(&control, &unit("a"), &with_x(2, "2")).await;
+        match late {
+            // The replica reaches the graph again, and tells it what it owes.
+            true => {
+                faults.heal();
+                writer.settle_down().await;
+                assert_eq!(writer.graph_counts().1, 0);
+            }
+            // A proxy sends the very same request once more.
+            false => {
+                write(&control, &unit("b"), under(1), &with_x(1, "1"))
+                    .await
+                    .unwrap();
+            }
+        }
+        assert_eq!(
+            edge_into(&control, "b").await,
+            (EdgeStatus::Pending, None),
+            "late: {late}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_late_of_a_unit_that_is_deleted_brings_no_edge_of_it_back() {
+    let world = World::new();
+    let control = replica(&world);
+    written(&control, &graph_unit(), &edges(1, &CHAIN)).await;
+    written(&control, &unit("a"), &with_x(1, "1")).await;
+    let (late, faults) = cut_off(&world);
+    write(&late, &unit("a"), Holding::Nothing, &with_x(2, "2"))
+        .await
+        .unwrap();
+    control.delete_unit(&alice(), &unit("a")).await.unwrap();
+    faults.heal();
+    late.settle_down().await;
+    assert_eq!(
+        edge_into(&control, "b").await,
+        (EdgeStatus::Unknown, Some(Unknown::NoUnit))
+    );
+    // It comes back with the last version that it had.
+    control
+        .undelete_unit(&alice(), &unit("a"), Door::Management)
+        .await
+        .unwrap();
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+    assert_true(&control).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_that_comes_back_or_from_elsewhere_is_compared_whole() {
+    let world = World::new();
+    let control = replica(&world);
+    written(&control, &graph_unit(), &edges(1, &CHAIN)).await;
+    for (name, x) in [("a", "1"), ("b", "1")] {
+        written(&control, &unit(name), &with_x(1, x)).await;
+    }
+    control.delete_unit(&alice(), &graph_unit()).await.unwrap();
+    written(&control, &unit("a"), &with_x(2, "2")).await;
+    control
+        .undelete_unit(&alice(), &graph_unit(), Door::Management)
+        .await
+        .unwrap();
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+
+    // All states are copied into a new bucket, whose epochs begin anew.
+    for n in 3..20 {
+        written(&control, &unit("a"), &with_x(n, &n.to_string())).await;
+        written(&control, &unit("b"), &with_x(n, "1")).await;
+    }
+    let fresh = World::new();
+    for name in ["a", "b", "__opentaco_system"] {
+        let copy = world.copy(&unit(name)).await.unwrap();
+        fresh
+            .person_puts(&format!("{name}/terraform.tfstate"), copy)
+            .await;
+    }
+    let control = replica(&fresh);
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Ok, None));
+    written(&control, &unit("a"), &with_x(30, "30")).await;
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+    written(&control, &unit("b"), &with_x(30, "1")).await;
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Ok, None));
+    assert_true(&control).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_restored_has_what_it_had_and_needs_another_apply() {
+    let world = World::new();
+    let control = replica(&world);
+    written(&control, &graph_unit(), &edges(1, &CHAIN)).await;
+    for n in 1..=2 {
+        written(&control, &unit("a"), &with_x(n, &n.to_string())).await;
+        written(&control, &unit("b"), &with_x(n, "1")).await;
+    }
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Ok, None));
+    let old = versions(&control, &unit("b")).await[1].version;
+    control
+        .restore(&alice(), &unit("b"), &old, Reinstate::plainly(Door::Management))
+        .await
+        .unwrap();
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_is_repeated_says_so_to_the_graph() {
+    let world = World::new();
+    let control = replica(&world);
+    written(&control, &graph_unit(), &edges(1, &CHAIN)).await;
+    written(&control, &unit("a"), &with_x(1, "1")).await;
+    let (vault, faults) = world.failing_replica();
+    let failing = crate::common::control(vault);
+    read(&failing, &unit("a")).await.unwrap();
+    faults.say(
+        On::next(Does::Put, "a/terraform.tfstate").exactly().always(),
+        Fate::Denied,
+    );
+    failing.delete_unit(&alice(), &unit("a")).await.unwrap_err();
+    assert_eq!(edge_into(&control, "b").await, (EdgeStatus::Pending, None));
+    let gone = control.delete_unit(&alice(), &unit("a")).await;
+    assert!(matches!(gone, Err(ControlError::NotFound { .. })), "{gone:?}");
+    assert_eq!(
+        edge_into(&control, "b").await,
+        (EdgeStatus::Unknown, Some(Unknown::NoUnit))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_an_edge_that_nobody_declared_touches_no_unit() {
+    let world = World::new();
+    world.person_puts("a/terraform.tfstate", with_x(1, "1")).await;
+    let before = world.keys().await;
+    let control = replica(&world);
+    let told = control
+        .edge(&alice(), &EdgeEnds::new("a", "x", "b", "x"))
+        .await
+        .unwrap();
+    assert_eq!(told.state.in_digest, Digest::of("\"1\"").ok());
+    control.settle_down().await;
+    assert_eq!(world.keys().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_that_does_not_answer_keeps_a_write_waiting_for_a_bounded_time() {
+    let world = World::new();
+    written(&replica(&world), &graph_unit(), &edges(1, &CHAIN)).await;
+    let (vault, faults) = world.failing_replica();
+    let control = crate::common::control(vault);
+    faults.say(
+        On::next(Does::Get, "units/__opentaco_system").always(),
+        Fate::Silence,
+    );
+    let began = tokio::time::Instant::now();
+    for serial in 1..=2 {
+        write(&control, &unit("a"), Holding::Nothing, &with_x(serial, "1"))
+            .await
+            .unwrap();
+    }
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(25),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(control.graph_counts().1 > 0);
+    faults.heal();
+    control.settle_down().await;
+    assert_eq!(
+        edge_into(&replica(&world), "b").await,
+        (EdgeStatus::Pending, None)
+    );
+}

@@ -72,6 +72,12 @@ pub const STATE_FIELD_BYTES_MAX: usize = 1024;
 /// How often a read settles a copy that a busy writer keeps changing, before it serves what the head names.
 pub const READ_SETTLE_ROUNDS: usize = 3;
 
+/// An output whose value is longer has no digest: reading it takes several times its length of memory, on every write.
+pub const OUTPUT_DIGEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// So long the outputs of a state may be together for any of them to have a digest.
+pub const OUTPUTS_DIGEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// So many outputs have their digests in a unit's head, which is written with every lock. Of a unit with more the state
 /// is read where they are asked for.
 pub const HEAD_OUTPUTS_MAX: usize = 256;

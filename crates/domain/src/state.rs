@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::graph::Digest;
 use crate::keys::OneOf;
-use crate::limits::STATE_FIELD_BYTES_MAX;
+use crate::limits::{OUTPUT_DIGEST_BYTES_MAX, OUTPUTS_DIGEST_BYTES_MAX, STATE_FIELD_BYTES_MAX};
 
 const SERIAL: &str = "serial";
 const LINEAGE: &str = "lineage";
@@ -217,10 +217,14 @@ fn digests(outputs: &str) -> OutputDigests {
         #[serde(borrow)]
         value: Option<&'a RawValue>,
     }
-    let outputs: BTreeMap<String, Output<'_>> = serde_json::from_str(outputs).unwrap_or_default();
-    let digest = |output: Output<'_>| Digest::of(output.value.map_or("null", RawValue::get)).ok();
-    outputs
-        .into_iter()
+    let all: BTreeMap<String, &RawValue> = serde_json::from_str(outputs).unwrap_or_default();
+    let digest = |output: &RawValue| {
+        let output: Output<'_> = serde_json::from_str(output.get()).ok()?;
+        let value = output.value.map_or("null", RawValue::get);
+        let is_short = value.len() <= OUTPUT_DIGEST_BYTES_MAX && outputs.len() <= OUTPUTS_DIGEST_BYTES_MAX;
+        is_short.then(|| Digest::of(value).ok()).flatten()
+    };
+    all.into_iter()
         .map(|(name, output)| (name, digest(output)))
         .collect()
 }

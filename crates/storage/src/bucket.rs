@@ -718,6 +718,11 @@ impl Bucket {
         Room(permits.map(Arc::new))
     }
 
+    /// Waits for `work`, but not longer than that; then it is dropped where it is, and this is none.
+    pub async fn at_most<T>(&self, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.within(time, work).await.ok()
+    }
+
     pub(crate) async fn within<T>(
         &self,
         time: Duration,

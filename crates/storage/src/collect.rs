@@ -160,7 +160,10 @@ impl Vault {
         );
         next.recent
             .retain(|committed| !pruned.contains(&committed.version));
-        let leaving = leaving(&mut next.recent);
+        let mut leaving = leaving(&mut next.recent);
+        // What the service wrote of the graph is nobody's work that somebody would restore, and there is much of it. What
+        // the copy may still hold stays known for ours.
+        leaving.retain(|past| past.origin != Origin::Graph || past.version.epoch >= guard);
         // A name that was not listed is kept as it is: another replica may have moved it here since the listing.
         let gone: HashSet<String> = pruned.iter().map(kept_name).collect();
         next.kept.retain(|name| !gone.contains(name));

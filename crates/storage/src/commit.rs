@@ -708,28 +708,28 @@ fn already<'a>(
             .known()
             .find(|committed| committed.key.as_ref() == Some(key) && same(committed));
     }
+    // What the service wrote of the graph since was sent by nobody.
+    let last_sent = head
+        .current
+        .as_ref()
+        .and_then(|_| head.known().find(|committed| committed.origin != Origin::Graph));
     if request.origin != Origin::Write {
-        return head
-            .current
-            .as_ref()
-            .filter(|current| current.origin == request.origin && current.sent_sha256 == sha256);
+        return last_sent.filter(|current| current.origin == request.origin && current.sent_sha256 == sha256);
     }
     match holding {
         Holding::Lock(id) if id.is_uuid() => head
             .known()
             .find(|committed| committed.lock_id.as_ref() == Some(id) && committed.sent_sha256 == sha256),
         // Without a lock, or with an id that may be used again, the same bytes may be meant anew: A, then B, then A.
-        Holding::Lock(id) => head
-            .current
-            .as_ref()
-            .filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256),
+        Holding::Lock(id) => {
+            last_sent.filter(|current| current.lock_id.as_ref() == Some(id) && current.sent_sha256 == sha256)
+        }
         Holding::Nothing | Holding::Session(_) if planted(Bug::AgainIsAlready) => head
             .known()
             .find(|committed| committed.lock_id.is_none() && committed.sent_sha256 == sha256),
-        Holding::Nothing | Holding::Session(_) => head
-            .current
-            .as_ref()
-            .filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256),
+        Holding::Nothing | Holding::Session(_) => {
+            last_sent.filter(|current| current.lock_id.is_none() && current.sent_sha256 == sha256)
+        }
     }
 }
 

@@ -530,7 +530,8 @@ impl Head {
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         let Some(current) = self.current.as_ref().filter(|_| self.exists()) else {
-            return Some(Source::nothing(self.epoch));
+            let last = self.deleted.as_ref().and_then(|deleted| deleted.version);
+            return Some(Source::nothing(self.epoch, last));
         };
         if self.outputs_of != Some(current.version.epoch) {
             return None;

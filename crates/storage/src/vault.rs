@@ -16,6 +16,7 @@ use opentaco_domain::{UnitId, VersionId, limits};
 use tokio::sync::Notify;
 
 use crate::bucket::Bucket;
+use crate::head::Head;
 use crate::heads::{Known, Sight};
 use crate::lock_copies::LockCopies;
 
@@ -195,6 +196,12 @@ impl Vault {
         queue: &'q tokio::sync::Mutex<()>,
     ) -> Option<tokio::sync::MutexGuard<'q, ()>> {
         self.bucket().within(TURN_AWAITED, queue.lock()).await.ok()
+    }
+
+    /// The head of a unit as it was last seen here. It decides nothing.
+    #[must_use]
+    pub fn remembered_head(&self, unit: &UnitId) -> Option<Arc<Head>> {
+        self.remembered(unit).map(|known| known.head)
     }
 
     pub(crate) fn remembered(&self, unit: &UnitId) -> Option<Known> {

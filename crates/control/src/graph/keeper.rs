@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -43,6 +44,8 @@ const TRIES: usize = 64;
 const ABSENT_BELIEVED: SignedDuration = SignedDuration::from_secs(60);
 /// So many changes may be owed to the graph. More are forgotten, and left to a reconciliation.
 const OWED_MAX: usize = 10_000;
+/// So long a write waits for the graph. What is not done by then stays owed, and is done behind.
+const AWAITED: Duration = Duration::from_secs(10);
 
 /// What is told of the graph's commits.
 #[derive(Debug, Default)]
@@ -66,6 +69,8 @@ struct Inner {
     unit: UnitId,
     /// The graph as it was last read.
     read: Mutex<Option<(VersionId, Read)>>,
+    /// The version of the graph that was compared whole because it did not come from Terraform or from here.
+    compared: Mutex<Option<VersionId>>,
     /// When it was last seen that nothing lies where a graph would.
     absent: Mutex<Option<Timestamp>>,
     owed: Mutex<Owed>,
@@ -80,6 +85,8 @@ pub(crate) type Read = Result<Arc<Document>, DocumentError>;
 #[derive(Default)]
 struct Owed {
     changes: Vec<(u64, Change)>,
+    /// Units that could not be looked at.
+    unseen: BTreeSet<UnitId>,
     /// The number of the change that came last.
     last: u64,
     /// Nobody waits for the changes up to this one any more: they are in the graph, or it cannot be written for now.
@@ -90,8 +97,8 @@ struct Owed {
 enum Work<'a> {
     /// What these changes say.
     Follow(&'a mut [(u64, Change)]),
-    /// Everything, as the states say; and that a unit has taken what its edges have, with this version.
-    Reconcile(Option<(&'a UnitId, VersionId)>),
+    /// Everything, as the states say; and that a unit has taken what its edges have.
+    Reconcile(Option<(&'a UnitId, Taking)>),
 }
 
 /// What a reconciliation came to.
@@ -122,6 +129,7 @@ impl Keeper {
                 vault,
                 unit,
                 read: Mutex::default(),
+                compared: Mutex::default(),
                 absent: Mutex::default(),
                 owed: Mutex::default(),
                 turn: futures::lock::Mutex::default(),
@@ -142,7 +150,8 @@ impl Keeper {
 
     /// How many changes the graph is owed.
     pub(crate) fn owed(&self) -> usize {
-        hold(&self.inner.owed).changes.len()
+        let owed = hold(&self.inner.owed);
+        owed.changes.len() + owed.unseen.len()
     }
 
     /// Tries again and again what could not be done at once, as long as somebody has this.
@@ -158,6 +167,20 @@ impl Keeper {
     pub(crate) async fn catch_up(&self) {
         if self.owed() == 0 {
             return;
+        }
+        let unseen = hold(&self.inner.owed).unseen.clone();
+        for unit in unseen {
+            let Ok(source) = self.source(&unit).await else {
+                continue;
+            };
+            let change = Change {
+                unit: unit.clone(),
+                source,
+                before: None,
+                taking: None,
+            };
+            self.owe(change);
+            hold(&self.inner.owed).unseen.remove(&unit);
         }
         let _turn = self.inner.turn.lock().await;
         self.take_turn().await;
@@ -178,17 +201,20 @@ impl Keeper {
         let Some(source) = source else {
             return self.follow_unit(unit, Some(committed)).await;
         };
-        let before = match (&fresh.before, &source.outputs) {
-            (Some(before), _) => before.current_outputs().cloned(),
-            // Repeated: what it changed was said the first time, or is not what the edges show.
-            (None, Outputs::Known(outputs)) => Some(outputs.clone()),
-            (None, Outputs::Unknown(_)) => None,
-        };
+        // Of a write that is repeated it is not known what it changed: it is said once more.
+        let before = fresh
+            .before
+            .as_ref()
+            .and_then(|before| before.current_outputs().cloned());
+        let mut taking = taking(committed);
+        if let Some(taking) = &mut taking {
+            taking.is_late = fresh.before.is_none();
+        }
         self.follow(Change {
             unit: unit.clone(),
             source,
             before,
-            taking: taking(committed),
+            taking,
         })
         .await;
     }
@@ -196,14 +222,15 @@ impl Keeper {
     /// The graph follows a unit that has changed somehow: it is looked at. `by` is the version that it was written by, if
     /// it was.
     pub(crate) async fn follow_unit(&self, unit: &UnitId, by: Option<&Committed>) {
-        match self.source(unit).await {
+        if *unit == self.inner.unit {
+            // The graph itself came back, or somebody put one there: it is compared whole.
+            return Box::pin(self.look_at_new()).await;
+        }
+        match Box::pin(self.source(unit)).await {
             Ok(source) => {
                 let change = Change {
                     unit: unit.clone(),
-                    before: match &source.outputs {
-                        Outputs::Known(outputs) => Some(outputs.clone()),
-                        Outputs::Unknown(_) => None,
-                    },
+                    before: None,
                     source,
                     taking: by.and_then(taking),
                 };
@@ -211,7 +238,8 @@ impl Keeper {
             }
             Err(error) => {
                 self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%unit, %error, "the dependencies on this unit could not be brought up to date; `taco graph reconcile` does");
+                hold(&self.inner.owed).unseen.insert(unit.clone());
+                tracing::warn!(%unit, %error, "the dependencies on this unit could not be brought up to date; it is tried again");
             }
         }
     }
@@ -234,20 +262,51 @@ impl Keeper {
         if change.unit == self.inner.unit {
             return;
         }
-        let number = {
-            let mut owed = hold(&self.inner.owed);
-            owed.last += 1;
-            let number = owed.last;
-            owed.changes.push((number, change));
-            if owed.changes.len() > OWED_MAX {
-                let (_, forgotten) = owed.changes.remove(0);
-                tracing::warn!(unit = %forgotten.unit, "the graph is owed too much; `taco graph reconcile` brings it up to date when it can be written again");
+        let number = self.owe(change);
+        // It holds a commit of the graph within a commit of a unit: both on one stack would be much.
+        let done = Box::pin(async {
+            let _turn = self.inner.turn.lock().await;
+            if hold(&self.inner.owed).heard < number {
+                self.take_turn().await;
             }
-            number
-        };
-        let _turn = self.inner.turn.lock().await;
-        if hold(&self.inner.owed).heard < number {
-            self.take_turn().await;
+        });
+        if self.inner.vault.bucket().at_most(AWAITED, done).await.is_none() {
+            self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
+            self.say_late(number);
+            tracing::warn!(graph = %self.inner.unit, "the graph takes too long; what it is owed is done behind the answer");
+        }
+    }
+
+    /// Notes a change that the graph is to tell of, and gives it a number.
+    fn owe(&self, mut change: Change) -> u64 {
+        let mut owed = hold(&self.inner.owed);
+        owed.last += 1;
+        let (number, heard) = (owed.last, owed.heard);
+        // Of a unit that is owed already and that nobody waits for, the later word counts.
+        let before = owed.changes.len();
+        owed.changes
+            .retain(|(number, earlier)| *number > heard || earlier.unit != change.unit);
+        if owed.changes.len() < before {
+            change.before = None;
+        }
+        owed.changes.push((number, change));
+        if owed.changes.len() > OWED_MAX {
+            let (_, forgotten) = owed.changes.remove(0);
+            tracing::warn!(unit = %forgotten.unit, "the graph is owed too much; `taco graph reconcile` brings it up to date when it can be written again");
+        }
+        number
+    }
+
+    /// What is done of these changes is done later than they were made.
+    fn say_late(&self, last: u64) {
+        let mut owed = hold(&self.inner.owed);
+        owed.heard = owed.heard.max(last);
+        for (number, change) in &mut owed.changes {
+            if *number <= last
+                && let Some(taking) = &mut change.taking
+            {
+                taking.is_late = true;
+            }
         }
     }
 
@@ -258,23 +317,29 @@ impl Keeper {
         let Some(last) = batch.last().map(|(number, _)| *number) else {
             return;
         };
-        let done = self.step(&mut batch).await;
-        let mut owed = hold(&self.inner.owed);
-        owed.heard = owed.heard.max(last);
+        let done = Box::pin(self.step(&mut batch)).await;
         match done {
-            Ok(()) => owed.changes.retain(|(number, _)| *number > last),
+            Ok(()) => {
+                let mut owed = hold(&self.inner.owed);
+                owed.heard = owed.heard.max(last);
+                owed.changes.retain(|(number, _)| *number > last);
+            }
             Err(error) => {
                 self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     graph = %self.inner.unit, owed = batch.len(), %error,
                     "the graph could not be brought up to date; it is tried again"
                 );
-                // What their targets took was seen now, and is not what is there later.
-                for (number, change) in &mut owed.changes {
-                    if let Ok(at) = batch.binary_search_by_key(number, |(number, _)| *number) {
-                        *change = batch[at].1.clone();
+                {
+                    // What their targets took was seen now, and is not what is there later.
+                    let mut owed = hold(&self.inner.owed);
+                    for (number, change) in &mut owed.changes {
+                        if let Ok(at) = batch.binary_search_by_key(number, |(number, _)| *number) {
+                            *change = batch[at].1.clone();
+                        }
                     }
                 }
+                self.say_late(last);
             }
         }
     }
@@ -282,10 +347,23 @@ impl Keeper {
     /// One commit of the graph with all that these changes say, if they say anything.
     async fn step(&self, batch: &mut [(u64, Change)]) -> Result<(), StorageError> {
         let units = batch.len() as u64;
+        for (_, change) in &mut *batch {
+            if change.taking.as_ref().is_some_and(|taking| taking.is_late) {
+                self.forget_what_was_written_over(change).await?;
+            }
+        }
         let committed = self.change(&mut Work::Follow(batch)).await?;
         if committed.is_some_and(|(_, _, changed)| !changed.is_empty()) {
             self.inner.counts.followed.fetch_add(units, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    /// A write that is told late takes nothing if another one came after it, which has said what it took.
+    async fn forget_what_was_written_over(&self, change: &mut Change) -> Result<(), StorageError> {
+        let known = self.inner.vault.load(&change.unit).await?;
+        let current = known.and_then(|known| known.head.current_version());
+        change.taking.take_if(|taking| current != Some(taking.version));
         Ok(())
     }
 
@@ -295,7 +373,7 @@ impl Keeper {
         if new.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let sources = self.sources(&new).await?;
+        let sources = self.sources(&new, Ends::From).await;
         let found = follow::reconciled(graph, |unit| sources.get(unit));
         Ok(found
             .into_iter()
@@ -313,7 +391,7 @@ impl Keeper {
         taken_by: Option<&UnitId>,
     ) -> Result<Option<Reconciliation>, StorageError> {
         let _turn = self.inner.turn.lock().await;
-        let taking = match taken_by {
+        let current = match taken_by {
             Some(unit) => self
                 .inner
                 .vault
@@ -322,7 +400,7 @@ impl Keeper {
                 .and_then(|known| known.head.current.clone()),
             None => None,
         };
-        let taken = taken_by.zip(taking.map(|current| current.version));
+        let taken = taken_by.zip(current.map(|current| Taking::by(current.version, self.now())));
         let committed = self.change(&mut Work::Reconcile(taken)).await?;
         Ok(committed.map(|(version, graph, changed)| Reconciliation {
             graph,
@@ -331,26 +409,39 @@ impl Keeper {
         }))
     }
 
-    /// What is to be changed of a graph, by the places of its edges.
+    /// Every edge compared with the state of its source: those that are not so, by their places.
+    async fn compared(&self, graph: &Document) -> BTreeMap<usize, EdgeState> {
+        let all: Vec<&Declared> = graph.edges().iter().collect();
+        let sources = self.sources(&all, Ends::Both).await;
+        follow::reconciled(graph, |unit| sources.get(unit))
+    }
+
+    /// What is to be changed of a graph, by the places of its edges; `whole` if it comes from elsewhere.
     async fn wanted(
         &self,
         graph: &Document,
         work: &mut Work<'_>,
+        whole: bool,
     ) -> Result<BTreeMap<usize, EdgeState>, StorageError> {
         match work {
             Work::Follow(batch) => {
-                let mut changed = self.sources_of_new(graph).await?;
+                let mut changed = match whole {
+                    true => self.compared(graph).await,
+                    false => self.sources_of_new(graph).await?,
+                };
                 for (_, change) in &mut **batch {
                     change.apply(graph, &mut changed);
                 }
                 Ok(changed)
             }
             Work::Reconcile(taken) => {
-                let all: Vec<&Declared> = graph.edges().iter().collect();
-                let sources = self.sources(&all).await?;
-                let mut changed = follow::reconciled(graph, |unit| sources.get(unit));
-                if let Some((unit, version)) = taken {
-                    follow::take_all(graph, unit, *version, self.now(), &mut changed);
+                // What was seen by whoever says so, and not what is found now.
+                if let Some((unit, taking)) = taken {
+                    taking.look_at(unit, graph);
+                }
+                let mut changed = self.compared(graph).await;
+                if let Some((unit, taking)) = taken {
+                    taking.take_all(unit, graph, &mut changed);
                 }
                 Ok(changed)
             }
@@ -373,7 +464,9 @@ impl Keeper {
                     return Ok(None);
                 }
             };
-            let changed = self.wanted(&graph, work).await?;
+            let whole = *hold(&self.inner.compared) != Some(version) && self.is_from_elsewhere(&version);
+            let changed = self.wanted(&graph, work, whole).await?;
+            *hold(&self.inner.compared) = Some(version);
             if changed.is_empty() {
                 return Ok(Some((version, graph, changed)));
             }
@@ -387,7 +480,7 @@ impl Keeper {
                 beside: Some(version),
             };
             let request = CommitRequest::by_the_service(made, Principal::new(SERVICE));
-            let committed = match self.inner.vault.commit(unit, &request).await? {
+            let committed = match Box::pin(self.inner.vault.commit(unit, &request)).await? {
                 Committing::Done(committed) | Committing::Uncopied(committed, _) => committed,
                 Committing::Overtaken
                 | Committing::Refused { .. }
@@ -419,8 +512,9 @@ impl Keeper {
         };
         let current = self.look_fresh().await?;
         let beside = current.as_ref().map(|(version, _)| *version);
+        let serial = beside.map(|version| version.serial);
         let stored = current.and_then(|(_, read)| read.ok());
-        let Ok(bytes) = Document::merged(stored.as_deref(), &sent) else {
+        let Ok(bytes) = Document::merged(stored.as_deref(), serial, &sent) else {
             return Ok(None);
         };
         Ok(Some(Made {
@@ -433,7 +527,7 @@ impl Keeper {
     /// Looks at the sources of edges that were declared just now.
     pub(crate) async fn look_at_new(&self) {
         let _turn = self.inner.turn.lock().await;
-        if let Err(error) = self.step(&mut []).await {
+        if let Err(error) = Box::pin(self.step(&mut [])).await {
             self.inner.counts.failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(graph = %self.inner.unit, %error, "the sources of new dependencies could not be looked at; the next write does");
         }
@@ -498,20 +592,69 @@ impl Keeper {
         read
     }
 
-    /// The sources of these edges, by the names that the edges call them.
-    async fn sources(&self, edges: &[&Declared]) -> Result<BTreeMap<String, Source>, StorageError> {
+    /// Whether the graph of this version was put there by somebody, or is an old one that came back: what it says of its
+    /// edges is of another time.
+    fn is_from_elsewhere(&self, version: &VersionId) -> bool {
+        let known = self.inner.vault.remembered_head(&self.inner.unit);
+        let current = known.and_then(|head| head.current.clone());
+        current.is_none_or(|current| {
+            current.version == *version
+                && matches!(
+                    current.origin,
+                    Origin::Adopted | Origin::External | Origin::Undelete
+                )
+        })
+    }
+
+    /// The units at these ends of edges, by the names that the edges call them. One that cannot be read is left out, and
+    /// its edges as they are: it must not keep the others from being told.
+    async fn sources(&self, edges: &[&Declared], ends: Ends) -> BTreeMap<String, Source> {
         let units: BTreeMap<String, UnitId> = edges
             .iter()
-            .filter_map(|edge| Some((edge.ends.from_unit.clone(), edge.ends.from()?)))
+            .flat_map(|edge| {
+                let from = Some((&edge.ends.from_unit, edge.ends.from()));
+                let to = (ends == Ends::Both).then(|| (&edge.ends.to_unit, edge.ends.to()));
+                from.into_iter().chain(to)
+            })
+            .filter_map(|(name, unit)| Some((name.clone(), unit?)))
             .collect();
         stream::iter(units)
             .map(|(name, unit)| {
                 let keeper = self.clone();
-                async move { Ok((name, keeper.source(&unit).await?)) }
+                async move {
+                    match Box::pin(keeper.source(&unit)).await {
+                        Ok(source) => Some((name, source)),
+                        Err(error) => {
+                            tracing::warn!(%unit, %error, "the dependencies on this unit are left as they are: it cannot be read");
+                            None
+                        }
+                    }
+                }
             })
             .buffer_unordered(limits::HEADS_READ_AT_ONCE)
-            .try_collect()
+            .filter_map(std::future::ready)
+            .collect()
             .await
+    }
+
+    /// A unit as the source of an edge that nobody has declared yet. Nothing is changed by asking: a unit that nobody has
+    /// touched through us stays so.
+    ///
+    /// # Errors
+    /// If the bucket gives no answer.
+    pub(crate) async fn source_to_be(&self, unit: &UnitId) -> Result<Source, StorageError> {
+        if self.inner.vault.load(unit).await?.is_some() {
+            return self.source(unit).await;
+        }
+        let Some(reading) = self.inner.vault.read(unit).await? else {
+            return Ok(Source::nothing(0, None));
+        };
+        let state: Vec<Bytes> = reading.body.try_collect().await?;
+        Ok(Source {
+            at: reading.found.map(|found| found.modified),
+            outputs: outputs_of(&state.concat()),
+            ..Source::nothing(0, None)
+        })
     }
 
     /// A unit as the source of edges, as it is now.
@@ -520,19 +663,16 @@ impl Keeper {
     /// If the bucket gives no answer.
     pub(crate) async fn source(&self, unit: &UnitId) -> Result<Source, StorageError> {
         let Some(known) = self.inner.vault.find(unit).await? else {
-            return Ok(Source::nothing(0));
+            return Ok(Source::nothing(0, None));
         };
         if let Some(source) = known.head.source() {
             return Ok(source);
         }
         let Some(current) = &known.head.current else {
-            return Ok(Source::nothing(known.head.epoch));
+            return Ok(Source::nothing(known.head.epoch, None));
         };
         let whole = self.inner.vault.version_bytes(unit, &current.version).await?;
-        Ok(current.source(match StateSummary::read(&whole) {
-            Ok(summary) => Outputs::of_state(&summary),
-            Err(_) => Outputs::Unknown(Unknown::Unreadable),
-        }))
+        Ok(current.source(outputs_of(&whole)))
     }
 
     fn now(&self) -> Timestamp {
@@ -585,14 +725,31 @@ impl Observer for Hearing {
     }
 }
 
+fn outputs_of(state: &[u8]) -> Outputs {
+    match StateSummary::read(state) {
+        Ok(summary) => Outputs::of_state(&summary),
+        Err(_) => Outputs::Unknown(Unknown::Unreadable),
+    }
+}
+
+/// Which ends of edges are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    From,
+    Both,
+}
+
 /// What a version says of the edges that lead to its unit. Old content that is made current again takes nothing: it was
-/// applied before what they have now.
+/// applied before what they have now, and what was taken since is taken no more.
 fn taking(committed: &Committed) -> Option<Taking> {
-    match committed.origin {
-        Origin::Write | Origin::Promote(_) | Origin::External => {
-            Some(Taking::by(committed.version, committed.committed_at))
+    let mut taking = Taking::by(committed.version, committed.committed_at);
+    match &committed.origin {
+        Origin::Write | Origin::Promote(_) | Origin::External => Some(taking),
+        Origin::Restore(version) => {
+            taking.back_to = Some(version.epoch);
+            Some(taking)
         }
-        Origin::Adopted | Origin::Restore(_) | Origin::Undelete | Origin::Graph => None,
+        Origin::Adopted | Origin::Undelete | Origin::Graph => None,
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::{Digest, EdgeEnds, EdgeId, EdgeStatus, Unknown};
 use crate::state::{StateError, set_serial};
-use crate::{Principal, StateSummary, VersionId};
+use crate::{Principal, StateSummary, UnitId, VersionId};
 
 /// The resource that declares an edge.
 pub const RESOURCE: &str = "opentaco_dependency";
@@ -37,7 +37,7 @@ pub const OWNED: [&str; 9] = [
 
 /// Of these, what an edge brings along that was not in the graph before: what its target has taken, wherever it was
 /// kept until now. The rest is looked up.
-const BROUGHT: [&str; 3] = ["out_digest", "last_out_at", "out_version"];
+const BROUGHT: [&str; 2] = ["out_digest", "last_out_at"];
 
 /// Why a state is no graph that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -190,8 +190,15 @@ impl Document {
             Default::default();
         for (at, edge) in edges.iter().enumerate() {
             by_id.entry(edge.id.clone()).or_insert(at);
-            from.entry(edge.ends.from_unit.clone()).or_default().push(at);
-            to.entry(edge.ends.to_unit.clone()).or_default().push(at);
+            // Under the name of the unit, however the edge spells it.
+            let name = |unit: Option<UnitId>, spelled: &str| {
+                unit.map_or(spelled.to_owned(), |unit| unit.to_string())
+            };
+            let ends = &edge.ends;
+            from.entry(name(ends.from(), &ends.from_unit))
+                .or_default()
+                .push(at);
+            to.entry(name(ends.to(), &ends.to_unit)).or_default().push(at);
         }
         Ok(Self {
             text,
@@ -256,12 +263,12 @@ impl Document {
     }
 
     /// What is to be kept of a graph that Terraform sends: everything as it is sent, but what is known of the edges, which
-    /// this document knows better, and the serial, which exceeds both. An edge that is new here keeps what its target has
-    /// taken; what its output is will be looked up.
+    /// `stored` knows better, and the serial, which exceeds both what is sent and what is `current`. An edge that is new here
+    /// keeps what its target has taken; what its output is will be looked up.
     ///
     /// # Errors
     /// If the serial cannot be set.
-    pub fn merged(stored: Option<&Self>, sent: &Self) -> Result<Bytes, StateError> {
+    pub fn merged(stored: Option<&Self>, current: Option<u64>, sent: &Self) -> Result<Bytes, StateError> {
         let mut edits = Vec::new();
         for edge in &sent.edges {
             let known = stored.and_then(|stored| Some((stored, stored.edge(&edge.id)?)));
@@ -282,11 +289,13 @@ impl Document {
             }
         }
         let sent_serial = sent.summary.serial.unwrap_or_default();
-        let serial = match stored {
-            Some(stored) => sent_serial
-                .max(stored.summary.serial.unwrap_or_default())
+        let serial = match (current, stored) {
+            (None, None) => sent_serial,
+            (current, stored) => current
+                .max(stored.and_then(|stored| stored.summary.serial))
+                .unwrap_or_default()
+                .max(sent_serial)
                 .saturating_add(1),
-            None => sent_serial,
         };
         written(&sent.text, edits, serial)
     }

@@ -59,11 +59,11 @@ impl Outputs {
 }
 
 impl Source {
-    /// A unit that there is not, or that has no state; `epoch` is that of its end.
+    /// A unit that there is not, or that has no state; `epoch` is that of its end, and `last` the version that it had.
     #[must_use]
-    pub fn nothing(epoch: u64) -> Self {
+    pub fn nothing(epoch: u64, last: Option<VersionId>) -> Self {
         Self {
-            version: None,
+            version: last,
             epoch,
             by: None,
             at: None,
@@ -88,6 +88,8 @@ impl Source {
         // Of an output that went with its unit, the last version that it had is what tells late news from new ones.
         if self.version.is_some() {
             edge.in_version = self.version;
+        }
+        if self.by.is_some() {
             edge.in_by.clone_from(&self.by);
         }
         edge.last_in_at = self.at.or(before.last_in_at);
@@ -96,7 +98,9 @@ impl Source {
 
     /// Whether what stands at the edge was said of a later version than this.
     fn is_late_for(&self, edge: &EdgeState) -> bool {
-        edge.in_version.is_some_and(|version| version.epoch > self.epoch)
+        let is_over = edge.unknown() == Some(Unknown::NoUnit) && matches!(self.outputs, Outputs::Known(_));
+        edge.in_version
+            .is_some_and(|version| version.epoch > self.epoch || is_over && Some(version) == self.version)
     }
 }
 
@@ -107,6 +111,11 @@ pub struct Taking {
     pub version: VersionId,
     /// When.
     pub at: Timestamp,
+    /// It is an old content that was made current again: what was taken by versions after this epoch is taken no more.
+    pub back_to: Option<u64>,
+    /// It is looked at later than it was written: for a write that is repeated, or where the graph could not be looked at.
+    /// Then only what had not changed since is taken, by the clock: a mistake of it makes an edge pending.
+    pub is_late: bool,
     /// What its incoming edges had, by their ids, when that was first looked at. Set by the first [`Change::apply`].
     seen: Option<BTreeMap<super::EdgeId, Option<Digest>>>,
 }
@@ -118,6 +127,8 @@ impl Taking {
         Self {
             version,
             at,
+            back_to: None,
+            is_late: false,
             seen: None,
         }
     }
@@ -148,7 +159,9 @@ impl Change {
             let next = self.source.seen_by(&edge.ends.from_output, now);
             let is_news = (&next.in_digest, next.unknown()) != (&now.in_digest, now.unknown())
                 || now.is_new()
-                || self.changed(&edge.ends.from_output) && next.in_version != now.in_version;
+                || self.changed(&edge.ends.from_output)
+                    && next.in_digest.is_some()
+                    && next.in_version != now.in_version;
             if is_news {
                 changed.insert(at, next);
             }
@@ -156,21 +169,29 @@ impl Change {
         let unit = self.unit.as_str();
         let Some(taking) = &mut self.taking else { return };
         // What was said before this of the same edges comes first, as it would in a commit of its own.
+        let (late, written) = (taking.is_late, taking.at);
         let seen = taking.seen.get_or_insert_with(|| {
             graph
                 .incoming(unit)
                 .map(|(at, edge)| (&edge.id, changed.get(&at).unwrap_or(&edge.state)))
                 .filter(|(_, state)| state.unknown() != Some(Unknown::NotLookedAt))
+                .filter(|(_, state)| !late || state.last_in_at.is_none_or(|changed| changed <= written))
                 .map(|(id, state)| (id.clone(), state.in_digest.clone()))
                 .collect()
         });
         for (at, edge) in graph.incoming(unit) {
             let now = changed.get(&at).unwrap_or(&edge.state);
-            let Some(taken) = seen.get(&edge.id) else { continue };
-            let is_late = now
-                .out_version
-                .is_some_and(|version| version.epoch > taking.version.epoch);
-            if is_late || now.out_digest == *taken {
+            let after = |epoch: u64| now.out_version.is_some_and(|version| version.epoch > epoch);
+            let taken = match taking.back_to {
+                Some(epoch) if after(epoch) => &None,
+                Some(_) => continue,
+                None => match seen.get(&edge.id) {
+                    Some(taken) => taken,
+                    None => continue,
+                },
+            };
+            let is_said = after(taking.version.epoch) || now.out_version == Some(taking.version);
+            if is_said || now.out_digest == *taken {
                 continue;
             }
             let next = EdgeState {
@@ -192,22 +213,31 @@ impl Change {
     }
 }
 
-/// Says that a unit has taken what its incoming edges have, on top of what is `changed` already: somebody has looked, or
-/// applied it without a change that would have been written.
-pub fn take_all(
-    graph: &Document,
-    unit: &UnitId,
-    version: VersionId,
-    at: Timestamp,
-    changed: &mut BTreeMap<usize, EdgeState>,
-) {
-    for (place, edge) in graph.incoming(unit.as_str()) {
-        let now = changed.get(&place).unwrap_or(&edge.state);
-        if now.in_digest.is_some() && now.out_digest != now.in_digest {
+impl Taking {
+    /// Takes note of what the incoming edges of the unit have in this graph, before anything else is said of them.
+    pub fn look_at(&mut self, unit: &UnitId, graph: &Document) {
+        let edges = graph.incoming(unit.as_str());
+        let known = edges.filter(|(_, edge)| edge.state.in_digest.is_some());
+        self.seen.get_or_insert_with(|| {
+            known
+                .map(|(_, edge)| (edge.id.clone(), edge.state.in_digest.clone()))
+                .collect()
+        });
+    }
+
+    /// Says of these edges that the unit has them, on top of what is `changed` already: somebody has looked, or applied it
+    /// without a change that would have been written.
+    pub fn take_all(&self, unit: &UnitId, graph: &Document, changed: &mut BTreeMap<usize, EdgeState>) {
+        for (place, edge) in graph.incoming(unit.as_str()) {
+            let now = changed.get(&place).unwrap_or(&edge.state);
+            let seen = self.seen.as_ref().and_then(|seen| seen.get(&edge.id));
+            let Some(taken) = seen.filter(|taken| **taken != now.out_digest) else {
+                continue;
+            };
             let next = EdgeState {
-                out_digest: now.in_digest.clone(),
-                out_version: Some(version),
-                last_out_at: Some(at),
+                out_digest: taken.clone(),
+                out_version: Some(self.version),
+                last_out_at: Some(self.at),
                 ..now.clone()
             };
             changed.insert(place, next);
@@ -233,9 +263,27 @@ pub fn reconciled<'s>(
             (Some(_), None) => continue,
             (Some(_), Some(source)) => source.seen_by(&edge.ends.from_output, &edge.state),
         };
+        let is_beyond = |version: Option<VersionId>, source: Option<&Source>| {
+            version
+                .zip(source)
+                .is_some_and(|(version, source)| version.epoch > source.epoch)
+        };
+        // Of a version that the unit never had: the graph comes from another bucket, and would be deaf to what is said here.
+        let is_foreign = is_beyond(edge.state.in_version, sources(&edge.ends.from_unit));
+        let took_foreign = is_beyond(edge.state.out_version, sources(&edge.ends.to_unit));
         let differs = (&next.in_digest, next.unknown()) != (&edge.state.in_digest, edge.state.unknown());
-        let is_new = edge.state.is_new() && next.in_version != edge.state.in_version;
-        if differs || is_new {
+        let is_new = (edge.state.is_new() || is_foreign) && next.in_version != edge.state.in_version;
+        let next = match differs || is_new {
+            true => next,
+            false => edge.state.clone(),
+        };
+        if took_foreign {
+            let next = EdgeState {
+                out_version: None,
+                ..next
+            };
+            changed.insert(at, next);
+        } else if differs || is_new {
             changed.insert(at, next);
         } else if !graph.is_well_spelled(at) {
             changed.insert(at, edge.state.clone());

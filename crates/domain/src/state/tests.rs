@@ -421,7 +421,16 @@ fn the_outputs_of_a_state_are_known_by_their_digests() {
         digests(r#"{"odd":{"value":"\ud800"}}"#),
         [("odd".to_owned(), None)].into()
     );
-    for none in ["{}", "null", "[]", "7", r#"{"a":1}"#] {
+    assert_eq!(
+        digests(r#"{"odd":1,"x":{"value":2}}"#),
+        [("odd".to_owned(), None), ("x".to_owned(), of("2"))].into()
+    );
+    let long = format!("\"{}\"", "a".repeat(OUTPUT_DIGEST_BYTES_MAX));
+    assert_eq!(
+        digests(&format!(r#"{{"long":{{"value":{long}}}}}"#))["long"],
+        None
+    );
+    for none in ["{}", "null", "[]", "7"] {
         assert_eq!(digests(none), OutputDigests::new(), "{none}");
     }
 }

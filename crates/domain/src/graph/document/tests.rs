@@ -120,7 +120,7 @@ fn of_what_terraform_sends_the_service_keeps_what_it_knows_better() {
             "\"status\": \"ok\"",
             "\"status\": \"pending\", \"in_by\": \"somebody\"",
         );
-    let merged = Document::merged(Some(&stored), &read(&sent)).unwrap();
+    let merged = Document::merged(Some(&stored), None, &read(&sent)).unwrap();
     let expected = sent
         .replace("\"serial\": 3", "\"serial\": 9")
         .replace("\"in_digest\": \"D1\"", "\"in_digest\": \"D2\"")
@@ -129,13 +129,13 @@ fn of_what_terraform_sends_the_service_keeps_what_it_knows_better() {
     assert_eq!(as_text(&merged), expected);
     // A higher serial is exceeded as well.
     let sent = sent.replace("\"serial\": 3", "\"serial\": 41");
-    let merged = Document::merged(Some(&stored), &read(&sent)).unwrap();
+    let merged = Document::merged(Some(&stored), None, &read(&sent)).unwrap();
     assert_eq!(read(as_text(&merged)).summary.serial, Some(42));
 }
 
 #[test]
 fn a_new_edge_keeps_what_its_target_has_taken_and_is_looked_up_for_the_rest() {
-    let merged = Document::merged(None, &read(GRAPH)).unwrap();
+    let merged = Document::merged(None, None, &read(GRAPH)).unwrap();
     let graph = read(as_text(&merged));
     let expected = EdgeState {
         out_digest: "D1".parse().ok(),
@@ -147,7 +147,7 @@ fn a_new_edge_keeps_what_its_target_has_taken_and_is_looked_up_for_the_rest() {
     assert_eq!(graph.summary.serial, Some(7), "the first one is as it was sent");
     // An edge that was in the graph, went, and comes again, is a new one.
     let empty = read(r#"{"serial":9,"resources":[]}"#);
-    let merged = Document::merged(Some(&empty), &read(GRAPH)).unwrap();
+    let merged = Document::merged(Some(&empty), None, &read(GRAPH)).unwrap();
     assert_eq!(read(as_text(&merged)).edges()[0].state, expected);
     assert_eq!(read(as_text(&merged)).summary.serial, Some(10));
 }

@@ -202,7 +202,7 @@ fn an_output_that_cannot_be_known_makes_its_edge_unknown_with_the_reason() {
         assert_eq!(graph.edges()[0].state.status(), EdgeStatus::Ok);
     }
     let deleted = Change {
-        source: Source::nothing(2),
+        source: Source::nothing(2, None),
         before: None,
         taking: None,
         unit: UnitId::parse("a").unwrap(),
