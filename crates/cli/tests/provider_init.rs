@@ -133,6 +133,24 @@ fn what_is_in_the_way_is_named_and_then_nothing_is_written() {
 }
 
 #[test]
+fn a_unit_that_is_not_the_graphs_is_told_so() {
+    let (desk, taco) = (Desk::new(), Alone::new());
+    taco.runs(
+        &desk,
+        &["provider", "init", "--system-unit", "provider/other"],
+        &[],
+    )
+    .worked()
+    .said("warning: the graph of this service is in `__opentaco_system`")
+    .said("declared in `provider/other` it takes no notice");
+    let line = ["provider", "init", "--system-unit", "__opentaco_system"];
+    let ran = taco
+        .runs(&desk, &[&line[..], &["--force"]].concat(), &[])
+        .worked();
+    assert!(!ran.stderr.contains("takes no notice"), "{ran:?}");
+}
+
+#[test]
 fn another_provider_is_in_the_way_too() {
     let (desk, taco) = (Desk::new(), Alone::new());
     Alone::provider_in(taco.home.path(), "one");

@@ -94,6 +94,10 @@ async fn made() -> (StatusCode, Json<serde_json::Value>) {
     (StatusCode::CREATED, Json(body))
 }
 
+async fn info() -> Json<serde_json::Value> {
+    Json(json!({"version": "1", "system_unit": "the/graph", "principal": "anonymous", "body_bytes_max": 1}))
+}
+
 async fn forbidden() -> (StatusCode, Json<serde_json::Value>) {
     let body = json!({"error": "forbidden", "message": "`half` may not be changed by you"});
     (StatusCode::FORBIDDEN, Json(body))
@@ -119,6 +123,7 @@ impl Played {
         let routes = Router::new()
             .route("/v1/graph/edge", get(one_edge))
             .route(&format!("/v1/graph/edges/{known}"), get(known_edge))
+            .route("/v1/info", get(info))
             .route("/v1/units", post(made))
             .route("/v1/units/{unit}", get(unknown).delete(unknown).patch(forbidden))
             .with_state(Arc::clone(&seen));
@@ -187,15 +192,20 @@ impl Played {
     }
 
     async fn read(&self, state: &Object) -> Object {
+        let answer = self.look(state).await;
+        let warning = i32::from(wire::diagnostic::Severity::Warning);
+        assert!(answer.diagnostics.iter().all(|told| told.severity == warning));
+        unpacked(answer.new_state, &kind_of(EDGE)).unwrap()
+    }
+
+    async fn look(&self, state: &Object) -> wire::read_resource::Response {
         let request = wire::read_resource::Request {
             type_name: EDGE.to_owned(),
             current_state: Some(packed(state, &kind_of(EDGE))),
             ..Default::default()
         };
         let answer = self.service.read_resource(Request::new(request)).await;
-        let answer = answer.unwrap().into_inner();
-        assert_eq!(answer.diagnostics, []);
-        unpacked(answer.new_state, &kind_of(EDGE)).unwrap()
+        answer.unwrap().into_inner()
     }
 
     async fn import(&self, id: &str) -> wire::import_resource_state::Response {
@@ -335,6 +345,42 @@ async fn what_a_target_has_taken_is_kept_on_the_way_into_the_graph() {
         (read.text("out_digest"), read.text("status")),
         (Some("d0"), Some("pending"))
     );
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_the_graph_is_told_so_when_it_is_refreshed() {
+    let played = Played::new().await;
+    let made = played.create(&ends("a", "vpc", "b", Value::Null)).await;
+    let answer = played.look(&made).await;
+    let [told] = &answer.diagnostics[..] else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(told.severity, i32::from(wire::diagnostic::Severity::Warning));
+    assert_eq!(told.summary, "The graph does not have this dependency");
+    assert!(told.detail.contains("must be the unit `the/graph`"), "{told:?}");
+    assert_eq!(unpacked(answer.new_state, &kind_of(EDGE)), Some(made));
+    // What is imported is on its way.
+    let imported = played.look(&ends("a", "vpc", "b", "vpc".into())).await;
+    assert_eq!(imported.diagnostics, []);
+}
+
+#[tokio::test]
+async fn whatever_the_service_reads_as_an_edge_can_be_refreshed() {
+    let played = Played::new().await;
+    let configured = ends("a", "vpc", "b", Value::Null);
+    let read = played.read(&configured).await;
+    assert_eq!(read.text("to_input"), Some("vpc"));
+    assert_eq!(played.plan(&configured, Some(&read)).await.requires_replace, []);
+
+    let asked = played.seen.asked.load(Ordering::Relaxed);
+    let mut bad = ends("a//b", "vpc", "b", "vpc".into());
+    bad.set("in_digest", "d0");
+    let read = played.read(&bad).await;
+    assert_eq!(
+        (read.text("status"), read.text("reason"), read.text("in_digest")),
+        (Some("unknown"), Some("bad-unit-id"), Some("d0"))
+    );
+    assert_eq!(played.seen.asked.load(Ordering::Relaxed), asked);
 }
 
 #[tokio::test]

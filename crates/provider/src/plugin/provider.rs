@@ -44,6 +44,32 @@ impl From<Diagnostic> for Failed {
     }
 }
 
+/// What there is of a resource.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The resource as it is; none if it is not there any more.
+    pub object: Option<Object>,
+    /// What whoever looks at it should know.
+    pub warning: Option<Diagnostic>,
+}
+
+impl Found {
+    /// It is not there any more.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::default()
+    }
+}
+
+impl From<Object> for Found {
+    fn from(object: Object) -> Self {
+        Self {
+            object: Some(object),
+            warning: None,
+        }
+    }
+}
+
 /// A kind of resource: a schema, and the verbs.
 #[async_trait]
 pub trait Resource<C>: Send + Sync {
@@ -65,8 +91,8 @@ pub trait Resource<C>: Send + Sync {
     /// Makes it. What is answered is what the service says of it; what was planned stays as it was planned.
     async fn create(&self, client: &C, planned: &Object) -> Result<Object, Failed>;
 
-    /// Looks at it. None if it is not there any more.
-    async fn read(&self, client: &C, state: &Object) -> Result<Option<Object>, Diagnostic>;
+    /// Looks at it.
+    async fn read(&self, client: &C, state: &Object) -> Result<Found, Diagnostic>;
 
     /// Changes it. As [`create`](Self::create).
     async fn update(&self, client: &C, prior: &Object, planned: &Object) -> Result<Object, Failed>;

@@ -322,7 +322,10 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         let (new_state, diagnostics) = match state {
             None => (nothing(), Vec::new()),
             Some(state) => match self.until_stopped(served.verbs.read(&client, &state)).await {
-                Ok(found) => (written_or_nothing(found.as_ref(), &served.kind), Vec::new()),
+                Ok(found) => (
+                    written_or_nothing(found.object.as_ref(), &served.kind),
+                    told(found.warning),
+                ),
                 Err(why) => (request.current_state, told([why])),
             },
         };

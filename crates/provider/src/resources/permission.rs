@@ -13,7 +13,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::{Diagnostic, Path, Step, attribute};
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Kind, Schema};
 use crate::plugin::types::Type;
 use crate::plugin::value::Value;
@@ -114,11 +114,11 @@ impl Resource<Client> for Permission {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = name(state.text_or_empty("name"), "name")?;
         match client.permission(&name).await {
-            Ok(permission) => Ok(Some(told(&permission))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(permission) => Ok(told(&permission).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the permission `{name}`"), &error)),
         }
     }

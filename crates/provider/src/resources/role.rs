@@ -9,7 +9,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::types::Type;
 
@@ -58,11 +58,11 @@ impl Resource<Client> for Role {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = name(state.text_or_empty("name"), "name")?;
         match client.role(&name).await {
-            Ok(role) => Ok(Some(told(&role))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(role) => Ok(told(&role).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the role `{name}`"), &error)),
         }
     }

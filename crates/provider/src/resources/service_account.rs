@@ -8,7 +8,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 
 /// Its type.
@@ -63,7 +63,7 @@ impl Resource<Client> for ServiceAccount {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = state.text_or_empty("name");
         let accounts = client.service_accounts().await;
         let accounts = accounts.map_err(|error| refused("look at the service accounts", &error))?;
@@ -71,7 +71,7 @@ impl Resource<Client> for ServiceAccount {
             .service_accounts
             .iter()
             .find(|account| account.name == name)
-            .map(told))
+            .map_or_else(Found::gone, |account| told(account).into()))
     }
 
     /// Nothing can be changed: the service knows no verb for it.

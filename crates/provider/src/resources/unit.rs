@@ -11,7 +11,7 @@ use opentaco_sdk::{Client, SdkError};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::types::Type;
 use crate::plugin::value::Value;
@@ -113,11 +113,11 @@ impl Resource<Client> for Unit {
         })
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let id = unit_id(state.text_or_empty("id"), "id")?;
         match client.unit(&id).await {
-            Ok(unit) => Ok(Some(told(&unit))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(unit) => Ok(told(&unit).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the unit `{id}`"), &error)),
         }
     }

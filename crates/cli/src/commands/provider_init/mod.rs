@@ -30,7 +30,7 @@ const DIRECTORY: &str = "opentaco-config";
 pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(), Failure> {
     let directory = args.directory.or(args.dir).unwrap_or_else(|| DIRECTORY.into());
     let place = Place::of(&directory)?;
-    let (system_unit, answered) = system_unit(context, args.system_unit, args.no_create).await?;
+    let (system_unit, graph) = system_unit(context, args.system_unit, args.no_create).await?;
     let workspace = Workspace {
         server: &context.server,
         system_unit: &system_unit,
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
     }
     let installed = installation.install()?;
     let links = installation.link()?;
-    let credentials = credentials(context, answered || created.is_some()).await;
+    let credentials = credentials(context, graph.is_some() || created.is_some()).await;
     let steps = steps(context, &directory, links, credentials);
     let output = context.output;
     if output.is_json() {
@@ -73,6 +73,11 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
             output.said(&format!("created `{system_unit}`"));
         }
         output.data(&format!("{}\n", steps.join("\n")))?;
+    }
+    if let Some(graph) = graph.filter(|graph| *graph != system_unit) {
+        output.warn(&format!(
+            "the graph of this service is in `{graph}`: of dependencies that are declared in `{system_unit}` it takes no notice"
+        ));
     }
     if args.force && place.absolute.join(".terraform.lock.hcl").exists() {
         output.hint(
@@ -164,25 +169,24 @@ fn without_links(path: &Path) -> PathBuf {
 
 /// The unit that was named, or the one that the service says. Where nothing is to be created the service need not answer.
 ///
-/// With whether the service has answered.
+/// With what the service says, if it has answered.
 async fn system_unit(
     context: &Context,
     named: Option<UnitId>,
     alone: bool,
-) -> Result<(UnitId, bool), Failure> {
-    if let Some(unit) = named {
-        return Ok((unit, false));
-    }
-    match context.client()?.info().await {
-        Ok(info) => Ok((info.system_unit, true)),
-        Err(_) if alone => {
+) -> Result<(UnitId, Option<UnitId>), Failure> {
+    let told = context.client()?.info().await.map(|info| info.system_unit);
+    match (named, told) {
+        (Some(unit), told) => Ok((unit, told.ok())),
+        (None, Ok(unit)) => Ok((unit.clone(), Some(unit))),
+        (None, Err(_)) if alone => {
             context.output.note(&format!(
                 "the service does not say which unit holds the graph; `{GRAPH_UNIT}` is taken"
             ));
             let unit = UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit");
-            Ok((unit, false))
+            Ok((unit, None))
         }
-        Err(error) => Err(Failure::from(error)),
+        (None, Err(error)) => Err(Failure::from(error)),
     }
 }
 
