@@ -433,16 +433,17 @@ async fn what_is_gone_leaves_the_state_and_is_deleted_already() {
     );
 }
 
-#[tokio::test]
-async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
-    let played = Played::new().await;
+/// Applies the creation of a unit.
+async fn create_unit(played: &Played, is_protected: bool) -> wire::apply_resource_change::Response {
     let kind = kind_of("opentaco_unit");
     let planned = Object::of([
         ("id", "half".into()),
         ("labels", Value::Map([].into())),
         ("description", "".into()),
-        ("deletion_protection", true.into()),
+        ("deletion_protection", is_protected.into()),
         ("size", Value::Unknown),
+        ("updated", Value::Unknown),
+        ("locked", Value::Unknown),
     ]);
     let create = wire::apply_resource_change::Request {
         type_name: "opentaco_unit".to_owned(),
@@ -451,7 +452,13 @@ async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
         ..Default::default()
     };
     let answer = played.service.apply_resource_change(Request::new(create)).await;
-    let answer = answer.unwrap().into_inner();
+    answer.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
+    let played = Played::new().await;
+    let answer = create_unit(&played, true).await;
     let told: Vec<_> = answer
         .diagnostics
         .iter()
@@ -459,9 +466,46 @@ async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
         .collect();
     assert_eq!(told, ["Cannot finish making the unit `half`"]);
     // So it is not lost, and Terraform removes it before it makes it anew: it is not protected.
-    let left = unpacked(answer.new_state, &kind).unwrap();
+    let left = unpacked(answer.new_state, &kind_of("opentaco_unit")).unwrap();
     assert_eq!((left.text("id"), left.get("size")), (Some("half"), &Value::Null));
     assert_eq!(*left.get("deletion_protection"), Value::Bool(false));
+}
+
+#[tokio::test]
+async fn a_unit_that_was_made_and_cannot_be_looked_at_is_made() {
+    let played = Played::new().await;
+    let answer = create_unit(&played, false).await;
+    assert_eq!(answer.diagnostics, []);
+    let made = unpacked(answer.new_state, &kind_of("opentaco_unit")).unwrap();
+    assert_eq!(made.text("updated"), Some("2026-11-30T20:00:00Z"));
+    assert_eq!(
+        (made.get("size"), made.get("locked")),
+        (&Value::from(0_u64), &Value::Bool(false))
+    );
+}
+
+#[tokio::test]
+async fn units_are_not_looked_for_by_a_label_that_cannot_be_asked_for() {
+    let service = Service::new(OpenTaco::with(|_| None));
+    let kind = OpenTaco::with(|_| None).data_sources()["opentaco_units"]
+        .schema()
+        .value_type();
+    let label = |name: &str| Value::Map([(name.to_owned(), "x".into())].into());
+    for (name, faults) in [("team", 0), ("a=b", 1)] {
+        let configured = Object::of([("labels", label(name))]);
+        let request = wire::validate_data_resource_config::Request {
+            type_name: "opentaco_units".to_owned(),
+            config: Some(packed(&configured, &kind)),
+        };
+        let answer = service.validate_data_resource_config(Request::new(request)).await;
+        let told = answer.unwrap().into_inner().diagnostics;
+        assert_eq!(told.len(), faults, "{told:?}");
+        assert!(
+            told.iter()
+                .all(|told| told.attribute.as_ref().unwrap().steps.len() == 2),
+            "{told:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -537,4 +581,8 @@ async fn an_interrupted_client_waits_for_nothing_that_changes_nothing() {
     );
     let answer = answer.await.unwrap().unwrap().into_inner();
     assert_eq!(answer.diagnostics[0].summary, "Interrupted");
+    // And of what changes something, nothing is begun any more.
+    let answer = create_unit(&played, false).await;
+    assert_eq!(answer.diagnostics[0].summary, "Interrupted");
+    assert_eq!(unpacked(answer.new_state, &kind_of("opentaco_unit")), None);
 }
