@@ -150,9 +150,19 @@ async fn set(client: &Client, name: &Name, planned: &Object) -> Result<Object, D
             .map(|(number, rule)| access_rule(number, &rule))
             .collect::<Result<_, _>>()?,
     };
-    let set = client.set_permission(name, &wanted).await;
+    let set = match client.set_permission(name, &wanted).await {
+        Err(error) if error.is_in_doubt() => match client.permission(name).await {
+            Ok(found) if is_as(&found, &wanted) => Ok(found),
+            _ => Err(error),
+        },
+        answered => answered,
+    };
     set.map(|permission| told(&permission))
         .map_err(|error| refused(&format!("set the permission `{name}`"), &error))
+}
+
+fn is_as(found: &NamedPermission, wanted: &SetPermission) -> bool {
+    found.description == wanted.description && found.rules == wanted.rules
 }
 
 fn rules(object: &Object) -> impl Iterator<Item = Object> {

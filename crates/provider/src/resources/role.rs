@@ -92,9 +92,19 @@ async fn set(client: &Client, role: &Name, planned: &Object) -> Result<Object, D
         description: planned.text_or_empty("description").to_owned(),
         permissions: permissions.collect::<Result<_, _>>()?,
     };
-    let set = client.set_role(role, &wanted).await;
+    let set = match client.set_role(role, &wanted).await {
+        Err(error) if error.is_in_doubt() => match client.role(role).await {
+            Ok(found) if is_as(&found, &wanted) => Ok(found),
+            _ => Err(error),
+        },
+        answered => answered,
+    };
     set.map(|role| told(&role))
         .map_err(|error| refused(&format!("set the role `{role}`"), &error))
+}
+
+fn is_as(found: &NamedRole, wanted: &SetRole) -> bool {
+    found.description == wanted.description && found.permissions == wanted.permissions
 }
 
 fn told(role: &NamedRole) -> Object {
