@@ -29,6 +29,7 @@ struct Seen {
     asked: AtomicUsize,
     now: AtomicUsize,
     most: AtomicUsize,
+    accounts: AtomicUsize,
 }
 
 #[derive(serde::Deserialize)]
@@ -94,6 +95,17 @@ async fn made() -> (StatusCode, Json<serde_json::Value>) {
     (StatusCode::CREATED, Json(body))
 }
 
+async fn accounts(State(seen): State<Arc<Seen>>) -> Json<serde_json::Value> {
+    let made = seen.accounts.load(Ordering::Relaxed);
+    let account = json!({"name": "nightly", "description": "drift", "created": "2026-11-30T20:00:00Z"});
+    Json(json!({"service_accounts": vec![account; made], "count": made}))
+}
+
+async fn account_with_a_lost_answer(State(seen): State<Arc<Seen>>) -> StatusCode {
+    seen.accounts.fetch_add(1, Ordering::Relaxed);
+    StatusCode::GATEWAY_TIMEOUT
+}
+
 async fn info() -> Json<serde_json::Value> {
     Json(json!({"version": "1", "system_unit": "the/graph", "principal": "anonymous", "body_bytes_max": 1}))
 }
@@ -124,6 +136,10 @@ impl Played {
             .route("/v1/graph/edge", get(one_edge))
             .route(&format!("/v1/graph/edges/{known}"), get(known_edge))
             .route("/v1/info", get(info))
+            .route(
+                opentaco_sdk::api::paths::SERVICE_ACCOUNTS,
+                get(accounts).post(account_with_a_lost_answer),
+            )
             .route("/v1/units", post(made))
             .route("/v1/units/{unit}", get(unknown).delete(unknown).patch(forbidden))
             .with_state(Arc::clone(&seen));
@@ -345,6 +361,45 @@ async fn what_a_target_has_taken_is_kept_on_the_way_into_the_graph() {
         (read.text("out_digest"), read.text("status")),
         (Some("d0"), Some("pending"))
     );
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_unit_is_no_other_edge() {
+    let played = Played::new().await;
+    let made = played.create(&ends("a/prod", "vpc", "b", Value::Null)).await;
+    let spelled = ends("/a/prod/terraform.tfstate", "vpc", "b", Value::Null);
+    let plan = played.plan(&spelled, Some(&made)).await;
+    assert_eq!(plan.requires_replace, []);
+    let planned = unpacked(plan.planned_state, &kind_of(EDGE)).unwrap();
+    assert_eq!(planned.get("id"), made.get("id"));
+    assert_eq!(planned.text("from_unit_id"), Some("/a/prod/terraform.tfstate"));
+}
+
+#[tokio::test]
+async fn a_service_account_whose_answer_is_lost_is_made() {
+    let played = Played::new().await;
+    let kind = kind_of("opentaco_service_account");
+    let create = || {
+        let planned = Object::of([
+            ("name", "nightly".into()),
+            ("description", "drift".into()),
+            ("created", Value::Unknown),
+        ]);
+        Request::new(wire::apply_resource_change::Request {
+            type_name: "opentaco_service_account".to_owned(),
+            prior_state: Some(nothing()),
+            planned_state: Some(packed(&planned, &kind)),
+            ..Default::default()
+        })
+    };
+    let answer = played.service.apply_resource_change(create()).await;
+    let answer = answer.unwrap().into_inner();
+    assert_eq!(answer.diagnostics, []);
+    let made = unpacked(answer.new_state, &kind).unwrap();
+    assert_eq!(made.text("created"), Some("2026-11-30T20:00:00Z"));
+    let again = played.service.apply_resource_change(create()).await;
+    let told = again.unwrap().into_inner().diagnostics;
+    assert_eq!(told[0].summary, "There is a service account `nightly` already");
 }
 
 #[tokio::test]

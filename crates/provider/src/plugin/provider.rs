@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::diagnostic::Diagnostic;
 use super::object::Object;
 use super::schema::Schema;
+use super::value::Value;
 
 /// A provider.
 pub trait Provider: Send + Sync + 'static {
@@ -87,6 +88,12 @@ pub trait Resource<C>: Send + Sync {
 
     /// Sets the attributes that follow from others.
     fn derive(&self, _planned: &mut Object) {}
+
+    /// Whether another value of an attribute that [replaces](super::schema::Attribute::replacing) makes another resource,
+    /// and is not the same in another spelling.
+    fn is_another(&self, _attribute: &str, prior: &Value, planned: &Value) -> bool {
+        prior != planned
+    }
 
     /// Makes it. What is answered is what the service says of it; what was planned stays as it was planned.
     async fn create(&self, client: &C, planned: &Object) -> Result<Object, Failed>;

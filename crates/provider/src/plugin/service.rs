@@ -358,8 +358,16 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         };
         if let Some(proposed) = read(request.proposed_new_state.as_ref(), &served.kind)? {
             let derive = |planned: &mut Object| served.verbs.derive(planned);
-            let Plan { planned, replacing } =
-                plan(&served.schema, prior.as_ref(), proposed, &configured, derive);
+            let is_another =
+                |name: &str, prior: &_, planned: &_| served.verbs.is_another(name, prior, planned);
+            let Plan { planned, replacing } = plan(
+                &served.schema,
+                prior.as_ref(),
+                proposed,
+                &configured,
+                derive,
+                is_another,
+            );
             response.planned_state = written(&planned, &served.kind);
             response.requires_replace = replacing.into_iter().map(diagnostic::to_wire).collect();
         }

@@ -84,6 +84,17 @@ impl Resource<Client> for Dependency {
         planned.set("id", id);
     }
 
+    /// What is imported has units in the one spelling that counts, and a configuration may have another.
+    fn is_another(&self, attribute: &str, prior: &Value, planned: &Value) -> bool {
+        match (attribute, prior.as_text(), planned.as_text()) {
+            ("from_unit_id" | "to_unit_id", Some(prior), Some(planned)) => {
+                let both = EdgeEnds::new(prior, "", planned, "");
+                both.from_unit != both.to_unit
+            }
+            _ => prior != planned,
+        }
+    }
+
     async fn create(&self, client: &Client, planned: &Object) -> Result<Object, Failed> {
         Ok(look(client, planned).await?.edge)
     }
