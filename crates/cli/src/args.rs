@@ -1063,7 +1063,7 @@ pub struct ProviderInit {
     /// The unit that holds the graph, and the state of this workspace [default: what the service says]
     #[arg(long, value_name = "UNIT")]
     pub system_unit: Option<UnitId>,
-    /// Write over files that are there already
+    /// Write over main.tf, README.md and .gitignore, too: without it they are kept where they were edited
     #[arg(long)]
     pub force: bool,
     /// Do not create the system unit

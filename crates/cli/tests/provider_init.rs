@@ -86,6 +86,7 @@ fn a_workspace_has_its_files_its_unit_and_the_provider_and_no_token() {
     assert_eq!(
         ran.stdout,
         "cd opentaco-config\n\
+         export TF_CLI_CONFIG_FILE=\"$PWD/opentaco.tfrc\"\n\
          export TF_HTTP_USERNAME=taco TF_HTTP_PASSWORD=\"$OPENTACO_TOKEN\"\n\
          terraform init\n\
          terraform apply\n"
@@ -113,37 +114,73 @@ fn a_workspace_has_its_files_its_unit_and_the_provider_and_no_token() {
 }
 
 #[test]
-fn what_is_in_the_way_is_named_and_then_nothing_is_written() {
+fn what_was_edited_is_kept_and_what_is_of_this_machine_is_made_anew() {
     let (desk, taco) = (Desk::new(), Alone::new());
     desk.write("main.tf", "mine");
     desk.write("README.md", "mine");
+    desk.write("opentaco.tfrc", "of another machine");
+    let line = ["provider", "init", ".", "--no-create"];
+    taco.runs(&desk, &line, &[])
+        .worked()
+        .said("kept `main.tf`, `README.md` as it was");
+    assert_eq!(
+        (desk.read("main.tf"), desk.read("README.md")),
+        ("mine".to_owned(), "mine".to_owned())
+    );
+    assert!(desk.read("opentaco.tfrc").contains("filesystem_mirror"));
+    let forced = taco
+        .runs(&desk, &[&line[..], &["--force"]].concat(), &[])
+        .worked();
+    assert!(!forced.stderr.contains("kept"), "{forced:?}");
+    assert!(desk.read("main.tf").contains("/v1/backend/__opentaco_system\""));
+}
+
+#[test]
+fn what_is_in_the_way_is_named_and_then_nothing_is_written() {
+    let (desk, taco) = (Desk::new(), Alone::new());
+    desk.write("mine", "mine");
+    std::os::unix::fs::symlink("mine", desk.path().join("opentaco.tfrc")).unwrap();
     let before = files(desk.path());
     let line = ["provider", "init", ".", "--system-unit", "provider/in-the-way"];
     let ran = taco.runs(&desk, &line, &[]).with(4);
     assert_eq!(
         ran.stderr,
-        "error: `./main.tf`, `./README.md` are there already; nothing was written\nhint: --force writes over them\n"
+        "error: `./opentaco.tfrc` is in the way; nothing was written\n\
+         hint: move what is not of `taco provider init` out of the way\n"
     );
     assert_eq!(files(desk.path()), before);
     desk.taco("unit info provider/in-the-way").with(3);
-    taco.runs(&desk, &[&line[..], &["--force"]].concat(), &[])
-        .worked();
-    assert!(desk.read("main.tf").contains("/v1/backend/provider/in-the-way\""));
-    desk.taco("unit info provider/in-the-way").worked();
 }
 
 #[test]
-fn another_provider_is_in_the_way_too() {
+fn a_unit_that_is_not_the_graphs_is_told_so() {
+    let (desk, taco) = (Desk::new(), Alone::new());
+    taco.runs(
+        &desk,
+        &["provider", "init", "--system-unit", "provider/other"],
+        &[],
+    )
+    .worked()
+    .said("warning: the graph of this service is in `__opentaco_system`")
+    .said("declared in `provider/other` it takes no notice");
+    let line = ["provider", "init", "--system-unit", "__opentaco_system"];
+    let ran = taco
+        .runs(&desk, &[&line[..], &["--force"]].concat(), &[])
+        .worked();
+    assert!(!ran.stderr.contains("takes no notice"), "{ran:?}");
+}
+
+#[test]
+fn another_provider_takes_the_place_of_the_one_before() {
     let (desk, taco) = (Desk::new(), Alone::new());
     Alone::provider_in(taco.home.path(), "one");
     let line = ["provider", "init", "--no-create"];
     taco.runs(&desk, &line, &[]).worked();
+    desk.write("opentaco-config/.terraform.lock.hcl", "");
     Alone::provider_in(taco.home.path(), "two");
     taco.runs(&desk, &line, &[])
-        .with(4)
-        .said("terraform-provider-opentaco_v0.1.0` are there already");
-    taco.runs(&desk, &[&line[..], &["--force"]].concat(), &[])
-        .worked();
+        .worked()
+        .said("the provider was replaced: delete that file");
     assert_eq!(installed(&desk.path().join("opentaco-config")), [b"two", b"two"]);
 }
 
@@ -217,7 +254,7 @@ fn whoever_has_no_token_is_told_how_to_go_on() {
     assert_eq!(
         ran.stdout,
         format!(
-            "export OPENTACO_SERVER={server}\ntaco login\ntaco exec -- terraform init\ntaco exec -- terraform apply\n"
+            "export TF_CLI_CONFIG_FILE=\"$PWD/opentaco.tfrc\"\nexport OPENTACO_SERVER={server}\ntaco login\ntaco exec -- terraform init\ntaco exec -- terraform apply\n"
         )
     );
     // A service that asks nobody who they are needs no credentials.
@@ -225,5 +262,8 @@ fn whoever_has_no_token_is_told_how_to_go_on() {
     let open = Service::start(open.path(), &["-storage", "memory", "-auth-disable"], &[]);
     desk.asks(&open.url());
     let ran = taco.runs(&desk, &line, &nobody).worked();
-    assert_eq!(ran.stdout, "terraform init\nterraform apply\n");
+    assert_eq!(
+        ran.stdout,
+        "export TF_CLI_CONFIG_FILE=\"$PWD/opentaco.tfrc\"\nterraform init\nterraform apply\n"
+    );
 }

@@ -59,7 +59,9 @@ fn hint(error: &SdkError) -> Option<String> {
         }
         SdkError::Unreadable { .. } => "Is that a service of OpenTaco? `endpoint` in the provider block names another.".to_owned(),
         _ if code == Some(ErrorCode::Protected) => {
-            "Set `deletion_protection = false`, apply that, and remove it then.".to_owned()
+            "Set `deletion_protection = false`, apply that, and remove it then. If it was to be replaced and should not be: \
+             keep its `id` as it was, and if it is tainted, `terraform untaint` it."
+                .to_owned()
         }
         _ => return error.hint(),
     })

@@ -73,7 +73,8 @@ impl OpenTaco {
                 format!("The provider needs `{name}`, which is not known yet"),
                 format!(
                     "It comes from something that is only known after apply, and everything that the provider does is \
-                     asked of the service before. Apply what it comes from first, with -target, or set it with {variable}."
+                     asked of the service before. Apply what it comes from first, with -target; or take `{name}` out of the \
+                     provider block, which goes before the environment, and set {variable}."
                 ),
             )
             .about(name)),

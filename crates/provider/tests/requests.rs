@@ -29,6 +29,7 @@ struct Seen {
     asked: AtomicUsize,
     now: AtomicUsize,
     most: AtomicUsize,
+    accounts: AtomicUsize,
 }
 
 #[derive(serde::Deserialize)]
@@ -94,6 +95,21 @@ async fn made() -> (StatusCode, Json<serde_json::Value>) {
     (StatusCode::CREATED, Json(body))
 }
 
+async fn accounts(State(seen): State<Arc<Seen>>) -> Json<serde_json::Value> {
+    let made = seen.accounts.load(Ordering::Relaxed);
+    let account = json!({"name": "nightly", "description": "drift", "created": "2026-11-30T20:00:00Z"});
+    Json(json!({"service_accounts": vec![account; made], "count": made}))
+}
+
+async fn account_with_a_lost_answer(State(seen): State<Arc<Seen>>) -> StatusCode {
+    seen.accounts.fetch_add(1, Ordering::Relaxed);
+    StatusCode::GATEWAY_TIMEOUT
+}
+
+async fn info() -> Json<serde_json::Value> {
+    Json(json!({"version": "1", "system_unit": "the/graph", "principal": "anonymous", "body_bytes_max": 1}))
+}
+
 async fn forbidden() -> (StatusCode, Json<serde_json::Value>) {
     let body = json!({"error": "forbidden", "message": "`half` may not be changed by you"});
     (StatusCode::FORBIDDEN, Json(body))
@@ -119,6 +135,11 @@ impl Played {
         let routes = Router::new()
             .route("/v1/graph/edge", get(one_edge))
             .route(&format!("/v1/graph/edges/{known}"), get(known_edge))
+            .route("/v1/info", get(info))
+            .route(
+                opentaco_sdk::api::paths::SERVICE_ACCOUNTS,
+                get(accounts).post(account_with_a_lost_answer),
+            )
             .route("/v1/units", post(made))
             .route("/v1/units/{unit}", get(unknown).delete(unknown).patch(forbidden))
             .with_state(Arc::clone(&seen));
@@ -187,15 +208,20 @@ impl Played {
     }
 
     async fn read(&self, state: &Object) -> Object {
+        let answer = self.look(state).await;
+        let warning = i32::from(wire::diagnostic::Severity::Warning);
+        assert!(answer.diagnostics.iter().all(|told| told.severity == warning));
+        unpacked(answer.new_state, &kind_of(EDGE)).unwrap()
+    }
+
+    async fn look(&self, state: &Object) -> wire::read_resource::Response {
         let request = wire::read_resource::Request {
             type_name: EDGE.to_owned(),
             current_state: Some(packed(state, &kind_of(EDGE))),
             ..Default::default()
         };
         let answer = self.service.read_resource(Request::new(request)).await;
-        let answer = answer.unwrap().into_inner();
-        assert_eq!(answer.diagnostics, []);
-        unpacked(answer.new_state, &kind_of(EDGE)).unwrap()
+        answer.unwrap().into_inner()
     }
 
     async fn import(&self, id: &str) -> wire::import_resource_state::Response {
@@ -338,6 +364,81 @@ async fn what_a_target_has_taken_is_kept_on_the_way_into_the_graph() {
 }
 
 #[tokio::test]
+async fn another_spelling_of_a_unit_is_no_other_edge() {
+    let played = Played::new().await;
+    let made = played.create(&ends("a/prod", "vpc", "b", Value::Null)).await;
+    let spelled = ends("/a/prod/terraform.tfstate", "vpc", "b", Value::Null);
+    let plan = played.plan(&spelled, Some(&made)).await;
+    assert_eq!(plan.requires_replace, []);
+    let planned = unpacked(plan.planned_state, &kind_of(EDGE)).unwrap();
+    assert_eq!(planned.get("id"), made.get("id"));
+    assert_eq!(planned.text("from_unit_id"), Some("/a/prod/terraform.tfstate"));
+}
+
+#[tokio::test]
+async fn a_service_account_whose_answer_is_lost_is_made() {
+    let played = Played::new().await;
+    let kind = kind_of("opentaco_service_account");
+    let create = || {
+        let planned = Object::of([
+            ("name", "nightly".into()),
+            ("description", "drift".into()),
+            ("created", Value::Unknown),
+        ]);
+        Request::new(wire::apply_resource_change::Request {
+            type_name: "opentaco_service_account".to_owned(),
+            prior_state: Some(nothing()),
+            planned_state: Some(packed(&planned, &kind)),
+            ..Default::default()
+        })
+    };
+    let answer = played.service.apply_resource_change(create()).await;
+    let answer = answer.unwrap().into_inner();
+    assert_eq!(answer.diagnostics, []);
+    let made = unpacked(answer.new_state, &kind).unwrap();
+    assert_eq!(made.text("created"), Some("2026-11-30T20:00:00Z"));
+    let again = played.service.apply_resource_change(create()).await;
+    let told = again.unwrap().into_inner().diagnostics;
+    assert_eq!(told[0].summary, "There is a service account `nightly` already");
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_the_graph_is_told_so_when_it_is_refreshed() {
+    let played = Played::new().await;
+    let made = played.create(&ends("a", "vpc", "b", Value::Null)).await;
+    let answer = played.look(&made).await;
+    let [told] = &answer.diagnostics[..] else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(told.severity, i32::from(wire::diagnostic::Severity::Warning));
+    assert_eq!(told.summary, "The graph does not have this dependency");
+    assert!(told.detail.contains("must be the unit `the/graph`"), "{told:?}");
+    assert_eq!(unpacked(answer.new_state, &kind_of(EDGE)), Some(made));
+    // What is imported is on its way.
+    let imported = played.look(&ends("a", "vpc", "b", "vpc".into())).await;
+    assert_eq!(imported.diagnostics, []);
+}
+
+#[tokio::test]
+async fn whatever_the_service_reads_as_an_edge_can_be_refreshed() {
+    let played = Played::new().await;
+    let configured = ends("a", "vpc", "b", Value::Null);
+    let read = played.read(&configured).await;
+    assert_eq!(read.text("to_input"), Some("vpc"));
+    assert_eq!(played.plan(&configured, Some(&read)).await.requires_replace, []);
+
+    let asked = played.seen.asked.load(Ordering::Relaxed);
+    let mut bad = ends("a//b", "vpc", "b", "vpc".into());
+    bad.set("in_digest", "d0");
+    let read = played.read(&bad).await;
+    assert_eq!(
+        (read.text("status"), read.text("reason"), read.text("in_digest")),
+        (Some("unknown"), Some("bad-unit-id"), Some("d0"))
+    );
+    assert_eq!(played.seen.asked.load(Ordering::Relaxed), asked);
+}
+
+#[tokio::test]
 async fn many_edges_are_asked_for_side_by_side_and_not_all_at_once() {
     let played = Played::new().await;
     let all: Vec<_> = (0..200)
@@ -387,16 +488,17 @@ async fn what_is_gone_leaves_the_state_and_is_deleted_already() {
     );
 }
 
-#[tokio::test]
-async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
-    let played = Played::new().await;
+/// Applies the creation of a unit.
+async fn create_unit(played: &Played, is_protected: bool) -> wire::apply_resource_change::Response {
     let kind = kind_of("opentaco_unit");
     let planned = Object::of([
         ("id", "half".into()),
         ("labels", Value::Map([].into())),
         ("description", "".into()),
-        ("deletion_protection", true.into()),
+        ("deletion_protection", is_protected.into()),
         ("size", Value::Unknown),
+        ("updated", Value::Unknown),
+        ("locked", Value::Unknown),
     ]);
     let create = wire::apply_resource_change::Request {
         type_name: "opentaco_unit".to_owned(),
@@ -405,7 +507,13 @@ async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
         ..Default::default()
     };
     let answer = played.service.apply_resource_change(Request::new(create)).await;
-    let answer = answer.unwrap().into_inner();
+    answer.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
+    let played = Played::new().await;
+    let answer = create_unit(&played, true).await;
     let told: Vec<_> = answer
         .diagnostics
         .iter()
@@ -413,9 +521,46 @@ async fn a_unit_that_was_made_and_not_finished_stays_in_the_state() {
         .collect();
     assert_eq!(told, ["Cannot finish making the unit `half`"]);
     // So it is not lost, and Terraform removes it before it makes it anew: it is not protected.
-    let left = unpacked(answer.new_state, &kind).unwrap();
+    let left = unpacked(answer.new_state, &kind_of("opentaco_unit")).unwrap();
     assert_eq!((left.text("id"), left.get("size")), (Some("half"), &Value::Null));
     assert_eq!(*left.get("deletion_protection"), Value::Bool(false));
+}
+
+#[tokio::test]
+async fn a_unit_that_was_made_and_cannot_be_looked_at_is_made() {
+    let played = Played::new().await;
+    let answer = create_unit(&played, false).await;
+    assert_eq!(answer.diagnostics, []);
+    let made = unpacked(answer.new_state, &kind_of("opentaco_unit")).unwrap();
+    assert_eq!(made.text("updated"), Some("2026-11-30T20:00:00Z"));
+    assert_eq!(
+        (made.get("size"), made.get("locked")),
+        (&Value::from(0_u64), &Value::Bool(false))
+    );
+}
+
+#[tokio::test]
+async fn units_are_not_looked_for_by_a_label_that_cannot_be_asked_for() {
+    let service = Service::new(OpenTaco::with(|_| None));
+    let kind = OpenTaco::with(|_| None).data_sources()["opentaco_units"]
+        .schema()
+        .value_type();
+    let label = |name: &str| Value::Map([(name.to_owned(), "x".into())].into());
+    for (name, faults) in [("team", 0), ("a=b", 1)] {
+        let configured = Object::of([("labels", label(name))]);
+        let request = wire::validate_data_resource_config::Request {
+            type_name: "opentaco_units".to_owned(),
+            config: Some(packed(&configured, &kind)),
+        };
+        let answer = service.validate_data_resource_config(Request::new(request)).await;
+        let told = answer.unwrap().into_inner().diagnostics;
+        assert_eq!(told.len(), faults, "{told:?}");
+        assert!(
+            told.iter()
+                .all(|told| told.attribute.as_ref().unwrap().steps.len() == 2),
+            "{told:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -491,4 +636,8 @@ async fn an_interrupted_client_waits_for_nothing_that_changes_nothing() {
     );
     let answer = answer.await.unwrap().unwrap().into_inner();
     assert_eq!(answer.diagnostics[0].summary, "Interrupted");
+    // And of what changes something, nothing is begun any more.
+    let answer = create_unit(&played, false).await;
+    assert_eq!(answer.diagnostics[0].summary, "Interrupted");
+    assert_eq!(unpacked(answer.new_state, &kind_of("opentaco_unit")), None);
 }

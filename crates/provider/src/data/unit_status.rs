@@ -53,7 +53,7 @@ impl DataSource<Client> for UnitStatus {
                 Attribute::of(
                     "because_of",
                     Type::texts(),
-                    "If it is `yellow`: the red units before it.",
+                    "If it is `yellow`: the red units before it. What a `red` one has to take is `pending` in `incoming`.",
                 )
                 .told(),
                 Attribute::of(
@@ -98,10 +98,18 @@ const EXAMPLE: &str = r#"data "opentaco_unit_status" "prod" {
   unit_id = "myapp/prod"
 }
 
+locals {
+  prod = data.opentaco_unit_status.prod
+  # If it is red: whose outputs it has to take. If it is yellow: the red units before it.
+  waits_for = local.prod.status == "red" ? distinct([
+    for edge in local.prod.incoming : edge.from_unit_id if edge.status == "pending"
+  ]) : local.prod.because_of
+}
+
 check "up_to_date" {
   assert {
-    condition     = data.opentaco_unit_status.prod.status == "green"
-    error_message = "myapp/prod waits for: ${join(", ", data.opentaco_unit_status.prod.because_of)}"
+    condition     = local.prod.status == "green"
+    error_message = "myapp/prod waits for: ${join(", ", local.waits_for)}"
   }
 }
 "#;

@@ -49,7 +49,8 @@ impl DataSource<Client> for Units {
                     Type::text_map(),
                     "Only units that have all of these labels.",
                 )
-                .by(Giver::Anybody),
+                .by(Giver::Anybody)
+                .checked(Check::Name(is_label_name)),
                 Attribute::new("units", Kind::List(unit), "The units.").told(),
             ],
         }
@@ -79,6 +80,14 @@ fn is_prefix(text: &str) -> Result<(), String> {
     UnitPrefix::parse(text)
         .map(drop)
         .map_err(|error| error.to_string())
+}
+
+/// A label is asked for as `NAME=VALUE`, and the first `=` ends the name.
+fn is_label_name(text: &str) -> Result<(), String> {
+    match text.contains('=') {
+        true => Err("Units cannot be found by a label that has `=` in its name.".to_owned()),
+        false => Ok(()),
+    }
 }
 
 const EXAMPLE: &str = r#"data "opentaco_units" "shop" {

@@ -22,9 +22,20 @@ pub fn attribute(name: &str) -> Path {
     vec![Step::Attribute(name.to_owned())]
 }
 
+/// Whether Terraform stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It tells, and goes on.
+    Warning,
+}
+
 /// Something that went wrong, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Whether it is in the way.
+    pub severity: Severity,
     /// What, in a line.
     pub summary: String,
     /// Why, and what to try.
@@ -38,9 +49,19 @@ impl Diagnostic {
     #[must_use]
     pub fn new(summary: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             summary: summary.into(),
             detail: detail.into(),
             path: Path::new(),
+        }
+    }
+
+    /// Something to know, with its reason.
+    #[must_use]
+    pub fn warning(summary: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::new(summary, detail)
         }
     }
 
@@ -60,6 +81,7 @@ impl Diagnostic {
 impl From<Diagnostic> for wire::Diagnostic {
     fn from(diagnostic: Diagnostic) -> Self {
         let Diagnostic {
+            severity,
             summary,
             mut detail,
             mut path,
@@ -72,7 +94,10 @@ impl From<Diagnostic> for wire::Diagnostic {
         }
         let path = to_wire(path);
         Self {
-            severity: wire::diagnostic::Severity::Error.into(),
+            severity: match severity {
+                Severity::Error => wire::diagnostic::Severity::Error.into(),
+                Severity::Warning => wire::diagnostic::Severity::Warning.into(),
+            },
             summary,
             detail,
             attribute: Some(path).filter(|path| !path.steps.is_empty()),

@@ -17,7 +17,7 @@ pub struct Plan {
 /// Plans the change from `prior`, which is none if the resource is to be created, to what is configured.
 ///
 /// `proposed` is Terraform's first idea: the configuration, and the prior value where it says nothing and may. `derive`
-/// sets the attributes that follow from others. A change of nothing that can be configured is no change: then what the
+/// sets the attributes that follow from others, and `is_another` says whether a value makes another resource. A change of nothing that can be configured is no change: then what the
 /// service tells keeps the value it had, and the plan is empty.
 pub fn plan(
     schema: &Schema,
@@ -25,6 +25,7 @@ pub fn plan(
     proposed: Object,
     configured: &Object,
     derive: impl FnOnce(&mut Object),
+    is_another: impl Fn(&str, &Value, &Value) -> bool,
 ) -> Plan {
     let mut planned = proposed;
     schema.complete(configured, &mut planned);
@@ -37,10 +38,11 @@ pub fn plan(
             .filter(|attribute| attribute.giver.may_be_configured());
         configurable.any(|attribute| differs(prior, attribute.name))
     });
+    let replaces = |prior: &Object, name: &str| is_another(name, prior.get(name), planned.get(name));
     let replacing = schema
         .attributes
         .iter()
-        .filter(|attribute| attribute.replaces && prior.is_some_and(|prior| differs(prior, attribute.name)))
+        .filter(|attribute| attribute.replaces && prior.is_some_and(|prior| replaces(prior, attribute.name)))
         .map(|attribute| diagnostic::attribute(attribute.name))
         .collect();
     for attribute in &schema.attributes {
@@ -90,7 +92,14 @@ mod tests {
                 }
             }
         }
-        plan(&schema(), prior, proposed, &configured, |_| {})
+        plan(
+            &schema(),
+            prior,
+            proposed,
+            &configured,
+            |_| {},
+            |_, prior, planned| prior != planned,
+        )
     }
 
     #[test]

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::diagnostic::Diagnostic;
 use super::object::Object;
 use super::schema::Schema;
+use super::value::Value;
 
 /// A provider.
 pub trait Provider: Send + Sync + 'static {
@@ -44,6 +45,32 @@ impl From<Diagnostic> for Failed {
     }
 }
 
+/// What there is of a resource.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The resource as it is; none if it is not there any more.
+    pub object: Option<Object>,
+    /// What whoever looks at it should know.
+    pub warning: Option<Diagnostic>,
+}
+
+impl Found {
+    /// It is not there any more.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::default()
+    }
+}
+
+impl From<Object> for Found {
+    fn from(object: Object) -> Self {
+        Self {
+            object: Some(object),
+            warning: None,
+        }
+    }
+}
+
 /// A kind of resource: a schema, and the verbs.
 #[async_trait]
 pub trait Resource<C>: Send + Sync {
@@ -62,11 +89,17 @@ pub trait Resource<C>: Send + Sync {
     /// Sets the attributes that follow from others.
     fn derive(&self, _planned: &mut Object) {}
 
+    /// Whether another value of an attribute that [replaces](super::schema::Attribute::replacing) makes another resource,
+    /// and is not the same in another spelling.
+    fn is_another(&self, _attribute: &str, prior: &Value, planned: &Value) -> bool {
+        prior != planned
+    }
+
     /// Makes it. What is answered is what the service says of it; what was planned stays as it was planned.
     async fn create(&self, client: &C, planned: &Object) -> Result<Object, Failed>;
 
-    /// Looks at it. None if it is not there any more.
-    async fn read(&self, client: &C, state: &Object) -> Result<Option<Object>, Diagnostic>;
+    /// Looks at it.
+    async fn read(&self, client: &C, state: &Object) -> Result<Found, Diagnostic>;
 
     /// Changes it. As [`create`](Self::create).
     async fn update(&self, client: &C, prior: &Object, planned: &Object) -> Result<Object, Failed>;

@@ -98,10 +98,15 @@ impl<P: Provider> Service<P> {
             .ok_or_else(|| Status::failed_precondition("the provider was not configured"))
     }
 
-    /// Waits for a turn, and does it to its end.
-    async fn in_turn<T>(&self, doing: impl Future<Output = T>) -> T {
-        let _turn = self.turns.acquire().await;
-        doing.await
+    /// Waits for a turn, and does it to its end. Once Terraform is interrupted nothing is begun.
+    async fn in_turn<T>(&self, doing: impl Future<Output = T>) -> Result<T, Diagnostic> {
+        let mut stopped = self.stopped.subscribe();
+        let _turn = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return Err(interrupted()),
+            turn = self.turns.acquire() => turn,
+        };
+        Ok(doing.await)
     }
 
     /// The same for what changes nothing: it ends when Terraform is interrupted.
@@ -111,12 +116,14 @@ impl<P: Provider> Service<P> {
     ) -> Result<T, Diagnostic> {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
-            done = self.in_turn(doing) => done,
-            _ = stopped.wait_for(|stopped| *stopped) => {
-                Err(Diagnostic::new("Interrupted", "Nothing was changed by this."))
-            }
+            done = self.in_turn(doing) => done?,
+            _ = stopped.wait_for(|stopped| *stopped) => Err(interrupted()),
         }
     }
+}
+
+fn interrupted() -> Diagnostic {
+    Diagnostic::new("Interrupted", "Nothing was changed by this.")
 }
 
 fn read(value: Option<&DynamicValue>, kind: &Type) -> Result<Option<Object>, Status> {
@@ -322,7 +329,10 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         let (new_state, diagnostics) = match state {
             None => (nothing(), Vec::new()),
             Some(state) => match self.until_stopped(served.verbs.read(&client, &state)).await {
-                Ok(found) => (written_or_nothing(found.as_ref(), &served.kind), Vec::new()),
+                Ok(found) => (
+                    written_or_nothing(found.object.as_ref(), &served.kind),
+                    told(found.warning),
+                ),
                 Err(why) => (request.current_state, told([why])),
             },
         };
@@ -348,8 +358,16 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         };
         if let Some(proposed) = read(request.proposed_new_state.as_ref(), &served.kind)? {
             let derive = |planned: &mut Object| served.verbs.derive(planned);
-            let Plan { planned, replacing } =
-                plan(&served.schema, prior.as_ref(), proposed, &configured, derive);
+            let is_another =
+                |name: &str, prior: &_, planned: &_| served.verbs.is_another(name, prior, planned);
+            let Plan { planned, replacing } = plan(
+                &served.schema,
+                prior.as_ref(),
+                proposed,
+                &configured,
+                derive,
+                is_another,
+            );
             response.planned_state = written(&planned, &served.kind);
             response.requires_replace = replacing.into_iter().map(diagnostic::to_wire).collect();
         }
@@ -369,15 +387,15 @@ impl<P: Provider> provider_server::Provider for Service<P> {
         let (state, why) = match (prior, planned) {
             (None, None) => (None, None),
             (Some(prior), None) => match self.in_turn(verbs.delete(&client, &prior)).await {
-                Ok(()) => (None, None),
-                Err(why) => (Some(prior), Some(why)),
+                Ok(Ok(())) => (None, None),
+                Ok(Err(why)) | Err(why) => (Some(prior), Some(why)),
             },
             (prior, Some(planned)) => {
                 let done = match &prior {
                     None => self.in_turn(verbs.create(&client, &planned)).await,
                     Some(prior) => self.in_turn(verbs.update(&client, prior, &planned)).await,
                 };
-                match done {
+                match done.unwrap_or_else(|why| Err(why.into())) {
                     Ok(known) => {
                         let mut state = planned;
                         state.learn(&known);

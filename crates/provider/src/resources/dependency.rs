@@ -13,7 +13,7 @@ use opentaco_sdk::{Client, SdkError};
 use crate::failure::refused;
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::value::Value;
 
@@ -84,17 +84,37 @@ impl Resource<Client> for Dependency {
         planned.set("id", id);
     }
 
-    async fn create(&self, client: &Client, planned: &Object) -> Result<Object, Failed> {
-        Ok(look(client, planned).await?)
+    /// What is imported has units in the one spelling that counts, and a configuration may have another.
+    fn is_another(&self, attribute: &str, prior: &Value, planned: &Value) -> bool {
+        match (attribute, prior.as_text(), planned.as_text()) {
+            ("from_unit_id" | "to_unit_id", Some(prior), Some(planned)) => {
+                let both = EdgeEnds::new(prior, "", planned, "");
+                both.from_unit != both.to_unit
+            }
+            _ => prior != planned,
+        }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
-        look(client, state).await.map(Some)
+    async fn create(&self, client: &Client, planned: &Object) -> Result<Object, Failed> {
+        Ok(look(client, planned).await?.edge)
+    }
+
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
+        let Looked { edge, is_declared } = look(client, state).await?;
+        // What is imported has no status yet: it comes into the graph with the state that is written next.
+        let warning = match is_declared || *state.get("status") == Value::Null {
+            true => None,
+            false => Some(outside(client).await),
+        };
+        Ok(Found {
+            object: Some(edge),
+            warning,
+        })
     }
 
     /// Nothing can be changed: other ends are another edge.
     async fn update(&self, client: &Client, _: &Object, planned: &Object) -> Result<Object, Failed> {
-        Ok(look(client, planned).await?)
+        Ok(look(client, planned).await?.edge)
     }
 
     /// The edge goes with the state that declares it.
@@ -176,44 +196,82 @@ pub(crate) fn told(edge: &Edge) -> Object {
     ])
 }
 
-/// The two ends, if all of them are known.
+/// The two ends, if all of them are known. Without an input, it is called like the output: so the service reads a state.
 fn ends(object: &Object) -> Option<EdgeEnds> {
     let [from_unit, from_output, to_unit, to_input] = ENDS.map(|name| object.text(name));
+    let to_input = match object.get("to_input") {
+        Value::Null => from_output,
+        _ => to_input,
+    };
     Some(EdgeEnds::new(from_unit?, from_output?, to_unit?, to_input?))
 }
 
-async fn look(client: &Client, object: &Object) -> Result<Object, Diagnostic> {
+/// What was found of an edge.
+struct Looked {
+    edge: Object,
+    is_declared: bool,
+}
+
+async fn look(client: &Client, object: &Object) -> Result<Looked, Diagnostic> {
     let ends = ends(object).ok_or_else(|| {
         Diagnostic::new(
             "This dependency has no two ends",
             "Its state names no unit, output or input: remove it from the state, and import it.",
         )
     })?;
-    let edge = client.edge(&ends).await;
-    let edge = edge.map_err(|error| refused(&format!("look at the dependency `{ends}`"), &error))?;
-    let mut found = told(&edge);
+    // As they were configured: the service trims units, and Terraform would take that for a change.
+    let mut edge = object.clone();
+    edge.set("to_input", ends.to_input.as_str());
+    edge.set("id", ends.id().to_string());
+    // A state may name what can be no unit. It says so, and can be mended or removed.
+    if ends.from().is_none() || ends.to().is_none() {
+        edge.set("status", EdgeStatus::Unknown.as_str());
+        edge.set("reason", Unknown::BadUnitId.as_str());
+        edge.learn(&Object::default());
+        return Ok(Looked {
+            edge,
+            is_declared: true,
+        });
+    }
+    let found = client.edge(&ends).await;
+    let found = found.map_err(|error| refused(&format!("look at the dependency `{ends}`"), &error))?;
     // Of an edge that the graph does not have the service cannot tell what its target has taken. A state that is on its
     // way into the graph may, and the service takes it from there.
-    if !edge.declared && object.text("out_digest").is_some() {
-        for name in TAKEN {
-            found.set(name, object.get(name).clone());
-        }
-        if found.text("in_digest").is_some() {
-            let is_taken = found.get("in_digest") == found.get("out_digest");
-            let status = if is_taken {
-                EdgeStatus::Ok
-            } else {
-                EdgeStatus::Pending
-            };
-            found.set("status", status.as_str());
+    let keeps_taken = !found.declared && object.text("out_digest").is_some();
+    let told = told(&found);
+    for Attribute { name, .. } in looked_at() {
+        if !(keeps_taken && TAKEN.contains(&name)) {
+            edge.set(name, told.get(name).clone());
         }
     }
-    // As they were configured: the service trims units, and Terraform would take that for a change.
-    for name in ENDS {
-        found.set(name, object.get(name).clone());
+    if keeps_taken && edge.text("in_digest").is_some() {
+        let is_taken = edge.get("in_digest") == edge.get("out_digest");
+        let status = if is_taken {
+            EdgeStatus::Ok
+        } else {
+            EdgeStatus::Pending
+        };
+        edge.set("status", status.as_str());
     }
-    found.set("id", ends.id().to_string());
-    Ok(found)
+    Ok(Looked {
+        edge,
+        is_declared: found.declared,
+    })
+}
+
+/// The state that an edge is in is not the graph's: nobody follows it.
+async fn outside(client: &Client) -> Diagnostic {
+    let unit = match client.info().await {
+        Ok(info) => format!("`{}`", info.system_unit),
+        Err(_) => "that holds the graph: `taco graph show --json` names it".to_owned(),
+    };
+    Diagnostic::warning(
+        "The graph does not have this dependency",
+        format!(
+            "The service finds dependencies in the graph's own state, and follows no other: the state of this workspace \
+             must be the unit {unit}. Its backend is where that is said."
+        ),
+    )
 }
 
 fn is_unit(text: &str) -> Result<(), String> {

@@ -13,7 +13,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::{Diagnostic, Path, Step, attribute};
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Kind, Schema};
 use crate::plugin::types::Type;
 use crate::plugin::value::Value;
@@ -114,11 +114,11 @@ impl Resource<Client> for Permission {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = name(state.text_or_empty("name"), "name")?;
         match client.permission(&name).await {
-            Ok(permission) => Ok(Some(told(&permission))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(permission) => Ok(told(&permission).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the permission `{name}`"), &error)),
         }
     }
@@ -150,9 +150,19 @@ async fn set(client: &Client, name: &Name, planned: &Object) -> Result<Object, D
             .map(|(number, rule)| access_rule(number, &rule))
             .collect::<Result<_, _>>()?,
     };
-    let set = client.set_permission(name, &wanted).await;
+    let set = match client.set_permission(name, &wanted).await {
+        Err(error) if error.is_in_doubt() => match client.permission(name).await {
+            Ok(found) if is_as(&found, &wanted) => Ok(found),
+            _ => Err(error),
+        },
+        answered => answered,
+    };
     set.map(|permission| told(&permission))
         .map_err(|error| refused(&format!("set the permission `{name}`"), &error))
+}
+
+fn is_as(found: &NamedPermission, wanted: &SetPermission) -> bool {
+    found.description == wanted.description && found.rules == wanted.rules
 }
 
 fn rules(object: &Object) -> impl Iterator<Item = Object> {

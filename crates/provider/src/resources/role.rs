@@ -9,7 +9,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::types::Type;
 
@@ -58,11 +58,11 @@ impl Resource<Client> for Role {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = name(state.text_or_empty("name"), "name")?;
         match client.role(&name).await {
-            Ok(role) => Ok(Some(told(&role))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(role) => Ok(told(&role).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the role `{name}`"), &error)),
         }
     }
@@ -92,9 +92,19 @@ async fn set(client: &Client, role: &Name, planned: &Object) -> Result<Object, D
         description: planned.text_or_empty("description").to_owned(),
         permissions: permissions.collect::<Result<_, _>>()?,
     };
-    let set = client.set_role(role, &wanted).await;
+    let set = match client.set_role(role, &wanted).await {
+        Err(error) if error.is_in_doubt() => match client.role(role).await {
+            Ok(found) if is_as(&found, &wanted) => Ok(found),
+            _ => Err(error),
+        },
+        answered => answered,
+    };
     set.map(|role| told(&role))
         .map_err(|error| refused(&format!("set the role `{role}`"), &error))
+}
+
+fn is_as(found: &NamedRole, wanted: &SetRole) -> bool {
+    found.description == wanted.description && found.permissions == wanted.permissions
 }
 
 fn told(role: &NamedRole) -> Object {

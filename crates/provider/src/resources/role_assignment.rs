@@ -9,7 +9,7 @@ use super::{is_name, name};
 use crate::failure::refused;
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::value::Value;
 
@@ -62,7 +62,7 @@ impl Resource<Client> for RoleAssignment {
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let (member, role) = both(state)?;
         let holders = client.role_holders().await;
         let holders = holders.map_err(|error| refused("look at who holds which role", &error))?;
@@ -70,7 +70,10 @@ impl Resource<Client> for RoleAssignment {
             .users
             .iter()
             .any(|holder| holder.member == member && holder.roles.contains(&role));
-        Ok(holds.then(|| told(&member, &role)))
+        Ok(match holds {
+            true => told(&member, &role).into(),
+            false => Found::gone(),
+        })
     }
 
     /// Nothing can be changed: another member or role is another assignment.

@@ -8,7 +8,7 @@ use super::{is_name, name};
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 
 /// Its type.
@@ -54,24 +54,29 @@ impl Resource<Client> for ServiceAccount {
             name: name.to_string(),
             description: planned.text_or_empty("description").to_owned(),
         };
+        let already_there = || already_there(TYPE, "service account", name.as_str()).about("name");
+        let doing = || format!("make the service account `{name}`");
+        // Before, so that one which is there after a lost answer is known to have been made by it.
+        let before = find(client, &wanted.name).await;
+        if before.map_err(|error| refused(&doing(), &error))?.is_some() {
+            return Err(already_there().into());
+        }
         match client.create_service_account(&wanted).await {
             Ok(account) => Ok(told(&account)),
-            Err(SdkError::AlreadyExists { .. }) => Err(already_there(TYPE, "service account", name.as_str())
-                .about("name")
-                .into()),
-            Err(error) => Err(refused(&format!("make the service account `{name}`"), &error).into()),
+            Err(SdkError::AlreadyExists { .. }) => Err(already_there().into()),
+            Err(error) if error.is_in_doubt() => match find(client, &wanted.name).await {
+                Ok(Some(made)) if made.description == wanted.description => Ok(told(&made)),
+                _ => Err(refused(&doing(), &error).into()),
+            },
+            Err(error) => Err(refused(&doing(), &error).into()),
         }
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let name = state.text_or_empty("name");
-        let accounts = client.service_accounts().await;
-        let accounts = accounts.map_err(|error| refused("look at the service accounts", &error))?;
-        Ok(accounts
-            .service_accounts
-            .iter()
-            .find(|account| account.name == name)
-            .map(told))
+        let found = find(client, name).await;
+        let found = found.map_err(|error| refused("look at the service accounts", &error))?;
+        Ok(found.map_or_else(Found::gone, |account| told(&account).into()))
     }
 
     /// Nothing can be changed: the service knows no verb for it.
@@ -91,6 +96,11 @@ impl Resource<Client> for ServiceAccount {
         let name = name(id, "name")?;
         Ok(Object::of([("name", name.as_str().into())]))
     }
+}
+
+async fn find(client: &Client, name: &str) -> Result<Option<Account>, SdkError> {
+    let accounts = client.service_accounts().await?.service_accounts;
+    Ok(accounts.into_iter().find(|account| account.name == name))
 }
 
 fn told(account: &Account) -> Object {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use opentaco_domain::UnitId;
 use opentaco_domain::limits::{DESCRIPTION_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX};
-use opentaco_sdk::api::{self, ChangeUnit, CreateUnit};
+use opentaco_sdk::api::{self, ChangeUnit, CreateUnit, Created};
 use opentaco_sdk::{Client, SdkError};
 
 use crate::failure::{already_there, refused};
 use crate::plugin::diagnostic::Diagnostic;
 use crate::plugin::object::Object;
-use crate::plugin::provider::{Failed, ImportId, Resource};
+use crate::plugin::provider::{Failed, Found, ImportId, Resource};
 use crate::plugin::schema::{Attribute, Check, Giver, Schema};
 use crate::plugin::types::Type;
 use crate::plugin::value::Value;
@@ -89,7 +89,7 @@ impl Resource<Client> for Unit {
             description: planned.text_or_empty("description").to_owned(),
         };
         let doing = || format!("make the unit `{id}`");
-        client.create_unit(&wanted).await.map_err(|error| match error {
+        let created = client.create_unit(&wanted).await.map_err(|error| match error {
             SdkError::AlreadyExists { .. } => already_there(TYPE, "unit", id.as_str()).about("id"),
             other => refused(&doing(), &other).about("id"),
         })?;
@@ -100,7 +100,9 @@ impl Resource<Client> for Unit {
             };
             client.change_unit(&id, &protect).await
         } else {
-            client.unit(&id).await
+            // It is there, whether or not it can be looked at now: what is known of a unit that was just made is enough.
+            let found = client.unit(&id).await;
+            return Ok(found.map_or_else(|_| just_made(&created), |unit| told(&unit)));
         };
         made.map(|unit| told(&unit)).map_err(|error| {
             let mut left = planned.clone();
@@ -113,19 +115,22 @@ impl Resource<Client> for Unit {
         })
     }
 
-    async fn read(&self, client: &Client, state: &Object) -> Result<Option<Object>, Diagnostic> {
+    async fn read(&self, client: &Client, state: &Object) -> Result<Found, Diagnostic> {
         let id = unit_id(state.text_or_empty("id"), "id")?;
         match client.unit(&id).await {
-            Ok(unit) => Ok(Some(told(&unit))),
-            Err(SdkError::NotFound { .. }) => Ok(None),
+            Ok(unit) => Ok(told(&unit).into()),
+            Err(SdkError::NotFound { .. }) => Ok(Found::gone()),
             Err(error) => Err(refused(&format!("look at the unit `{id}`"), &error)),
         }
     }
 
-    async fn update(&self, client: &Client, prior: &Object, planned: &Object) -> Result<Object, Failed> {
+    async fn update(&self, client: &Client, _: &Object, planned: &Object) -> Result<Object, Failed> {
         let id = unit_id(planned.text_or_empty("id"), "id")?;
-        let (before, after) = (prior.text_map("labels"), planned.text_map("labels"));
-        let gone = before.keys().filter(|name| !after.contains_key(*name));
+        // Terraform normalises names, so that of a label which somebody else wrote it may know another spelling.
+        let before = client.unit(&id).await;
+        let before = before.map_err(|error| refused(&format!("change the unit `{id}`"), &error))?;
+        let after = planned.text_map("labels");
+        let gone = before.labels.keys().filter(|name| !after.contains_key(*name));
         let gone = gone.map(|name| (name.clone(), None));
         let change = ChangeUnit {
             labels: gone
@@ -218,6 +223,15 @@ fn told(unit: &api::Unit) -> Object {
         ("size", unit.size.into()),
         ("updated", unit.updated.to_string().into()),
         ("locked", unit.locked.into()),
+    ])
+}
+
+/// What the service would tell of a unit without a state.
+fn just_made(created: &Created) -> Object {
+    Object::of([
+        ("size", 0_u64.into()),
+        ("updated", created.created.to_string().into()),
+        ("locked", false.into()),
     ])
 }
 

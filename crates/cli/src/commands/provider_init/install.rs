@@ -76,14 +76,19 @@ impl Installation {
         })
     }
 
-    /// Another program that is installed already.
+    /// What was not put there by this: a directory or a link where the program is to be.
     pub(super) fn in_the_way(&self) -> Vec<PathBuf> {
+        let is_foreign = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file());
+        self.targets().into_iter().filter(is_foreign).collect()
+    }
+
+    /// Whether another program is installed, which will be replaced.
+    pub(super) fn replaces(&self) -> bool {
         let Some(program) = &self.program else {
-            return Vec::new();
+            return false;
         };
-        let differs =
-            |path: &PathBuf| fs::symlink_metadata(path).is_ok() && !same(program, path).unwrap_or(false);
-        self.targets().into_iter().filter(differs).collect()
+        let differs = |path: &PathBuf| path.exists() && !same(program, path).unwrap_or(false);
+        self.targets().iter().any(differs)
     }
 
     /// Copies the provider to where it is to be: what was copied, if there is one. A link would change under the feet of
@@ -99,16 +104,16 @@ impl Installation {
         Ok(Some(program))
     }
 
-    /// Leads clients there that look by themselves: whether they will find it. What somebody else has put there stays.
-    pub(super) fn link(&self) -> Result<bool, Failure> {
+    /// Leads clients there that look by themselves. What somebody else has put there stays: the CLI configuration leads
+    /// there, too.
+    pub(super) fn link(&self) -> Result<(), Failure> {
         let implied = self.workspace.join(IMPLIED);
         let target = Path::new("..").join(MIRROR);
         if fs::symlink_metadata(&implied).is_ok() {
-            return Ok(fs::read_link(&implied).is_ok_and(|leads| leads == target));
+            return Ok(());
         }
-        let linked = fs::create_dir_all(self.workspace.join("terraform.d"))
-            .and_then(|()| symlink(&target, &implied))
-            .map(|()| true);
+        let linked =
+            fs::create_dir_all(self.workspace.join("terraform.d")).and_then(|()| symlink(&target, &implied));
         linked.map_err(|error| Failure::file("link", &implied, &error))
     }
 }
@@ -180,7 +185,8 @@ mod tests {
         let installation = Installation::below(&workspace, Some(program.clone()));
         assert!(installation.in_the_way().is_empty());
         assert_eq!(installation.install().unwrap(), Some(program.as_path()));
-        assert!(installation.link().unwrap() && installation.link().unwrap());
+        installation.link().unwrap();
+        installation.link().unwrap();
         for source in SOURCES {
             let file = workspace
                 .join(IMPLIED)
@@ -191,11 +197,11 @@ mod tests {
             assert!(is_program(&file));
             assert_eq!(fs::read(&file).unwrap(), b"one");
         }
-        assert!(installation.in_the_way().is_empty());
+        assert!(!installation.replaces());
         fs::write(&program, "two").unwrap();
-        assert_eq!(installation.in_the_way().len(), 2);
+        assert!(installation.replaces() && installation.in_the_way().is_empty());
         installation.install().unwrap();
-        assert!(installation.in_the_way().is_empty());
+        assert!(!installation.replaces());
     }
 
     #[test]
@@ -203,7 +209,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let theirs = home.path().join(IMPLIED);
         fs::create_dir_all(&theirs).unwrap();
-        assert!(!Installation::below(home.path(), None).link().unwrap());
+        Installation::below(home.path(), None).link().unwrap();
         assert!(fs::symlink_metadata(theirs).unwrap().is_dir());
     }
 }

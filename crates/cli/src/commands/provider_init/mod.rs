@@ -18,7 +18,7 @@ use opentaco_sdk::api::CreateUnit;
 use serde_json::json;
 
 use self::install::Installation;
-use self::scaffold::Workspace;
+use self::scaffold::{File, Upkeep, Workspace};
 use crate::args;
 use crate::context::{Context, variable};
 use crate::error::{Failure, Kind};
@@ -30,7 +30,7 @@ const DIRECTORY: &str = "opentaco-config";
 pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(), Failure> {
     let directory = args.directory.or(args.dir).unwrap_or_else(|| DIRECTORY.into());
     let place = Place::of(&directory)?;
-    let (system_unit, answered) = system_unit(context, args.system_unit, args.no_create).await?;
+    let (system_unit, graph) = system_unit(context, args.system_unit, args.no_create).await?;
     let workspace = Workspace {
         server: &context.server,
         system_unit: &system_unit,
@@ -38,27 +38,33 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
     };
     let files = workspace.files();
     let installation = Installation::below(&place.absolute, install::find());
-    if !args.force {
-        place.refuse_if_in_the_way(&files, &installation)?;
-    }
+    place.refuse_if_in_the_way(&files, &installation)?;
     let created = match args.no_create {
         true => None,
         false => Some(create(context, &system_unit).await?),
     };
     fs::create_dir_all(&place.absolute).map_err(|error| Failure::file("create", &directory, &error))?;
-    for (name, text) in &files {
-        write(&place.absolute.join(name), &directory.join(name), text)?;
+    let mut kept = Vec::new();
+    for File { name, text, upkeep } in &files {
+        let path = place.absolute.join(name);
+        if *upkeep == Upkeep::Theirs && !args.force && differs(&path, text) {
+            kept.push(*name);
+            continue;
+        }
+        write(&path, &directory.join(name), text)?;
     }
+    let replaced = installation.replaces();
     let installed = installation.install()?;
-    let links = installation.link()?;
-    let credentials = credentials(context, answered || created.is_some()).await;
-    let steps = steps(context, &directory, links, credentials);
+    installation.link()?;
+    let credentials = credentials(context, graph.is_some() || created.is_some()).await;
+    let steps = steps(context, &directory, credentials);
     let output = context.output;
     if output.is_json() {
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = files.iter().map(|file| file.name).collect();
         output.json(&json!({
             "directory": place.absolute,
             "files": names,
+            "kept": kept,
             "system_unit": system_unit,
             "created": created == Some(true),
             "provider": installed,
@@ -72,9 +78,21 @@ pub(super) async fn run(context: &Context, args: args::ProviderInit) -> Result<(
         if created == Some(true) {
             output.said(&format!("created `{system_unit}`"));
         }
+        if !kept.is_empty() {
+            let names: Vec<String> = kept.iter().map(|name| format!("`{name}`")).collect();
+            output.said(&format!(
+                "kept {} as it was; --force writes over what was kept",
+                names.join(", ")
+            ));
+        }
         output.data(&format!("{}\n", steps.join("\n")))?;
     }
-    if args.force && place.absolute.join(".terraform.lock.hcl").exists() {
+    if let Some(graph) = graph.filter(|graph| *graph != system_unit) {
+        output.warn(&format!(
+            "the graph of this service is in `{graph}`: of dependencies that are declared in `{system_unit}` it takes no notice"
+        ));
+    }
+    if replaced && place.absolute.join(".terraform.lock.hcl").exists() {
         output.hint(
             "if terraform init finds another checksum than in .terraform.lock.hcl, the provider was replaced: delete that file",
         );
@@ -120,22 +138,18 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// A file that holds already what it would hold is in nobody's way.
-    fn refuse_if_in_the_way(&self, files: &[(&str, String)], provider: &Installation) -> Result<(), Failure> {
-        let differs = |(name, text): &&(&str, String)| {
-            let path = self.absolute.join(name);
-            fs::symlink_metadata(&path).is_ok() && fs::read(&path).ok().as_deref() != Some(text.as_bytes())
-        };
-        let mut in_the_way: Vec<PathBuf> = files
-            .iter()
-            .filter(differs)
-            .map(|(name, _)| self.named.join(name))
+    /// What is made anew each time takes the place of what was made before, and not of a directory or a link of
+    /// somebody's. What was edited is in nobody's way: it is kept.
+    fn refuse_if_in_the_way(&self, files: &[File], provider: &Installation) -> Result<(), Failure> {
+        let ours = files.iter().map(|file| self.absolute.join(file.name));
+        let in_the_way: Vec<PathBuf> = ours
+            .filter(|path| fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()))
+            .chain(provider.in_the_way())
+            .map(|path| match path.strip_prefix(&self.absolute) {
+                Ok(below) => self.named.join(below),
+                Err(_) => path,
+            })
             .collect();
-        let installed = provider.in_the_way().into_iter();
-        in_the_way.extend(installed.map(|path| match path.strip_prefix(&self.absolute) {
-            Ok(below) => self.named.join(below),
-            Err(_) => path,
-        }));
         if in_the_way.is_empty() {
             return Ok(());
         }
@@ -144,11 +158,17 @@ impl<'a> Place<'a> {
             .map(|path| format!("`{}`", path.display()))
             .collect();
         let are = if names.len() == 1 { "is" } else { "are" };
-        let what = format!("{} {are} there already; nothing was written", names.join(", "));
-        let mut failure = Failure::new(Kind::Conflict, what).hint("--force writes over them");
+        let what = format!("{} {are} in the way; nothing was written", names.join(", "));
+        let mut failure = Failure::new(Kind::Conflict, what)
+            .hint("move what is not of `taco provider init` out of the way");
         failure.details.insert("files".to_owned(), json!(in_the_way));
         Err(failure)
     }
+}
+
+/// Whether there is something else already.
+fn differs(path: &Path, text: &str) -> bool {
+    fs::symlink_metadata(path).is_ok() && fs::read(path).ok().as_deref() != Some(text.as_bytes())
 }
 
 /// The same path through no link, as far as it is there: what it is called after it was made.
@@ -164,25 +184,24 @@ fn without_links(path: &Path) -> PathBuf {
 
 /// The unit that was named, or the one that the service says. Where nothing is to be created the service need not answer.
 ///
-/// With whether the service has answered.
+/// With what the service says, if it has answered.
 async fn system_unit(
     context: &Context,
     named: Option<UnitId>,
     alone: bool,
-) -> Result<(UnitId, bool), Failure> {
-    if let Some(unit) = named {
-        return Ok((unit, false));
-    }
-    match context.client()?.info().await {
-        Ok(info) => Ok((info.system_unit, true)),
-        Err(_) if alone => {
+) -> Result<(UnitId, Option<UnitId>), Failure> {
+    let told = context.client()?.info().await.map(|info| info.system_unit);
+    match (named, told) {
+        (Some(unit), told) => Ok((unit, told.ok())),
+        (None, Ok(unit)) => Ok((unit.clone(), Some(unit))),
+        (None, Err(_)) if alone => {
             context.output.note(&format!(
                 "the service does not say which unit holds the graph; `{GRAPH_UNIT}` is taken"
             ));
             let unit = UnitId::parse(GRAPH_UNIT).expect("the graph's unit is a unit");
-            Ok((unit, false))
+            Ok((unit, None))
         }
-        Err(error) => Err(Failure::from(error)),
+        (None, Err(error)) => Err(Failure::from(error)),
     }
 }
 
@@ -238,7 +257,7 @@ async fn credentials(context: &Context, answered: bool) -> Credentials {
 }
 
 /// What to type next, line by line.
-fn steps(context: &Context, directory: &Path, links: bool, credentials: Credentials) -> Vec<String> {
+fn steps(context: &Context, directory: &Path, credentials: Credentials) -> Vec<String> {
     let mut steps = Vec::new();
     if directory != Path::new(".") {
         steps.push(format!("cd {}", in_shell(directory)));
@@ -251,12 +270,11 @@ fn steps(context: &Context, directory: &Path, links: bool, credentials: Credenti
             "export TF_HTTP_CLIENT_CA_CERTIFICATE_PEM=\"$(cat {file})\""
         ));
     }
-    if !links {
-        steps.push(format!(
-            "export TF_CLI_CONFIG_FILE=\"$PWD/{}\"",
-            scaffold::CLI_CONFIG
-        ));
-    }
+    // Where the user has a CLI configuration, Terraform does not look into `terraform.d` by itself.
+    steps.push(format!(
+        "export TF_CLI_CONFIG_FILE=\"$PWD/{}\"",
+        scaffold::CLI_CONFIG
+    ));
     let server = in_shell(Path::new(context.server.as_str()));
     let mut terraform = "terraform";
     match credentials {

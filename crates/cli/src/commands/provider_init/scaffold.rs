@@ -18,14 +18,38 @@ pub(super) struct Workspace<'a> {
     pub(super) directory: &'a str,
 }
 
+/// Whose a file is once it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upkeep {
+    /// Theirs, who edit it.
+    Theirs,
+    /// Ours: of this machine, and made anew each time.
+    Ours,
+}
+
+/// A file of the workspace.
+pub(super) struct File {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+    pub(super) upkeep: Upkeep,
+}
+
 impl Workspace<'_> {
-    /// Each with its name.
-    pub(super) fn files(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn files(&self) -> Vec<File> {
+        let theirs = |name, text| File {
+            name,
+            text,
+            upkeep: Upkeep::Theirs,
+        };
         vec![
-            ("main.tf", self.configuration()),
-            ("README.md", self.readme()),
-            (".gitignore", IGNORED.to_owned()),
-            (CLI_CONFIG, self.cli_config()),
+            theirs("main.tf", self.configuration()),
+            theirs("README.md", self.readme()),
+            theirs(".gitignore", IGNORED.to_owned()),
+            File {
+                name: CLI_CONFIG,
+                text: self.cli_config(),
+                upkeep: Upkeep::Ours,
+            },
         ]
     }
 
@@ -94,8 +118,9 @@ resource "opentaco_dependency" "app_vpc" {{
 This workspace declares units of the OpenTaco service at <{server}>, and what they take from each other. Its own state is
 the unit `{system_unit}`: the graph that `taco unit status` and `taco graph` look at.
 
-As whoever is logged in:
+As whoever is logged in, in this directory:
 
+    export TF_CLI_CONFIG_FILE=\"$PWD/{CLI_CONFIG}\"
     taco login --server {server}
     export OPENTACO_SERVER={server}
     taco exec -- terraform init
@@ -103,6 +128,7 @@ As whoever is logged in:
 
 With a token:
 
+    export TF_CLI_CONFIG_FILE=\"$PWD/{CLI_CONFIG}\"
     export OPENTACO_TOKEN=…
     export TF_HTTP_USERNAME=taco TF_HTTP_PASSWORD=\"$OPENTACO_TOKEN\"
     terraform init
@@ -110,13 +136,12 @@ With a token:
 
 No token stands in these files, and none should.
 
-The provider is installed below `{MIRROR}`, and `terraform.d/plugins` leads Terraform and OpenTofu there if they are
-started in this directory. If you start them elsewhere, with `-chdir`, or have a CLI configuration of your own that says
-where providers come from, this one says it:
+The provider is installed below `{MIRROR}`, and `{CLI_CONFIG}` says so to Terraform and OpenTofu, wherever they are
+started. Without that variable they find it through `terraform.d/plugins`, if they are started in this directory and there
+is no CLI configuration of your own.
 
-    export TF_CLI_CONFIG_FILE=\"$PWD/{CLI_CONFIG}\"
-
-`{MIRROR}` and `{CLI_CONFIG}` are of this machine, and not for a repository: `taco provider init .` makes them anew.
+`{MIRROR}`, `{CLI_CONFIG}` and `terraform.d` are of this machine, and not for a repository: `taco provider init .` makes
+them anew. It keeps every other file here as it is, unless --force is given.
 "
         )
     }
@@ -175,7 +200,7 @@ mod tests {
             directory: r#"/home/a "b" \c"#,
         }
         .files();
-        let text = |name| &files.iter().find(|(file, _)| *file == name).unwrap().1;
+        let text = |name| &files.iter().find(|file| file.name == name).unwrap().text;
         assert_eq!(
             text("main.tf")
                 .matches("\"http://localhost:8080/v1/backend/a%20b/%24%7Bc%7D%22\"")
