@@ -1,6 +1,6 @@
 //! Dependencies between units: what the graph says of them, to whoever may see them.
 //!
-//! The graph is true at every moment, because it follows each write before that is answered ([`keeper`]). So whoever asks
+//! The graph is true at every moment, because it follows each write before that is answered (`keeper`). So whoever asks
 //! for a status is answered from one read of the graph. Whoever may read a unit sees its status, and with it the names of
 //! the units and outputs that it depends on; which version changed an output, and who wrote that, is for those who may read the source as
 //! well.

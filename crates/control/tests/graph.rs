@@ -1,5 +1,7 @@
 //! The graph follows writes: whatever writes, whoever holds the graph, on whichever replica, and whatever fails.
 
+#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -317,7 +319,8 @@ async fn a_storm_of_writes_beside_an_apply_of_the_graph_loses_nothing_and_fails_
 /// the edge is declared, and its source is looked at while W is on its way.
 #[tokio::test(start_paused = true)]
 async fn an_edge_that_is_declared_while_its_source_is_written_hears_of_it() {
-    let (before, after): (fn(Gate) -> Fate, fn(Gate) -> Fate) = (Fate::HeldBefore, Fate::HeldAfter);
+    type Held = fn(Gate) -> Fate;
+    let (before, after): (Held, Held) = (Fate::HeldBefore, Fate::HeldAfter);
     for (does, hold, fate) in [
         (Does::Put, "__opentaco_units/a/@head.json", before),
         (Does::Put, "__opentaco_units/a/@head.json", after),
@@ -692,7 +695,7 @@ async fn who_may_not_read_a_unit_is_told_neither_its_status_nor_who_wrote_it() {
         assert!(
             matches!(error, ControlError::PolicyUnreadable { .. }),
             "{error:?}"
-        )
+        );
     };
     nobody_knows(
         control
