@@ -1037,11 +1037,15 @@ pub struct GraphImpact {
     /// A unit, or one output of it behind a dot
     #[arg(value_name = "UNIT[.OUTPUT]", add = ArgValueCompleter::new(complete::units))]
     pub of: String,
+    /// The output, where UNIT.OUTPUT is the name of another unit; then the dot is part of the unit
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
 }
 
 const IMPACT_EXAMPLES: &str = "Examples:
   taco graph impact network/prod            if any of its outputs changed
-  taco graph impact network/prod.vpc_id     if this one changed";
+  taco graph impact network/prod.vpc_id     if this one changed
+  taco graph impact a --output b            if it did, and there is a unit `a.b` as well";
 
 /// Verbs on the provider.
 #[derive(Debug, Subcommand)]

@@ -14,8 +14,11 @@ use crate::output::{Cell, Table, one_line};
 
 pub(super) async fn run(context: &Context, args: args::GraphImpact) -> Result<(), Failure> {
     let graph = whole(context).await?;
-    let impact = Impact::of(&graph, &args.of)?;
+    let impact = Impact::of(&graph, &args.of, args.output.as_deref())?;
     let output = context.output;
+    if let Some(hint) = impact.also(&graph) {
+        output.hint(&one_line(&hint));
+    }
     if output.is_json() {
         return output.json(&impact);
     }
@@ -61,9 +64,13 @@ struct Through<'a> {
 }
 
 impl<'a> Impact<'a> {
-    fn of(graph: &'a Graph, text: &'a str) -> Result<Self, Failure> {
+    fn of(graph: &'a Graph, text: &'a str, named: Option<&'a str>) -> Result<Self, Failure> {
         let view = view(&graph.edges);
-        let (unit, output) = subject(&view, text).ok_or_else(|| unknown(&view, text))?;
+        let found = match named {
+            Some(_) => known(&view, text).map(|unit| (unit, named)),
+            None => subject(&view, text),
+        };
+        let (unit, output) = found.ok_or_else(|| unknown(&view, text))?;
         let starts: Vec<usize> = view
             .outgoing(unit)
             .iter()
@@ -89,6 +96,18 @@ impl<'a> Impact<'a> {
             unit,
             output,
             reached: reached.collect(),
+        })
+    }
+
+    /// Where the name of the unit could be meant for an output of another one: how to ask for that.
+    fn also(&self, graph: &Graph) -> Option<String> {
+        let (unit, output) = self.unit.rsplit_once('.').filter(|_| self.output.is_none())?;
+        let is_taken = |edge: &Edge| edge.from_unit_id == unit && edge.from_output == output;
+        graph.edges.iter().any(is_taken).then(|| {
+            format!(
+                "this is about the unit `{}`; about the output `{output}` of `{unit}`: `taco graph impact {unit} --output {output}`",
+                self.unit
+            )
         })
     }
 
@@ -168,7 +187,7 @@ mod tests {
     use super::*;
 
     fn told(graph: &Graph, of: &str) -> String {
-        Impact::of(graph, of).unwrap().table().for_programs()
+        Impact::of(graph, of, None).unwrap().table().for_programs()
     }
 
     #[test]
@@ -193,7 +212,7 @@ mod tests {
             edge("a.b->d", EdgeStatus::Ok),
         ]);
         let of = |text| {
-            let impact = Impact::of(&graph, text).unwrap();
+            let impact = Impact::of(&graph, text, None).unwrap();
             (impact.unit.to_owned(), impact.output.map(str::to_owned))
         };
         assert_eq!(of("a.b"), ("a.b".to_owned(), None));
@@ -202,19 +221,37 @@ mod tests {
     }
 
     #[test]
+    fn where_a_unit_is_called_like_an_output_both_can_be_asked_for() {
+        let graph = graph(vec![
+            edge("a.b->c", EdgeStatus::Ok),
+            edge("a.b.x->d", EdgeStatus::Ok),
+        ]);
+        let unit = Impact::of(&graph, "a.b", None).unwrap();
+        assert_eq!((unit.unit, unit.output), ("a.b", None));
+        assert_eq!(
+            unit.also(&graph).unwrap(),
+            "this is about the unit `a.b`; about the output `b` of `a`: `taco graph impact a --output b`"
+        );
+        let output = Impact::of(&graph, "a", Some("b")).unwrap();
+        assert_eq!(output.reached[0].unit, "c");
+        assert_eq!(output.also(&graph), None);
+        assert_eq!(Impact::of(&graph, "a.b.x", None).unwrap().also(&graph), None);
+    }
+
+    #[test]
     fn what_nobody_takes_reaches_nobody_and_what_nothing_names_is_not_found() {
         let graph = shop();
-        let impact = Impact::of(&graph, "network/prod.tags").unwrap();
+        let impact = Impact::of(&graph, "network/prod.tags", None).unwrap();
         assert!(impact.reached.is_empty());
         assert_eq!(
             impact.nothing(&graph),
             "no unit takes output `tags` of `network/prod`; taken are cidr, vpc_id, zones"
         );
         assert_eq!(
-            Impact::of(&graph, "dns").unwrap().nothing(&graph),
+            Impact::of(&graph, "dns", None).unwrap().nothing(&graph),
             "no unit takes an output of `dns`"
         );
-        let failure = Impact::of(&graph, "netwrk/prod.vpc_id").unwrap_err();
+        let failure = Impact::of(&graph, "netwrk/prod.vpc_id", None).unwrap_err();
         assert_eq!(failure.kind, Kind::NotFound);
         assert_eq!(failure.hint.as_deref(), Some("did you mean `network/prod`?"));
     }
