@@ -198,18 +198,18 @@ impl Keeper {
             }
             None => fresh.head().source(),
         };
+        let mut taking = taking(committed);
+        if let Some(taking) = &mut taking {
+            taking.is_late = fresh.before.is_none();
+        }
         let Some(source) = source else {
-            return self.follow_unit(unit, Some(committed)).await;
+            return self.follow_unit(unit, taking).await;
         };
         // Of a write that is repeated it is not known what it changed: it is said once more.
         let before = fresh
             .before
             .as_ref()
             .and_then(|before| before.current_outputs().cloned());
-        let mut taking = taking(committed);
-        if let Some(taking) = &mut taking {
-            taking.is_late = fresh.before.is_none();
-        }
         self.follow(Change {
             unit: unit.clone(),
             source,
@@ -219,9 +219,8 @@ impl Keeper {
         .await;
     }
 
-    /// The graph follows a unit that has changed somehow: it is looked at. `by` is the version that it was written by, if
-    /// it was.
-    pub(crate) async fn follow_unit(&self, unit: &UnitId, by: Option<&Committed>) {
+    /// The graph follows a unit that has changed somehow: it is looked at. `taking` is what it was written by, if it was.
+    pub(crate) async fn follow_unit(&self, unit: &UnitId, taking: Option<Taking>) {
         if *unit == self.inner.unit {
             // The graph itself came back, or somebody put one there: it is compared whole.
             return Box::pin(self.look_at_new()).await;
@@ -232,7 +231,7 @@ impl Keeper {
                     unit: unit.clone(),
                     before: None,
                     source,
-                    taking: by.and_then(taking),
+                    taking,
                 };
                 self.follow(change).await;
             }
@@ -250,7 +249,7 @@ impl Keeper {
             Ok(known) => {
                 let current = known.and_then(|known| known.head.current.clone());
                 let found = current.filter(|current| current.version == version);
-                self.follow_unit(unit, found.as_ref()).await;
+                self.follow_unit(unit, found.as_ref().and_then(taking)).await;
             }
             Err(error) => {
                 tracing::warn!(%unit, %error, "the dependencies on this unit could not be brought up to date; `taco graph reconcile` does");
@@ -466,8 +465,8 @@ impl Keeper {
             };
             let whole = *hold(&self.inner.compared) != Some(version) && self.is_from_elsewhere(&version);
             let changed = self.wanted(&graph, work, whole).await?;
-            *hold(&self.inner.compared) = Some(version);
             if changed.is_empty() {
+                *hold(&self.inner.compared) = Some(version);
                 return Ok(Some((version, graph, changed)));
             }
             let Ok(bytes) = graph.changed(&changed) else {
