@@ -48,7 +48,12 @@ async fn layouts_of_other_tools_are_read_and_written_where_they_are() {
             http::status(&client, "UNLOCK", &address, http::lock_body(&http::uuid(n), "me")).await,
             200
         );
-        assert_eq!(pair.person_gets(key).await, new, "{key}");
+        // The serial of the graph exceeds both what is sent and what is there.
+        let kept = match key {
+            "__opentaco_system/terraform.tfstate" => http::state(5, key),
+            _ => new,
+        };
+        assert_eq!(pair.person_gets(key).await, kept, "{key}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use opentaco_domain::graph::EdgeEnds;
 use opentaco_testkit::service::{ROOT_TOKEN, Service};
 use opentaco_testkit::tools;
 use reqwest::Client;
@@ -99,6 +100,19 @@ async fn seeded(service: &Service) -> Value {
     let mut description: Value = served.json().await.unwrap();
     let paths = description["paths"].as_object_mut().unwrap();
     paths.retain(|path, _| !NOT_BY_ROOT.contains(&path.as_str()));
+    // A dependency, for whoever asks for one by its id.
+    let ends = EdgeEnds::new("fuzz/from", "x", "fuzz/to", "x");
+    let attributes = json!({"from_unit_id": ends.from_unit, "from_output": "x", "to_unit_id": ends.to_unit, "to_input": "x"});
+    let edge = json!({"mode": "managed", "type": "opentaco_dependency", "name": "e", "instances": [{"attributes": attributes}]});
+    let graph = json!({"version": 4, "serial": 1, "lineage": "graph", "outputs": {}, "resources": [edge]});
+    let declared = send(
+        &http,
+        "POST",
+        &at("/v1/units/__opentaco_system/upload"),
+        graph.to_string(),
+    )
+    .await;
+    assert_eq!(declared.status(), 200);
     let first = json!({"administrators": ["user:ada"]}).to_string();
     assert_eq!(status(&http, "POST", &at("/v1/rbac/init"), first).await, 201);
     for (_, methods) in description["paths"].as_object_mut().unwrap() {
@@ -110,6 +124,7 @@ async fn seeded(service: &Service) -> Value {
             let unit = format!("/v1/units/fuzz__{}", name.replace('_', "-"));
             let mut seeds = seed(&http, &at(&unit), &name).await;
             seeds.extend(seed_access(&http, &at(""), &name).await);
+            seeds.insert("edge".to_owned(), json!(ends.id()));
             // A digest of bytes that are made up is never right: it has a test of its own.
             parameters.retain(|parameter| parameter["name"] != "Content-MD5");
             for parameter in parameters {

@@ -30,6 +30,11 @@ UNSAYABLE_OF = {
     "revoke": {"invalid"},
     # Root has no tokens of its own.
     "create_token": {"invalid"},
+    # Ends that can be no units, and letters of base58 that are no digest.
+    "find_edge": {"invalid"},
+    "get_edge": {"invalid"},
+    # A name that can be no unit.
+    "reconcile_graph": {"bad_query"},
     # Without an id it has to be forced.
     "unlock_unit": {"invalid"},
 }
