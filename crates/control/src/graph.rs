@@ -28,7 +28,7 @@ use crate::{ControlError, ListUnits, StateControl};
 
 /// How often a write of the graph is merged anew because somebody was faster.
 const MERGES_MAX: usize = 64;
-/// How many red units a yellow one names in a list.
+/// How many red units a yellow one names in a list, and how long the way around is that a unit of a circle tells there.
 const NAMED_IN_LISTS: usize = 16;
 /// In how many of the graph's versions an edge is looked for that is not in the newest.
 const VERSIONS_SEARCHED: usize = 32;
@@ -546,10 +546,11 @@ fn status_of(
         false => NAMED_IN_LISTS,
     });
     let because_of = sight.of_these(red_before)?;
-    let cycle = match whole {
-        true => view.cycle_through(unit),
-        false => Vec::new(),
-    };
+    // So with the way around: a long one is told of one unit alone.
+    let mut cycle = view.cycle_through(unit);
+    if !whole && cycle.len() > NAMED_IN_LISTS {
+        cycle.clear();
+    }
     let length = cycle.len();
     let seen = sight.of_these(cycle)?;
     Ok(UnitStatusView {
