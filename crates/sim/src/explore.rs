@@ -21,7 +21,8 @@
 //! What is left out, and why that loses nothing: time does not pass, because a request that waits at the gate may wait
 //! as long as it likes, and pauses between tries are such waits; lock copies, lock files and the listing of refused
 //! writes behind a refusal go through at once, because nothing is decided by them once a unit has a head, and a first
-//! head that was made beside another one is refused. What is left out, and does lose something: reads never fail by
+//! head that was made beside another one is refused; looks for a graph find none, as nobody makes one here, and the
+//! bucket is always there. What is left out, and does lose something: reads never fail by
 //! themselves (they are only tried again), and a request that was given up lands before the end or never.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use opentaco_domain::Clock;
+use opentaco_domain::unit::GRAPH_UNIT;
 use opentaco_storage::Surroundings;
 use opentaco_storage::surroundings::Tasks;
 
@@ -239,7 +241,10 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What nothing is decided by.
 fn is_trifle(asked: &Asked) -> bool {
     let a_lock_file = asked.key.ends_with(".lock") || asked.key.ends_with(".tflock");
-    a_lock_file || (asked.verb == Verb::List && asked.key.starts_with("__opentaco_rejected/"))
+    let a_refusal = asked.verb == Verb::List && asked.key.starts_with("__opentaco_rejected/");
+    let no_graph = asked.verb == Verb::Get && asked.key.contains(GRAPH_UNIT);
+    let a_bucket = asked.verb == Verb::List && asked.key.starts_with("__opentaco_ping/");
+    a_lock_file || a_refusal || no_graph || a_bucket
 }
 
 impl Gatekeeper for Gate {
