@@ -48,6 +48,37 @@ pub struct Event {
     pub now: Option<Option<Bytes>>,
 }
 
+/// What a bucket holds and what happened in it, for whoever judges: simulated ones and real ones alike.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// Everything that happened, in order.
+    pub events: Vec<Event>,
+    /// What lies there now.
+    pub objects: BTreeMap<String, Bytes>,
+    /// Whether the same bytes have the same etag.
+    pub digests: bool,
+}
+
+impl Ledger {
+    /// Everything that happened, in order.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// What a person with `aws s3 cp` sees.
+    #[must_use]
+    pub fn person_gets(&self, key: &str) -> Option<Bytes> {
+        self.objects.get(key).cloned()
+    }
+
+    /// Whether the same bytes have the same etag.
+    #[must_use]
+    pub fn tags_by_digest(&self) -> bool {
+        self.digests
+    }
+}
+
 /// How much goes wrong, in cases per thousand requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weather {
@@ -336,6 +367,20 @@ impl SimBucket {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.hold().events.clone()
+    }
+
+    /// What it holds and what happened in it.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let inside = self.hold();
+        let objects = inside.objects.iter();
+        Ledger {
+            events: inside.events.clone(),
+            objects: objects
+                .map(|(key, object)| (key.clone(), object.bytes.clone()))
+                .collect(),
+            digests: inside.digests,
+        }
     }
 
     fn hold(&self) -> std::sync::MutexGuard<'_, Inside> {

@@ -171,7 +171,7 @@ impl Stage {
     pub fn history(&self) -> History {
         History {
             seed: 0,
-            bucket: self.bucket.clone(),
+            bucket: self.bucket.ledger(),
             records: hold(&self.records).clone(),
             units: vec![self.unit.clone()],
             by_hand: hold(&self.by_hand).clone(),

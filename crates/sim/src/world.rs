@@ -15,7 +15,7 @@ use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, Vers
 use opentaco_storage::head::Head;
 use opentaco_storage::{Bucket, Retention, Vault};
 
-use crate::bucket::{Outage, SimBucket, Sort, Weather};
+use crate::bucket::{Ledger, Outage, SimBucket, Sort, Weather};
 use crate::chooser::Seeded;
 use crate::executor::{Executor, Group, Instant};
 use crate::mask::Mask;
@@ -108,7 +108,7 @@ pub struct History {
     /// The seed it came from.
     pub seed: u64,
     /// The bucket at the end, with all its events.
-    pub bucket: SimBucket,
+    pub bucket: Ledger,
     /// What clients asked and were told, in the order of the answers.
     pub records: Vec<Record>,
     /// The units there are.
@@ -233,7 +233,7 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     }
     History {
         seed,
-        bucket: world.bucket.clone(),
+        bucket: world.bucket.ledger(),
         records,
         units: world
             .units
