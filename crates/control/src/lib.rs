@@ -46,6 +46,8 @@ pub use opentaco_storage::head::{Committed, Origin};
 pub use opentaco_storage::open::{
     AzureConfig, AzureCredentials, GcsConfig, GcsCredentials, S3Config, S3Key, Secret, StoreConfig,
 };
+#[cfg(feature = "planted")]
+pub use opentaco_storage::planted;
 pub use opentaco_storage::rejected::Rejected;
 pub use outputs::Output;
 pub use sessions::Sessions;

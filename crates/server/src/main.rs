@@ -12,6 +12,10 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
+    #[cfg(feature = "planted")]
+    if let Err(error) = plant() {
+        return ExitCode::from(complain(&error, exit::USAGE));
+    }
     let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let code = match config::understand(&arguments, &environment) {
         Ok(Asked::Print(text)) => print(&text, exit::DONE),
@@ -40,6 +44,19 @@ fn main() -> ExitCode {
         ),
     };
     ExitCode::from(code)
+}
+
+/// Takes the rule of the protocol away that the environment names: for torture, which has to notice.
+#[cfg(feature = "planted")]
+fn plant() -> Result<(), String> {
+    use opentaco_control::planted::{BUGS, plant};
+    let Ok(name) = std::env::var("OPENTACO_PLANTED") else {
+        return Ok(());
+    };
+    let bug = BUGS.iter().find(|planted| planted.name == name);
+    let bug = bug.ok_or_else(|| format!("OPENTACO_PLANTED: there is no bug called `{name}`"))?;
+    plant(bug.bug);
+    Ok(())
 }
 
 /// A few workers do for a service that waits for its bucket; each costs memory while it waits.

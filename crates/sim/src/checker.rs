@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentaco_domain::{LockId, Session, Sha256, UnitId, VersionId};
+use opentaco_domain::{LockId, Session, Sha256, UnitId, VersionId, limits};
 use opentaco_storage::head::{Head, Origin};
 use opentaco_storage::is_vacant;
 
@@ -172,20 +172,20 @@ pub fn check(history: &History) -> Vec<Violation> {
         let mut story = Story {
             unit,
             history,
-            heads: heads(&events, unit),
-            copies: copies(&events, unit),
+            heads: heads(events, unit),
+            copies: copies(events, unit),
             records: records(history, unit),
-            rejected: rejected(&events, unit),
+            rejected: rejected(events, unit),
             misplaced: BTreeSet::new(),
             violations: Vec::new(),
         };
         story.chain();
-        story.causes(&events);
+        story.causes(events);
         story.answers();
-        story.durability(&events);
-        story.kept_in_place(&events);
+        story.durability(events);
+        story.kept_in_place(events);
         story.copy();
-        story.hands(&events);
+        story.hands(events);
         story.end();
         violations.append(&mut story.violations);
     }
@@ -488,7 +488,8 @@ impl Story<'_> {
     }
 
     /// Whether a version left the history as one may: because there were more than are kept, it was old enough, and the
-    /// copy was known to hold a later one. Of a unit with a state whose copy is known to hold no version, none may go.
+    /// copy was known to hold a later one. Of a unit with a state whose copy is known to hold no version, none may go. What
+    /// the service wrote of the graph goes sooner: a few of those are kept, and none for its age.
     fn was_pruned(&self, version: &VersionId) -> bool {
         let step = self
             .heads
@@ -502,9 +503,23 @@ impl Story<'_> {
             Some(holds) => version.epoch < holds.epoch,
             None => before.current.is_none(),
         };
+        if self.is_of_the_graph(version) {
+            let newer = self
+                .committed()
+                .into_iter()
+                .filter(|other| other.epoch > version.epoch);
+            let newer = newer.filter(|other| self.is_of_the_graph(other)).count();
+            return is_past && newer >= limits::RECENT_GRAPH_VERSIONS_MAX;
+        }
         let retention = &self.history.retention;
         let age = Duration::from_nanos(*at) + CLOCKS_APART_MAX;
         remain >= retention.versions_max && is_past && age >= retention.versions_min_age
+    }
+
+    /// Whether the service wrote it, for the graph to follow what became of a unit.
+    fn is_of_the_graph(&self, version: &VersionId) -> bool {
+        let mut currents = self.heads.iter().filter_map(|(_, head)| head.current.as_ref());
+        currents.any(|current| current.version == *version && current.origin == Origin::Graph)
     }
 
     /// Heads and copies are never deleted, refused writes are not deleted so soon, and versions not while a head names

@@ -127,9 +127,11 @@ impl Vault {
             return next;
         }
 
+        // What the service wrote of the graph pushes nobody's versions out: it has a number of its own, below.
         let mut history: Vec<(VersionId, jiff::Timestamp)> = head
             .recent
             .iter()
+            .filter(|committed| committed.origin != Origin::Graph)
             .map(|committed| (committed.version, committed.committed_at))
             .collect();
         let mut older: Vec<_> = listed
@@ -153,7 +155,11 @@ impl Vault {
         };
         let pruned = to_prune(
             &history,
-            usize::from(head.current.is_some()),
+            usize::from(
+                head.current
+                    .as_ref()
+                    .is_some_and(|current| current.origin != Origin::Graph),
+            ),
             self.retention(),
             now,
             guard,
