@@ -7,3 +7,4 @@ mod determinism;
 mod exhaustive;
 mod regressions;
 mod roles;
+mod tokens;

@@ -59,18 +59,19 @@ pub enum Bug {
     LockForgottenAtAdoption,
     AnsweredBeforeVersion,
     TrailForgotten,
+    UsedTokenAccepted,
+    BelievedForEver,
 }
 
 /// Whether this bug is planted in this process.
 #[cfg(not(feature = "planted"))]
-pub(crate) const fn planted(_: Bug) -> bool {
+#[must_use]
+pub const fn planted(_: Bug) -> bool {
     false
 }
 
 #[cfg(feature = "planted")]
-pub(crate) use table::planted;
-#[cfg(feature = "planted")]
-pub use table::{BUGS, EXCUSED, Planted, plant};
+pub use table::{BUGS, EXCUSED, Planted, plant, planted};
 
 #[cfg(feature = "planted")]
 mod table {
@@ -81,7 +82,8 @@ mod table {
     static PLANTED: OnceLock<Bug> = OnceLock::new();
 
     /// Whether this bug is planted in this process.
-    pub(crate) fn planted(bug: Bug) -> bool {
+    #[must_use]
+    pub fn planted(bug: Bug) -> bool {
         PLANTED.get() == Some(&bug)
     }
 
@@ -222,6 +224,10 @@ mod table {
             "a copy is emptied to no bytes at all, also where the same bytes have the same tag"),
         bug("trail-forgotten", Bug::TrailForgotten, &[], "once", 2_000,
             "a change of the roles that landed and was followed by another is made again"),
+        bug("used-token-accepted", Bug::UsedTokenAccepted, &[], "used-is-refused", 1_000,
+            "a refresh token that was used before buys another"),
+        bug("believed-for-ever", Bug::BelievedForEver, &[], "token-is-over", 1_000,
+            "what a replica has read of the tokens and the roles it believes for as long as the bucket does not answer"),
         bug("head-put-unconditionally", Bug::HeadPutUnconditionally, &[], "one-chain", 1_000,
             "the head is put whatever is there"),
         bug("lock-forgotten-at-adoption", Bug::LockForgottenAtAdoption, &[], "adopted-in-place", 1_000,
