@@ -282,10 +282,11 @@ impl Story<'_> {
             Ask::Write {
                 bytes,
                 lock: Some(id),
-            } => (bytes.clone(), vec![id]),
+            } => (bytes.clone(), vec![id.clone()]),
             Ask::S3(ask) => match ask.sent() {
-                Some((bytes, by)) => (bytes, self.locks_of(&record.client, by)),
-                None => return,
+                // What was signed after its session gave a lock back is a write of its own.
+                Some((bytes, by)) if !self.has_given_back(record, by) => (bytes, self.locks_had(record, by)),
+                _ => return,
             },
             _ => return,
         };
@@ -293,7 +294,7 @@ impl Story<'_> {
         let taken = self.heads.iter().find_map(|(at, head)| {
             let current = head.current.as_ref()?;
             let is_it = current.sent_sha256 == sha256
-                && current.lock_id.as_ref().is_some_and(|id| ids.contains(&id))
+                && current.lock_id.as_ref().is_some_and(|id| ids.contains(id))
                 && current.origin == Origin::Write;
             is_it.then_some((*at, current.version))
         });

@@ -2,6 +2,7 @@
 //!
 //! How a lock ended is judged by what was asked for at that moment, and not by what the head says of it.
 
+use jiff::Timestamp;
 use opentaco_domain::{LockId, Sha256, Signed};
 use opentaco_storage::head::{Head, Lock, Origin};
 
@@ -53,6 +54,23 @@ impl Story<'_> {
         ids.collect()
     }
 
+    /// Whether a session may have given a lock back before it signed this.
+    pub(super) fn has_given_back(&self, record: &Record, by: &Signed) -> bool {
+        self.records.iter().any(|other| {
+            let before = |removal: &Signed| removal.session == by.session && removal.at <= by.at;
+            other.client == record.client && other.removes().is_some_and(before)
+        })
+    }
+
+    /// When the first of the attempts to take this lock was signed.
+    fn asked_for(&self, id: &LockId) -> Option<Timestamp> {
+        let asked = self.records.iter().filter_map(|other| match &other.ask {
+            Ask::S3(s3::Ask::Lock { id: asked, by }) if asked == id => by.at,
+            _ => None,
+        });
+        asked.min()
+    }
+
     /// The times that a session held the unit, one after the other.
     fn held_by(&self, client: &str, by: &Signed) -> Vec<Held> {
         let is_its =
@@ -75,6 +93,13 @@ impl Story<'_> {
             before = lock;
         }
         held
+    }
+
+    /// The locks that a session had taken by the time of an answer. A request for one that was given up may take it yet.
+    pub(super) fn locks_had(&self, record: &Record, by: &Signed) -> Vec<LockId> {
+        let held = self.held_by(&record.client, by).into_iter();
+        let before = held.filter(|held| held.from <= record.until);
+        before.map(|held| held.id).collect()
     }
 
     /// Whether anybody but this session may have ended a lock of it at this moment.
@@ -185,12 +210,7 @@ impl Story<'_> {
         under: Option<&LockId>,
     ) -> Option<&'static str> {
         if let Some(id) = under {
-            // The first of the attempts that asked for it.
-            let asked = self.records.iter().filter_map(|other| match &other.ask {
-                Ask::S3(s3::Ask::Lock { id: asked, by }) if asked == id => by.at,
-                _ => None,
-            });
-            let is_older = asked.min().is_some_and(|asked| by.at < Some(asked));
+            let is_older = self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
             return is_older.then_some("it was signed before the lock was asked for");
         }
         let held = self.held_by(&record.client, by);
@@ -267,7 +287,15 @@ impl Story<'_> {
             }
             (s3::Ask::ShowLock(_), Told::NoSuchThing) => is_free(),
             // Somebody else may hold it, if it was removed before.
-            (s3::Ask::Unlock(by), Told::Done) => is_free() || has_ended(by) || self.lock_ended(record),
+            (s3::Ask::Unlock(by), Told::Done) => {
+                // It was to end an earlier lock, if any, where its session has asked for another one since.
+                let is_younger = || {
+                    let ids = self.locks_of(&record.client, by);
+                    let asked = |id: &LockId| self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
+                    ids.into_iter().any(|id| asked(id) && held_as(id))
+                };
+                is_free() || has_ended(by) || self.lock_ended(record) || is_younger()
+            }
             (s3::Ask::Unlock(by), Told::Refused(None)) => by_another(by),
             (s3::Ask::Put { .. } | s3::Ask::Complete { .. }, Told::Done | Told::Saved) => {
                 self.written(record).is_some()

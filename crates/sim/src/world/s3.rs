@@ -119,7 +119,7 @@ const FIRST_SECOND: i64 = 1_790_000_000;
 
 /// Whether this client may break locks.
 #[must_use]
-pub fn may_break(client: &str) -> bool {
+pub(crate) fn may_break(client: &str) -> bool {
     !client.starts_with(JOB)
 }
 
@@ -177,6 +177,11 @@ impl World {
     /// A request as an SDK sends it: up to three attempts, each signed anew, all called the same.
     async fn s3_insist(&self, client: &Client, unit: &UnitId, ask: impl Fn(Signed) -> Ask) -> Told {
         let invocation = self.number();
+        if self.executor.chance(80) {
+            // The first attempt is given up, and arrives some time.
+            self.s3_hangs(client, unit, invocation, &ask);
+            self.pause(Duration::from_secs(1)).await;
+        }
         for attempt in 1.. {
             let request = super::Ask::S3(ask(self.signed(client, invocation)));
             let told = self.ask(&client.name, unit, request).await;
@@ -187,6 +192,16 @@ impl World {
             self.pause(Duration::from_secs(attempt as u64)).await;
         }
         Told::Nothing
+    }
+
+    /// A request that is signed now and hangs on its way.
+    fn s3_hangs(&self, client: &Client, unit: &UnitId, invocation: u64, ask: impl Fn(Signed) -> Ask) {
+        let request = super::Ask::S3(ask(self.signed(client, invocation)));
+        let (world, name, unit) = (self.clone(), client.name.clone(), unit.clone());
+        self.executor.spawn(Group::Outside, async move {
+            world.dawdle().await;
+            world.ask(&name, &unit, request).await;
+        });
     }
 
     /// `terraform apply` with `use_lockfile`, again and again, in one session as often as not.
@@ -212,15 +227,7 @@ impl World {
             }
             self.dawdle().await;
             self.s3_insist(&client, &unit, Ask::ShowLock).await;
-            if self.executor.chance(100) {
-                // A removal that hangs, and is sent again by somebody who does not wait.
-                let (world, client, unit) = (self.clone(), client.clone(), unit.clone());
-                self.executor.spawn(Group::Outside, async move {
-                    world.s3_insist(&client, &unit, Ask::Unlock).await;
-                });
-            } else {
-                self.s3_insist(&client, &unit, Ask::Unlock).await;
-            }
+            self.s3_insist(&client, &unit, Ask::Unlock).await;
         }
     }
 
@@ -260,11 +267,8 @@ impl World {
                 by,
             };
             if self.executor.chance(150) {
-                // A request that its client does not wait for: it hangs somewhere and goes on when it likes.
-                let (world, client, unit) = (self.clone(), client.clone(), unit.clone());
-                self.executor.spawn(Group::Outside, async move {
-                    world.s3_insist(&client, &unit, put).await;
-                });
+                // Its client does not wait for it, and goes on.
+                self.s3_hangs(client, unit, self.number(), put);
             } else {
                 self.s3_insist(client, unit, put).await;
             }
