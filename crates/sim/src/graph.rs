@@ -141,7 +141,7 @@ struct Asked {
 }
 
 /// Everything that can be known of a history.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct History {
     /// Every head of the graph's unit and of the others, by the name of the unit.
     heads: BTreeMap<String, Vec<(Instant, Head)>>,

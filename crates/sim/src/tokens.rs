@@ -722,13 +722,16 @@ fn check_refreshes(history: &History, breaks: Breaks<'_>) {
         };
         let hash = token_hash(token);
         let empty = Vec::new();
-        let lines = history.logins.get(&family_hash(family)).unwrap_or(&empty);
-        let lines: Vec<&Line> = during(lines, asked.from, asked.until).collect();
+        let all = history.logins.get(&family_hash(family)).unwrap_or(&empty);
+        // It is replaced once: whatever says so later says nothing new.
+        let replaced = all.iter().find(|(_, line)| line.previous == Some(hash));
+        let replaced = replaced.map(|(_, line)| line.rotated);
+        let lines: Vec<&Line> = during(all, asked.from, asked.until).collect();
         match &asked.told {
             Told::Next(next) => {
                 let is_good = lines.iter().any(|line| {
-                    let just_replaced =
-                        line.previous == Some(hash) && clock(asked.from).duration_since(line.rotated) < GRACE;
+                    let just_replaced = line.previous == Some(hash)
+                        && replaced.is_some_and(|at| clock(asked.from).duration_since(at) < GRACE);
                     line.revoked.is_none() && (line.current == hash || just_replaced)
                 });
                 if !is_good {
@@ -901,3 +904,6 @@ fn check_decisions(history: &History, breaks: Breaks<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

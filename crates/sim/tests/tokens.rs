@@ -4,7 +4,7 @@ use opentaco_sim::promise::table;
 use opentaco_sim::tokens::{check, play};
 
 /// How many histories are played.
-const HISTORIES: u64 = 400;
+const HISTORIES: u64 = 250;
 
 #[test]
 fn in_bad_weather_a_refresh_token_serves_once_and_what_is_over_is_over_everywhere_within_five_seconds() {

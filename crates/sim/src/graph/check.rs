@@ -372,12 +372,9 @@ impl<'a> Story<'a> {
 
     /// When all is quiet.
     fn end(&mut self) {
+        let now = self.history.lines.last().map_or(0, |(at, _)| *at);
         for (index, life) in self.history.unpaid.clone() {
-            self.breaks(
-                "debts-are-paid",
-                Instant::MAX,
-                format!("R{index}.{life} owes something"),
-            );
+            self.breaks("debts-are-paid", now, format!("R{index}.{life} owes something"));
         }
         let readable = self
             .graph
@@ -387,7 +384,7 @@ impl<'a> Story<'a> {
         match &self.history.mended {
             None if readable => self.breaks(
                 "edges-follow",
-                Instant::MAX,
+                now,
                 "the graph could not be compared with the states",
             ),
             None => {}
@@ -395,7 +392,7 @@ impl<'a> Story<'a> {
                 for ends in mended.clone() {
                     if !self.news_was_lost(&ends) {
                         let what = format!("{ends:?} does not say what its source says");
-                        self.breaks("edges-follow", Instant::MAX, what);
+                        self.breaks("edges-follow", now, what);
                     }
                 }
             }
