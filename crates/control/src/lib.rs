@@ -138,6 +138,13 @@ impl StateControl {
         }
     }
 
+    /// The same, where what the graph is owed is tried again and again, as long as somebody has this.
+    #[must_use]
+    pub fn keeping_up(self) -> Self {
+        self.graph.keep_up();
+        self
+    }
+
     /// The unit that holds the graph of dependencies.
     #[must_use]
     pub fn graph_unit(&self) -> &UnitId {

@@ -106,8 +106,7 @@ impl StateControl {
         };
         let control = control.with_graph_in(options.graph_unit).collecting_uploads();
         hearing.tell(&control.graph);
-        control.graph.keep_up();
-        Ok(control)
+        Ok(control.keeping_up())
     }
 
     /// Asks a bucket whether it keeps its word, property by property.

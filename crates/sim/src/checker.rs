@@ -6,6 +6,7 @@ mod causes;
 pub(crate) mod claims;
 mod copies;
 mod hands;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -135,6 +136,18 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "late-stays-late",
         "under one lock, an older write never follows a newer one",
     ),
+    (
+        "no-stale-session",
+        "no session whose lock was broken writes before it has locked again, nor what it signed before its lock ended",
+    ),
+    (
+        "retry-breaks-nothing",
+        "the removal of a lock file that is sent again breaks nobody else's lock",
+    ),
+    (
+        "upload-is-its-parts",
+        "an upload that is completed has become the state, and is exactly its parts",
+    ),
     ("it-ends", "every history comes to an end"),
 ];
 
@@ -181,6 +194,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         };
         story.chain();
         story.causes(events);
+        story.sessions();
         story.answers();
         story.durability(events);
         story.kept_in_place(events);
@@ -465,7 +479,7 @@ impl Story<'_> {
             }
         }
         for record in &self.records.clone() {
-            let is_write = matches!(record.ask, Ask::Write { .. });
+            let is_write = record.ask.sent().is_some();
             if is_write && matches!(record.told, Told::Done | Told::Saved) && self.written(record).is_none() {
                 self.broken(
                     "durable",
@@ -607,6 +621,7 @@ pub fn spell(ask: &Ask) -> String {
         Ask::Undelete => "undelete".to_owned(),
         Ask::Restore(version) => format!("restore {}", version.epoch),
         Ask::Promote(id) => format!("promote {id}"),
+        Ask::S3(ask) => ask.spelled(),
     }
 }
 
@@ -621,7 +636,7 @@ pub fn short(told: &Told) -> String {
     }
 }
 
-fn tail(id: &LockId) -> String {
+pub(crate) fn tail(id: &LockId) -> String {
     let id = id.as_str();
     id.rsplit('-')
         .next()

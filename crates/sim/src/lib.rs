@@ -4,7 +4,8 @@
 //! [`trace::tell`] tells it as a table. The same seed is the same history, byte for byte. [`shrink`] shortens what is
 //! broken.
 //!
-//! [`roles`] does the same for who may do what, in a world of its own.
+//! [`roles`] does the same for who may do what, [`tokens`] for logins and API tokens, and [`graph`] for what
+//! depends on what, each in a world of its own ([`promise::WORLDS`]).
 //!
 //! Beside it stand two machines that leave nothing to chance, over the same code, bucket and checker: a [`gate`] at which
 //! a test kills a replica at the very request it likes (on a [`stage`] where nothing is drawn), and [`explore`], which
@@ -16,12 +17,15 @@ pub mod chooser;
 pub mod executor;
 pub mod explore;
 pub mod gate;
+pub mod graph;
 pub mod mask;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod promise;
 pub mod roles;
 pub mod scenarios;
 pub mod shrink;
 pub mod stage;
+pub mod tokens;
 pub mod trace;
 pub mod world;

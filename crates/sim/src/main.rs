@@ -11,8 +11,9 @@ use opentaco_sim::explore::{Bounds, explore};
 use opentaco_sim::mask::Mask;
 #[cfg(feature = "planted")]
 use opentaco_sim::planted;
+use opentaco_sim::promise::{self, Broken, SmallWorld, WORLDS};
 use opentaco_sim::shrink::{Shrunk, shrink};
-use opentaco_sim::{roles, scenarios, trace, world};
+use opentaco_sim::{scenarios, trace, world};
 
 /// How many histories are played to shorten a broken one.
 const SHRINKING_PLAYS_MAX: u64 = 4000;
@@ -27,6 +28,8 @@ byte, on every machine.
   opentaco-sim --explore 1 --switches 2        every order of everything in small worlds, within these bounds
   opentaco-sim --explore 2 --kills 0           the same with two faults of the bucket, while nobody dies or gives up
   opentaco-sim --roles --histories 20000       who may do what, instead of who holds which unit
+  opentaco-sim --tokens --histories 20000      logins, refresh tokens that serve once, and API tokens
+  opentaco-sim --graph --histories 20000       what depends on what, written while people apply the graph
   opentaco-sim --replay 1234                   everything that happens in one history, as a table
   opentaco-sim --replay 1234 --mask without=1,until=90
                                                what a mask leaves of it
@@ -71,6 +74,12 @@ struct Arguments {
     /// Play histories of who may do what instead of histories of units.
     #[arg(long, conflicts_with_all = ["explore", "mask"])]
     roles: bool,
+    /// Play histories of logins, their refresh tokens, and API tokens instead.
+    #[arg(long, conflicts_with_all = ["explore", "mask", "roles"])]
+    tokens: bool,
+    /// Play histories of the graph of dependencies instead.
+    #[arg(long, conflicts_with_all = ["explore", "mask", "roles", "tokens"])]
+    graph: bool,
     /// Stop after so many histories that break a promise.
     #[arg(long, value_name = "N", default_value_t = 5)]
     violations_max: u64,
@@ -84,13 +93,26 @@ struct Arguments {
     planted: Option<String>,
 }
 
+impl Arguments {
+    /// The world that is asked for instead of the one of units.
+    fn small_world(&self) -> Option<&'static SmallWorld> {
+        let asked = [
+            ("roles", self.roles),
+            ("tokens", self.tokens),
+            ("graph", self.graph),
+        ];
+        let (name, _) = asked.into_iter().find(|(_, asked)| *asked)?;
+        WORLDS.iter().find(|world| world.name == name)
+    }
+}
+
 /// What playing came to.
 #[derive(Default)]
 struct Tally {
     played: u64,
     locks: u64,
     broken: Vec<(u64, Vec<Violation>)>,
-    broken_roles: Vec<(u64, Vec<roles::Broken>)>,
+    broken_small: Vec<(u64, Vec<Broken>)>,
 }
 
 fn main() -> ExitCode {
@@ -101,8 +123,10 @@ fn main() -> ExitCode {
         return exit;
     }
     let tally = match (arguments.replay, arguments.explore) {
-        (Some(seed), _) if arguments.roles => replay_roles(seed),
-        (Some(seed), _) => replay(seed, &arguments.mask),
+        (Some(seed), _) => match arguments.small_world() {
+            Some(small) => replay_small(small, seed),
+            None => replay(seed, &arguments.mask),
+        },
         (None, Some(faults)) => explore_all(Bounds {
             faults,
             kills: arguments.kills.unwrap_or(faults),
@@ -112,7 +136,7 @@ fn main() -> ExitCode {
         (None, None) => campaign(&arguments, started),
     };
     let seconds = started.elapsed().as_secs_f64();
-    let broken = tally.broken.len() + tally.broken_roles.len();
+    let broken = tally.broken.len() + tally.broken_small.len();
     if arguments.replay.is_none() {
         println!(
             "{} histories, {} lock attempts, {broken} violations, {seconds:.1} s",
@@ -188,22 +212,19 @@ fn replay(seed: u64, mask: &Mask) -> Tally {
     }
 }
 
-fn replay_roles(seed: u64) -> Tally {
-    let history = roles::play(seed);
-    for (at, line) in &history.lines {
-        println!("{:>12.4}  {line}", Duration::from_nanos(*at).as_secs_f64());
+fn replay_small(small: &SmallWorld, seed: u64) -> Tally {
+    let played = (small.play)(seed);
+    print!("{}", promise::table(&played.lines));
+    for broken in &played.broken {
+        println!("VIOLATION {broken}");
     }
-    let violations = roles::check(&history);
-    for violation in &violations {
-        println!("VIOLATION {violation}");
-    }
-    let broken_roles = match violations.is_empty() {
+    let broken_small = match played.broken.is_empty() {
         true => Vec::new(),
-        false => vec![(seed, violations)],
+        false => vec![(seed, played.broken)],
     };
     Tally {
         played: 1,
-        broken_roles,
+        broken_small,
         ..Tally::default()
     }
 }
@@ -247,11 +268,12 @@ fn campaign(arguments: &Arguments, started: Instant) -> Tally {
     for (seed, violations) in &tally.broken {
         explain(*seed, violations);
     }
-    for (seed, violations) in &tally.broken_roles {
+    for (seed, violations) in &tally.broken_small {
         for violation in violations {
             println!("seed {seed}: {violation}");
         }
-        println!("\n  replay: opentaco-sim --roles --replay {seed}\n");
+        let world = arguments.small_world().map_or("", |small| small.name);
+        println!("\n  replay: opentaco-sim --{world} --replay {seed}\n");
     }
     tally
 }
@@ -271,7 +293,7 @@ fn on_every_core(work: impl Fn() -> Tally + Sync) -> Tally {
         tally.played += share.played;
         tally.locks += share.locks;
         tally.broken.extend(share.broken);
-        tally.broken_roles.extend(share.broken_roles);
+        tally.broken_small.extend(share.broken_small);
     }
     tally
 }
@@ -283,17 +305,18 @@ fn work(
     is_over: &(dyn Fn(u64) -> bool + Sync),
 ) -> Tally {
     let mut tally = Tally::default();
+    let small = arguments.small_world();
     while broken.load(Ordering::Relaxed) < arguments.violations_max {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if is_over(seed) {
             break;
         }
         tally.played += 1;
-        if arguments.roles {
-            let violations = roles::check(&roles::play(seed));
+        if let Some(small) = small {
+            let violations = (small.play)(seed).broken;
             if !violations.is_empty() {
                 broken.fetch_add(1, Ordering::Relaxed);
-                tally.broken_roles.push((seed, violations));
+                tally.broken_small.push((seed, violations));
             }
             continue;
         }

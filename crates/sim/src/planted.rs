@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentaco_storage::planted::{BUGS, Planted};
 
-use crate::{checker, roles, world};
+use crate::promise::{SmallWorld, WORLDS};
+use crate::{checker, world};
 
 /// Every bug that can be planted, a line each.
 #[must_use]
@@ -47,11 +48,8 @@ pub struct Broken {
 /// What the history of a seed breaks in the world in which a bug is hunted, and how often a lock was asked for in it.
 #[must_use]
 pub fn broken_by(bug: &Planted, seed: u64) -> (Vec<Broken>, u64) {
-    if roles::PROMISES
-        .iter()
-        .any(|(promise, _)| *promise == bug.caught_by)
-    {
-        let broken = roles::check(&roles::play(seed));
+    if let Some(small) = world_of(bug) {
+        let broken = (small.play)(seed).broken;
         let told = broken.iter().map(|broken| Broken {
             promise: broken.promise,
             what: broken.to_string(),
@@ -65,6 +63,13 @@ pub fn broken_by(bug: &Planted, seed: u64) -> (Vec<Broken>, u64) {
         what: violation.to_string(),
     });
     (told.collect(), history.lock_attempts())
+}
+
+/// The small world in which a bug is hunted; none if it is hunted in the one of units.
+#[must_use]
+pub fn world_of(bug: &Planted) -> Option<&'static SmallWorld> {
+    let is_its = |(promise, _): &(&str, &str)| *promise == bug.caught_by;
+    WORLDS.iter().find(|world| world.promises.iter().any(is_its))
 }
 
 /// How a hunt ended.
@@ -129,7 +134,8 @@ mod tests {
         let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
         assert_eq!(names.len(), BUGS.len());
         for bug in BUGS {
-            let mut promises = checker::INVARIANTS.iter().chain(roles::PROMISES);
+            let small = WORLDS.iter().flat_map(|world| world.promises);
+            let mut promises = checker::INVARIANTS.iter().chain(small);
             assert!(promises.any(|(name, _)| *name == bug.caught_by), "{}", bug.name);
         }
     }

@@ -5,8 +5,7 @@
 //! other, and from what people were told.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -21,6 +20,7 @@ use opentaco_storage::records::Records;
 use crate::bucket::{SimBucket, Weather};
 use crate::checker::claims::Claims;
 use crate::executor::{Executor, Group, Instant};
+use crate::promise::{Broken, hold, nanos};
 
 /// The document.
 const POLICY: &str = "__opentaco_access/policy.json";
@@ -63,24 +63,6 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("somebody-may", "there always is an administrator"),
     ("fresh", "nobody decides by what is older than five seconds"),
 ];
-
-/// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// Which.
-    pub promise: &'static str,
-    /// When.
-    pub at: Instant,
-    /// How.
-    pub what: String,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = Duration::from_nanos(self.at).as_secs_f64();
-        write!(f, "{} at {seconds:.3} s: {}", self.promise, self.what)
-    }
-}
 
 /// Who holds which role.
 type Held = (String, String);
@@ -157,10 +139,6 @@ struct World {
     replicas: Arc<Mutex<Vec<(u32, Access)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     decided: Arc<Mutex<Vec<Decided>>>,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Plays the history of a seed to its end.
@@ -530,10 +508,6 @@ fn during(history: &History, from: Instant, until: Instant) -> impl Iterator<Ite
         .enumerate()
         .take_while(move |(index, (at, _))| *index == 0 || *at <= until)
         .map(|(_, (_, held))| held)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

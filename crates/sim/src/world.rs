@@ -1,6 +1,8 @@
 //! One history: replicas over one bucket, clients that behave as Terraform does, and a world that is unkind to all of
 //! them. Everything is drawn from the seed; what happened is recorded for the [`checker`](crate::checker).
 
+pub mod s3;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,15 +10,15 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, TryStreamExt};
+use opentaco_control::uploads::UploadId;
 use opentaco_control::versions::Reinstate;
 use opentaco_control::{ControlError, CreateUnit, Door, LockRequest, StateControl, StateWrite};
-use opentaco_domain::access::AllowAll;
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
 use opentaco_storage::head::Head;
 use opentaco_storage::{Bucket, Retention, Vault};
 
 use crate::bucket::{Ledger, Outage, SimBucket, Sort, Weather};
-use crate::chooser::Seeded;
+use crate::chooser::{Chooser as _, Seeded};
 use crate::executor::{Executor, Group, Instant};
 use crate::mask::Mask;
 
@@ -56,6 +58,20 @@ pub enum Ask {
     Restore(VersionId),
     /// Accept a refused write.
     Promote(String),
+    /// A request of an S3 client.
+    S3(s3::Ask),
+}
+
+impl Ask {
+    /// What is to become the state.
+    #[must_use]
+    pub fn sent(&self) -> Option<Bytes> {
+        match self {
+            Self::Write { bytes, .. } => Some(bytes.clone()),
+            Self::S3(ask) => ask.sent().map(|(bytes, _)| bytes),
+            _ => None,
+        }
+    }
 }
 
 /// What it was answered.
@@ -77,6 +93,8 @@ pub enum Told {
     Saved,
     /// No such thing, or there is one already.
     NoSuchThing,
+    /// This upload was begun.
+    Begun(UploadId),
     /// The bucket could not be asked.
     Unavailable,
     /// No answer: the replica died, or the client lost patience.
@@ -129,7 +147,7 @@ impl History {
     pub fn lock_attempts(&self) -> u64 {
         self.records
             .iter()
-            .filter(|record| matches!(record.ask, Ask::Lock(_)))
+            .filter(|record| matches!(record.ask, Ask::Lock(_) | Ask::S3(s3::Ask::Lock { .. })))
             .count() as u64
     }
 }
@@ -149,6 +167,8 @@ impl Drop for Asking {
 struct Replica {
     life: u32,
     control: StateControl,
+    /// What lies below, for what no request asks for.
+    vault: Vault,
 }
 
 /// The world while it runs.
@@ -168,6 +188,8 @@ struct World {
     calm: bool,
     /// The clocks of replicas are minutes to an hour fast or slow.
     skewed: bool,
+    /// There are S3 clients, too. It is drawn apart, so that a history without them is what it was before there were any.
+    with_s3: bool,
 }
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -219,6 +241,7 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
         busy,
         calm: faults == 0 && !misfortune,
         skewed: executor.chance(400),
+        with_s3: Seeded::new(seed ^ S3_CHANCE).chance(300),
     };
     if faults > 0 && executor.chance(if busy { 500 } else { 200 }) {
         world.a_storm(Duration::from_secs(600));
@@ -278,6 +301,8 @@ fn retention(executor: &Executor) -> Retention {
 
 /// A history that takes more polls than this does not end by itself.
 const POLLS_MAX: u64 = 2_000_000;
+/// Tells the chance of there being S3 clients from all other chance.
+const S3_CHANCE: u64 = 0x5333;
 
 impl World {
     fn groups(&self) -> Vec<Group> {
@@ -329,6 +354,9 @@ impl World {
         }
         if misfortune {
             actors.push(self.clone().misfortune().boxed());
+        }
+        if self.with_s3 {
+            actors.extend(self.s3_clients());
         }
         let mut actors: Vec<_> = actors
             .into_iter()
@@ -714,7 +742,8 @@ impl World {
         let vault = Vault::new(bucket, self.retention);
         Replica {
             life,
-            control: StateControl::new(vault, Arc::new(AllowAll), "simulated"),
+            control: StateControl::new(vault.clone(), Arc::new(s3::Rights), "simulated"),
+            vault,
         }
     }
 
@@ -1178,6 +1207,7 @@ pub async fn perform(control: &StateControl, who: &str, unit: &UnitId, ask: Ask)
             let how = Reinstate::plainly(Door::Management);
             done(control.promote(&caller, unit, &id, how).await.map(|_| ()))
         }
+        Ask::S3(ask) => s3::perform(control, &caller, unit, ask).await,
     }
 }
 

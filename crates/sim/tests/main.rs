@@ -5,5 +5,7 @@
 mod crash_points;
 mod determinism;
 mod exhaustive;
+mod graph;
 mod regressions;
 mod roles;
+mod tokens;

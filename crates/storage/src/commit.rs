@@ -619,6 +619,7 @@ fn judge(
         .as_ref()
         .is_some_and(|made| made.beside != head.current_version());
     if request.origin == Origin::Graph {
+        let overtaken = overtaken && !planted(Bug::GraphWrittenUnconditionally);
         return match overtaken {
             true => Verdict::Overtaken,
             false => Verdict::Go(Session::NONE),

@@ -158,9 +158,9 @@ impl Ended {
     /// and with no other.
     fn is_late(&self, request: &Signed) -> bool {
         match &self.given_back {
-            None => true,
+            None => !planted(Bug::BrokenSessionWrites),
             Some(given_back) => match (request.at, given_back.signed) {
-                (Some(asked), Some(ended)) => asked < ended,
+                (Some(asked), Some(ended)) => asked < ended && !planted(Bug::SignedBeforeCounts),
                 _ => false,
             },
         }

@@ -151,7 +151,8 @@ impl Vault {
                 .and_then(|ended| ended.given_back.as_ref())
                 .is_some_and(|given_back| {
                     request.invocation.is_some() && given_back.invocation == request.invocation
-                });
+                })
+                && !planted(Bug::RetryBreaksAnother);
             match &head.lock {
                 Some(lock) if lock.is_of(principal, &request.session) && !lock.is_younger_than(request) => {}
                 _ if !known.fresh => {

@@ -59,18 +59,28 @@ pub enum Bug {
     LockForgottenAtAdoption,
     AnsweredBeforeVersion,
     TrailForgotten,
+    UsedTokenAccepted,
+    BelievedForEver,
+    BrokenSessionWrites,
+    SignedBeforeCounts,
+    RetryBreaksAnother,
+    PartsOfAnother,
+    GraphLookedAtBefore,
+    GraphWrittenUnconditionally,
+    GraphMergeDropped,
+    GraphStoredAsSent,
+    UnreadableIsGreen,
 }
 
 /// Whether this bug is planted in this process.
 #[cfg(not(feature = "planted"))]
-pub(crate) const fn planted(_: Bug) -> bool {
+#[must_use]
+pub const fn planted(_: Bug) -> bool {
     false
 }
 
 #[cfg(feature = "planted")]
-pub(crate) use table::planted;
-#[cfg(feature = "planted")]
-pub use table::{BUGS, EXCUSED, Planted, plant};
+pub use table::{BUGS, EXCUSED, Planted, plant, planted};
 
 #[cfg(feature = "planted")]
 mod table {
@@ -81,7 +91,8 @@ mod table {
     static PLANTED: OnceLock<Bug> = OnceLock::new();
 
     /// Whether this bug is planted in this process.
-    pub(crate) fn planted(bug: Bug) -> bool {
+    #[must_use]
+    pub fn planted(bug: Bug) -> bool {
         PLANTED.get() == Some(&bug)
     }
 
@@ -222,6 +233,28 @@ mod table {
             "a copy is emptied to no bytes at all, also where the same bytes have the same tag"),
         bug("trail-forgotten", Bug::TrailForgotten, &[], "once", 2_000,
             "a change of the roles that landed and was followed by another is made again"),
+        bug("broken-session-writes", Bug::BrokenSessionWrites, &[44, 46], "no-stale-session", 1_000,
+            "a session whose lock was broken may write while nobody holds the unit"),
+        bug("signed-before-counts", Bug::SignedBeforeCounts, &[45], "no-stale-session", 10_000,
+            "what a session signed before it gave its lock back counts as signed after it"),
+        bug("retry-breaks-another", Bug::RetryBreaksAnother, &[49], "retry-breaks-nothing", 10_000,
+            "the removal of a lock file that is sent again breaks the lock that somebody has taken since"),
+        bug("parts-of-another", Bug::PartsOfAnother, &[], "upload-is-its-parts", 1_000,
+            "a part is looked for by its number, in whichever upload has one"),
+        bug("graph-looked-at-before", Bug::GraphLookedAtBefore, &[52], "edges-follow", 10_000,
+            "the graph is looked at before the swap of a write, and not after it"),
+        bug("graph-written-unconditionally", Bug::GraphWrittenUnconditionally, &[], "graph-goes-on", 1_000,
+            "the service writes the graph it has made over whatever graph is current"),
+        bug("graph-merge-dropped", Bug::GraphMergeDropped, &[], "sent-is-stored", 1_000,
+            "a graph that Terraform sends is answered, and the one that was there is stored"),
+        bug("graph-stored-as-sent", Bug::GraphStoredAsSent, &[], "known-stays-known", 1_000,
+            "a graph that Terraform sends is stored with what it believes of the edges"),
+        bug("unreadable-is-green", Bug::UnreadableIsGreen, &[], "unreadable-is-no-colour", 1_000,
+            "a graph that cannot be read is taken for none"),
+        bug("used-token-accepted", Bug::UsedTokenAccepted, &[], "used-is-refused", 1_000,
+            "a refresh token that was used before buys another"),
+        bug("believed-for-ever", Bug::BelievedForEver, &[], "token-is-over", 1_000,
+            "what a replica has read of the tokens and the roles it believes for as long as the bucket does not answer"),
         bug("head-put-unconditionally", Bug::HeadPutUnconditionally, &[], "one-chain", 1_000,
             "the head is put whatever is there"),
         bug("lock-forgotten-at-adoption", Bug::LockForgottenAtAdoption, &[], "adopted-in-place", 1_000,

@@ -10,7 +10,9 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use opentaco_domain::UnitId;
 use opentaco_testkit::client::Client as Terraform;
+use opentaco_testkit::issuer::TokenIssuer;
 use opentaco_testkit::service::ROOT_TOKEN;
+use opentaco_testkit::signer::{Sent, Signer};
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
@@ -33,6 +35,7 @@ pub struct World {
     /// Locks that were broken and then taken by whoever broke them.
     takeovers: Arc<AtomicU64>,
     applies: Arc<AtomicU64>,
+    jobs: Arc<AtomicU64>,
     counter: Arc<AtomicU64>,
     /// What people put into the bucket: unit, bytes.
     by_hand: Arc<Mutex<Vec<(UnitId, Bytes)>>>,
@@ -45,6 +48,8 @@ pub const EDGES: &[(&str, &str)] = &[
     ("app-0", "app-3"),
     ("app-4", "app-5"),
 ];
+/// How many clients of the S3 door there are.
+pub const S3_CLIENTS: usize = 3;
 /// Where the graph is.
 pub const GRAPH: &str = "__opentaco_system";
 
@@ -59,6 +64,7 @@ impl World {
             is_over,
             takeovers: Arc::default(),
             applies: Arc::default(),
+            jobs: Arc::default(),
             counter: Arc::default(),
             by_hand: Arc::default(),
         }
@@ -74,6 +80,12 @@ impl World {
     #[must_use]
     pub fn applies(&self) -> u64 {
         self.applies.load(Ordering::SeqCst)
+    }
+
+    /// How often a CI job wrote.
+    #[must_use]
+    pub fn jobs(&self) -> u64 {
+        self.jobs.load(Ordering::SeqCst)
     }
 
     /// What people put into the bucket by hand.
@@ -105,10 +117,22 @@ impl World {
 
     /// One request, once.
     pub async fn once(&self, who: &str, method: &str, path: &str, body: impl Into<Bytes>) -> Option<Answer> {
+        self.once_as(who, ROOT_TOKEN, method, path, body).await
+    }
+
+    /// The same with another token.
+    async fn once_as(
+        &self,
+        who: &str,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Option<Answer> {
         let request = Request::builder()
             .method(Method::from_bytes(method.as_bytes()).ok()?)
             .uri(format!("http://127.0.0.1:{}{path}", self.door))
-            .header(AUTHORIZATION, format!("Bearer {ROOT_TOKEN}"))
+            .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, "application/json")
             .header(CLIENT, who)
             .body(body.into())
@@ -376,6 +400,215 @@ impl World {
         state["resources"] = Value::Array(resources);
     }
 
+    /// Makes the accounts and roles that others work as.
+    ///
+    /// # Errors
+    /// What the service would not do.
+    pub async fn prepare(&self) -> Result<(), String> {
+        let all = json!({"rules": [{"actions": ["unit.create", "unit.read", "unit.write", "unit.lock"], "units": ["**"]}]});
+        let mut steps = vec![
+            (
+                "POST",
+                "/v1/rbac/init".to_owned(),
+                json!({"administrators": ["user:ada"]}),
+            ),
+            ("PUT", "/v1/rbac/permissions/worker".to_owned(), all),
+            (
+                "PUT",
+                "/v1/rbac/roles/worker".to_owned(),
+                json!({"permissions": ["worker"]}),
+            ),
+        ];
+        for n in 0..S3_CLIENTS {
+            steps.push((
+                "POST",
+                "/v1/auth/service-accounts".to_owned(),
+                json!({"name": format!("s3-{n}")}),
+            ));
+            steps.push((
+                "PUT",
+                format!("/v1/rbac/users/service:s3-{n}/roles/worker"),
+                Value::Null,
+            ));
+        }
+        for (method, path, body) in steps {
+            let body = match body {
+                Value::Null => Bytes::new(),
+                body => Bytes::from(body.to_string()),
+            };
+            let answer = self.insist("prepare", method, &path, body).await;
+            let told = answer.ok_or_else(|| format!("{method} {path}: no answer"))?;
+            if !told.status().is_success() {
+                return Err(format!(
+                    "{method} {path}: {}",
+                    String::from_utf8_lossy(told.body())
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// As Terraform's `s3` backend with a lock file: each session with credentials of its own, which soon expire. At
+    /// times it dies over its lock; whoever comes then removes the file as a person would, by force.
+    pub async fn s3(self, number: usize, units: Arc<Vec<String>>) {
+        let who = format!("service:s3-{number}");
+        let body = json!({"name": "torture", "service_account": format!("s3-{number}")}).to_string();
+        let mut token = None;
+        while !self.is_over() {
+            if token.is_none() {
+                let made = self
+                    .insist(&who, "POST", "/v1/auth/tokens", Bytes::from(body.clone()))
+                    .await;
+                token = made.and_then(|answer| member(&answer, "token"));
+                continue;
+            }
+            let unit = self.dice.one(&units).clone();
+            self.s3_session(&who, token.as_deref().unwrap_or_default(), &unit)
+                .await;
+            tokio::time::sleep(self.dice.up_to(100)).await;
+        }
+    }
+
+    async fn s3_session(&self, who: &str, token: &str, unit: &str) -> Option<()> {
+        let made = self
+            .once_as(who, token, "POST", "/v1/auth/issue-s3-creds", Bytes::new())
+            .await?;
+        let credentials = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|name| member(&made, name));
+        let [Some(key), Some(secret), Some(session)] = credentials else {
+            return None;
+        };
+        let state = format!("/s3/opentaco/{unit}/terraform.tfstate");
+        let file = format!("{state}.tflock");
+        let id = uuid::Uuid::new_v4().to_string();
+        let lock = json!({"ID": id, "Operation": "OperationTypeApply", "Who": who}).to_string();
+        let signer = || Signer::new(&key, &secret, Some(&session));
+        let none = [("if-none-match", "*")];
+        let taken = self
+            .s3_insist(who, &signer, "PUT", &file, &none, Bytes::from(lock))
+            .await?;
+        if !taken.status().is_success() {
+            if self.dice.chance(60) {
+                let path = format!("/v1/backend/{unit}");
+                self.insist("breaker", "UNLOCK", &path, Bytes::new()).await;
+                self.takeovers.fetch_add(1, Ordering::SeqCst);
+            }
+            return None;
+        }
+        let read = self
+            .s3_insist(who, &signer, "GET", &state, &[], Bytes::new())
+            .await?;
+        let mut serial = match read.status() {
+            StatusCode::OK => serde_json::from_slice::<Value>(read.body()).ok()?["serial"].as_u64()?,
+            StatusCode::NOT_FOUND => 0,
+            _ => return None,
+        };
+        for _ in 0..1 + self.dice.below(4) {
+            serial += 1;
+            let body = self.state(unit, serial, who);
+            let written = self.s3_insist(who, &signer, "PUT", &state, &[], body).await?;
+            if !written.status().is_success() {
+                return None;
+            }
+            if self.dice.chance(20) {
+                tokio::time::sleep(self.dice.up_to(6000)).await;
+            }
+        }
+        if self.dice.chance(40) {
+            return None;
+        }
+        self.s3_insist(who, &signer, "DELETE", &file, &[], Bytes::new())
+            .await?;
+        Some(())
+    }
+
+    /// As an SDK does: up to three attempts, each signed anew, all called the same.
+    async fn s3_insist(
+        &self,
+        who: &str,
+        signer: &(dyn Fn() -> Signer + Sync),
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Option<Answer> {
+        let invocation = uuid::Uuid::new_v4().to_string();
+        let host = format!("127.0.0.1:{}", self.door);
+        let mut answer = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            let mut all = vec![("amz-sdk-invocation-id", invocation.as_str())];
+            all.extend(headers);
+            let url = format!("http://{host}{path}");
+            let signed = signer().sign(method, &url, &all, Sent::Whole(&body));
+            let mut request = Request::builder().method(method).uri(url).header(CLIENT, who);
+            for (name, value) in &signed.headers {
+                request = request.header(name, value);
+            }
+            let request = request.body(body.clone()).ok()?;
+            answer = tokio::time::timeout(PATIENCE, self.sender.send(request))
+                .await
+                .ok()
+                .flatten();
+            if answer
+                .as_ref()
+                .is_some_and(|answer| !answer.status().is_server_error())
+            {
+                break;
+            }
+        }
+        answer
+    }
+
+    /// A CI job: it logs in with a token of its platform, which is not always there, and writes under what it is given.
+    pub async fn job(self, issuer: Arc<Mutex<Option<TokenIssuer>>>, unit: String) {
+        let who = "ci:torture";
+        let path = format!("/v1/backend/{unit}");
+        while !self.is_over() {
+            tokio::time::sleep(self.dice.up_to(1500)).await;
+            let claims =
+                json!({"aud": "https://taco.example.com", "sub": "torture", "repository": "acme/infra"});
+            let token = issuer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .map(|issuer| issuer.token(&claims));
+            let Some(token) = token else { continue };
+            let read = self.once_as(who, &token, "GET", &path, Bytes::new()).await;
+            let Some(read) = read else { continue };
+            let serial = match read.status() {
+                StatusCode::OK => serde_json::from_slice::<Value>(read.body())
+                    .ok()
+                    .and_then(|state| state["serial"].as_u64()),
+                StatusCode::NOT_FOUND => Some(0),
+                _ => None,
+            };
+            let Some(serial) = serial else { continue };
+            let state = self.state(&unit, serial + 1, who);
+            if let Some(answer) = self.once_as(who, &token, "POST", &path, state).await
+                && answer.status().is_success()
+            {
+                self.jobs.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Gives a role and takes it, again and again.
+    pub async fn administrator(self) {
+        while !self.is_over() {
+            tokio::time::sleep(self.dice.up_to(1000)).await;
+            let method = *self.dice.one(&["PUT", "DELETE"]);
+            self.once(
+                "administrator",
+                method,
+                "/v1/rbac/users/user:guest/roles/worker",
+                Bytes::new(),
+            )
+            .await;
+        }
+    }
+
     /// The real client, applying again and again; where a lock was left over, it is broken.
     pub fn terraform(&self, unit: &str) {
         let backend = format!("http://127.0.0.1:{}/v1/backend/{unit}", self.door);
@@ -410,4 +643,10 @@ impl World {
             std::thread::sleep(Duration::from_secs(4) + self.dice.up_to(4000));
         }
     }
+}
+
+/// A text in an answer.
+fn member(answer: &Answer, name: &str) -> Option<String> {
+    let told: Value = serde_json::from_slice(answer.body()).ok()?;
+    told[name].as_str().map(str::to_owned)
 }

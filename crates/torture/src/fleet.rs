@@ -21,7 +21,7 @@ pub struct Start {
     pub flags: Vec<String>,
     /// Its variables.
     pub environment: Vec<(String, String)>,
-    /// By how many seconds its wall clock is off.
+    /// By how many seconds its wall clock is off in one life of ten.
     pub clock: i64,
 }
 
@@ -35,6 +35,7 @@ struct Inner {
     program: PathBuf,
     shim: PathBuf,
     disk: PathBuf,
+    dice: Dice,
     replicas: Vec<Replica>,
     reborn: Box<dyn Fn(usize) + Send + Sync>,
     kills: AtomicU64,
@@ -83,6 +84,7 @@ impl Fleet {
         program: PathBuf,
         home: &Path,
         starts: Vec<(u16, Start)>,
+        dice: Dice,
         reborn: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Self, String> {
         let shim = shim(home)?;
@@ -102,6 +104,7 @@ impl Fleet {
             program,
             shim,
             disk,
+            dice,
             replicas: replicas.collect(),
             reborn: Box::new(reborn),
             kills: AtomicU64::new(0),
@@ -145,6 +148,11 @@ impl Fleet {
     fn launch(&self, index: usize) {
         let replica = &self.inner.replicas[index];
         std::fs::create_dir_all(&replica.home).expect("a home can be made");
+        let off = match self.inner.dice.below(20) {
+            0 => replica.start.clock,
+            1 => -replica.start.clock,
+            _ => 0,
+        };
         let mut command = Command::new(&self.inner.program);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -158,7 +166,7 @@ impl Fleet {
             .env("OPENTACO_ROOT_TOKEN", ROOT_TOKEN)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("LD_PRELOAD", &self.inner.shim)
-            .env("TORTURE_CLOCK", replica.start.clock.to_string())
+            .env("TORTURE_CLOCK", off.to_string())
             .env("TORTURE_DISK", &self.inner.disk)
             .envs(replica.start.environment.iter().cloned());
         *hold(&replica.process) = Some(Process::start(command, &replica.home.join("log")));

@@ -16,10 +16,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use opentaco_domain::{LockId, Sha256, UnitId};
+use jiff::Timestamp;
+use opentaco_domain::{CredentialSession, LockId, Sha256, Signed, UnitId};
 use opentaco_sim::bucket::{Event, Ledger};
 use opentaco_sim::executor::{Group, Instant};
-use opentaco_sim::world::{Ask, History, Record, Told};
+use opentaco_sim::world::{Ask, History, Record, Told, s3};
 use opentaco_storage::Retention;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,8 @@ struct RecordLine {
     bytes: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     what: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<SignedLine>,
     told: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told_bytes: Option<usize>,
@@ -76,6 +79,14 @@ struct RecordLine {
     told_what: Option<String>,
     from: Instant,
     until: Instant,
+}
+
+/// Who signed a request to the S3 door, and when.
+#[derive(Serialize, Deserialize)]
+struct SignedLine {
+    session: String,
+    at: Option<Timestamp>,
+    invocation: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -284,8 +295,34 @@ fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Vec<T>> {
 }
 
 fn line_of(record: &Record, bodies: &mut Bodies) -> RecordLine {
-    let (mut bytes, mut what) = (None, None);
+    let (mut bytes, mut what, mut by) = (None, None, None);
     let ask = match &record.ask {
+        Ask::S3(ask) => match ask {
+            s3::Ask::Lock { id, by: who } => {
+                (what, by) = (Some(id.as_str().to_owned()), Some(who));
+                "s3-lock"
+            }
+            s3::Ask::ShowLock(who) => {
+                by = Some(who);
+                "s3-show-lock"
+            }
+            s3::Ask::Unlock(who) => {
+                by = Some(who);
+                "s3-unlock"
+            }
+            s3::Ask::Get(who) => {
+                by = Some(who);
+                "s3-read"
+            }
+            s3::Ask::Put { bytes: sent, by: who } => {
+                (bytes, by) = (Some(bodies.number(sent)), Some(who));
+                "s3-write"
+            }
+            // Nobody here sends parts: `told.rs` makes none of these.
+            s3::Ask::Begin | s3::Ask::Part { .. } | s3::Ask::Complete { .. } | s3::Ask::Abort(_) => {
+                "s3-upload"
+            }
+        },
         Ask::Lock(id) => {
             what = Some(id.as_str().to_owned());
             "lock"
@@ -334,6 +371,7 @@ fn line_of(record: &Record, bodies: &mut Bodies) -> RecordLine {
         Told::NoSuchThing => "no-such-thing",
         Told::Unavailable => "unavailable",
         Told::Nothing => "nothing",
+        Told::Begun(_) => "begun",
     };
     RecordLine {
         client: record.client.clone(),
@@ -342,6 +380,11 @@ fn line_of(record: &Record, bodies: &mut Bodies) -> RecordLine {
         ask: ask.to_owned(),
         bytes,
         what,
+        by: by.map(|by| SignedLine {
+            session: by.session.as_str().to_owned(),
+            at: by.at,
+            invocation: by.invocation.clone(),
+        }),
         told: told.to_owned(),
         told_bytes,
         told_what,
@@ -358,7 +401,29 @@ fn record_of(line: RecordLine, body: &impl Fn(usize) -> io::Result<Bytes>) -> io
     };
     let text = |text: &Option<String>| text.clone().ok_or_else(|| odd("a request without its object"));
     let bytes = |number: Option<usize>| body(number.ok_or_else(|| odd("a body without a number"))?);
+    let by = || {
+        let by = line
+            .by
+            .as_ref()
+            .ok_or_else(|| odd("a request that nobody signed"))?;
+        Ok::<_, io::Error>(Signed {
+            session: CredentialSession::new(&by.session),
+            at: by.at,
+            invocation: by.invocation.clone(),
+        })
+    };
     let ask = match line.ask.as_str() {
+        "s3-lock" => Ask::S3(s3::Ask::Lock {
+            id: id(&line.what)?,
+            by: by()?,
+        }),
+        "s3-show-lock" => Ask::S3(s3::Ask::ShowLock(by()?)),
+        "s3-unlock" => Ask::S3(s3::Ask::Unlock(by()?)),
+        "s3-read" => Ask::S3(s3::Ask::Get(by()?)),
+        "s3-write" => Ask::S3(s3::Ask::Put {
+            bytes: bytes(line.bytes)?,
+            by: by()?,
+        }),
         "lock" => Ask::Lock(id(&line.what)?),
         "unlock" => Ask::Unlock(id(&line.what)?),
         "force-unlock" => Ask::ForceUnlock,
@@ -396,4 +461,99 @@ fn record_of(line: RecordLine, body: &impl Fn(usize) -> io::Result<Bytes>) -> io
         from: line.from,
         until: line.until,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let unit = UnitId::parse("app").unwrap();
+        let id = opentaco_sim::stage::lock_id(1);
+        let by = Signed {
+            session: CredentialSession::new("alice"),
+            at: Timestamp::from_second(1_790_000_000).ok(),
+            invocation: Some("call-1".to_owned()),
+        };
+        let bytes = Bytes::from_static(b"{}");
+        let version = "0000000000000003-1-33bfc239-f5cbbcbe0ddb3258f1787009fd507f12d1a8dfaca6a3eb8ec9c557fa6ec6a3e6-2314c2d8";
+        let asks = [
+            Ask::Lock(id.clone()),
+            Ask::Unlock(id.clone()),
+            Ask::ForceUnlock,
+            Ask::Read,
+            Ask::Write {
+                bytes: bytes.clone(),
+                lock: Some(id.clone()),
+            },
+            Ask::Write {
+                bytes: bytes.clone(),
+                lock: None,
+            },
+            Ask::Create,
+            Ask::Delete,
+            Ask::Undelete,
+            Ask::Restore(version.parse().unwrap()),
+            Ask::Promote("kept".to_owned()),
+            Ask::S3(s3::Ask::Lock {
+                id: id.clone(),
+                by: by.clone(),
+            }),
+            Ask::S3(s3::Ask::ShowLock(by.clone())),
+            Ask::S3(s3::Ask::Unlock(by.clone())),
+            Ask::S3(s3::Ask::Get(by.clone())),
+            Ask::S3(s3::Ask::Put {
+                bytes: bytes.clone(),
+                by,
+            }),
+        ];
+        let tolds = [
+            Told::Done,
+            Told::State(bytes.clone()),
+            Told::NoState,
+            Told::Locked(id),
+            Told::LockOver,
+            Told::Refused(Some("kept".to_owned())),
+            Told::Refused(None),
+            Told::Saved,
+            Told::NoSuchThing,
+            Told::Unavailable,
+            Told::Nothing,
+        ];
+        let records = asks.into_iter().zip(tolds.into_iter().cycle());
+        let records: Vec<Record> = records
+            .map(|(ask, told)| Record {
+                client: "alice".to_owned(),
+                replica: 1,
+                unit: unit.clone(),
+                ask,
+                told,
+                from: 1,
+                until: 2,
+            })
+            .collect();
+        let event = |now| Event {
+            at: 1,
+            by: Some(Group::Replica(1, 2)),
+            what: "PUT".to_owned(),
+            key: unit.state_key(),
+            now,
+        };
+        let kept = Kept {
+            ledger: Ledger {
+                events: vec![event(Some(Some(bytes.clone()))), event(Some(None)), event(None)],
+                objects: [(unit.state_key(), bytes.clone())].into(),
+                digests: true,
+            },
+            records,
+            by_hand: vec![(unit.clone(), bytes)],
+            retention: Retention::default(),
+            now: 3,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        kept.write(directory.path()).unwrap();
+        let read = Kept::read(directory.path()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{kept:?}"));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use opentaco_domain::{LockId, Sha256, UnitId};
 use opentaco_sim::executor::Instant;
-use opentaco_sim::world::{Ask, Record, Told};
+use opentaco_sim::world::{Ask, Record, Told, s3};
 
 /// A version of a unit, as the service lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,26 +14,19 @@ pub struct Listed {
     pub epoch: u64,
     /// The digest of its bytes.
     pub sha256: Sha256,
-    /// The digest of what was sent, which is another one where the service had something to add.
-    pub sent: Sha256,
     /// Whether somebody wrote it, and it was not made of an older one.
     pub written: bool,
 }
 
-/// What a unit's records break, given all versions that there ever were, and what people put there by hand.
+/// What a unit's records break, given all versions that there ever were.
 #[must_use]
-pub fn judge(
-    unit: &UnitId,
-    records: &[Record],
-    versions: &[Listed],
-    by_hand: &BTreeSet<Sha256>,
-) -> Vec<String> {
+pub fn judge(unit: &UnitId, records: &[Record], versions: &[Listed]) -> Vec<String> {
     // The same bytes may have been restored since: a write is the first of them, a reader may have seen the last.
     let mut epochs: BTreeMap<&Sha256, u64> = BTreeMap::new();
     let mut last: BTreeMap<&Sha256, u64> = BTreeMap::new();
     for listed in versions {
         let (first, newest) = (
-            epochs.entry(&listed.sent).or_insert(listed.epoch),
+            epochs.entry(&listed.sha256).or_insert(listed.epoch),
             last.entry(&listed.sha256).or_insert(listed.epoch),
         );
         *first = listed.epoch.min(*first);
@@ -46,11 +39,14 @@ pub fn judge(
     let mut done: Vec<(Instant, u64)> = Vec::new();
     let mut writes: Vec<(&Record, Sha256, Option<&LockId>)> = Vec::new();
     for record in records {
-        if let Ask::Write { bytes, lock } = &record.ask {
-            let sha256 = Sha256::of(bytes);
-            asked.insert(sha256);
-            writes.push((record, sha256, lock.as_ref()));
-        }
+        let (bytes, lock) = match &record.ask {
+            Ask::Write { bytes, lock } => (bytes, lock.as_ref()),
+            Ask::S3(s3::Ask::Put { bytes, .. }) => (bytes, None),
+            _ => continue,
+        };
+        let sha256 = Sha256::of(bytes);
+        asked.insert(sha256);
+        writes.push((record, sha256, lock));
     }
     for (record, sha256, _) in &writes {
         match (&record.told, epochs.get(sha256)) {
@@ -98,14 +94,13 @@ pub fn judge(
         }
     }
     for listed in versions.iter().filter(|listed| listed.written) {
-        if !asked.contains(&listed.sent) {
+        if !asked.contains(&listed.sha256) {
             broken.push(format!("{unit}: nobody asked for epoch {}", listed.epoch));
         }
     }
     for record in records {
-        if let (Ask::Read, Told::State(bytes)) = (&record.ask, &record.told) {
+        if let (Ask::Read | Ask::S3(s3::Ask::Get(_)), Told::State(bytes)) = (&record.ask, &record.told) {
             match last.get(&Sha256::of(bytes)) {
-                None if by_hand.contains(&Sha256::of(bytes)) => {}
                 None => broken.push(format!("{unit}: {} read what is no version", record.client)),
                 Some(epoch) if *epoch < known_before(record.from) => broken.push(format!(
                     "{unit}: {} read epoch {epoch} after epoch {} had been acknowledged",
@@ -212,7 +207,6 @@ mod tests {
         Listed {
             epoch,
             sha256: Sha256::of(what.as_bytes()),
-            sent: Sha256::of(what.as_bytes()),
             written: true,
         }
     }
@@ -228,10 +222,7 @@ mod tests {
             record(50, write("a", Some(1)), Told::Done),
             record(60, write("b", Some(1)), Told::Refused(None)),
         ];
-        assert_eq!(
-            judge(&unit(), &records, &[version(2, "a")], &BTreeSet::new()),
-            Vec::<String>::new()
-        );
+        assert_eq!(judge(&unit(), &records, &[version(2, "a")]), Vec::<String>::new());
     }
 
     #[test]
@@ -280,7 +271,7 @@ mod tests {
             ),
         ];
         for (records, versions, says) in cases {
-            let broken = judge(&unit(), records, versions, &BTreeSet::new());
+            let broken = judge(&unit(), records, versions);
             assert!(
                 broken.iter().any(|what| what.contains(says)),
                 "{says}: {broken:?}"

@@ -1,20 +1,21 @@
 //! One run, from an empty bucket to a verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opentaco_domain::limits;
 use opentaco_sim::bucket::Ledger;
 use opentaco_storage::Retention;
+use opentaco_testkit::issuer::TokenIssuer;
 use opentaco_testkit::s3_server::{ACCESS, S3Server, SECRET};
 use serde_json::Value;
 
-use crate::clients::{GRAPH, World};
+use crate::clients::{GRAPH, S3_CLIENTS, World};
 use crate::dice::Dice;
 use crate::door::Door;
 use crate::fleet::{self, Disk, Fleet, Start};
@@ -37,6 +38,9 @@ pub enum Store {
     /// On local disk, below one replica.
     Disk,
 }
+
+/// The platform that issues tokens to CI jobs; none while it is down.
+type Platform = Arc<Mutex<Option<TokenIssuer>>>;
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -66,9 +70,16 @@ pub async fn run(plan: &Plan) -> Result<Verdict, String> {
     let dice = Dice::new(plan.seed);
     let key = home.path().join("key.pem");
     new_key(&plan.program, &key)?;
+    let platform = TokenIssuer::start();
+    let url = platform.url();
+    let auth = format!(
+        "provider: {{ issuer: {url}, client_id: taco }}\nci:\n  - issuer: {url}\n    audience: https://taco.example.com\n    rules:\n      - when: {{ repository: acme/infra }}\n        principal: \"ci:github:{{repository}}\"\n        roles: [worker]\n"
+    );
+    std::fs::write(home.path().join("auth.yaml"), auth).map_err(|error| error.to_string())?;
+    let platform = Arc::new(Mutex::new(Some(platform)));
     match plan.store {
-        Store::S3 => on_s3(plan, home.path(), &key, dice).await,
-        Store::Disk => on_disk(plan, home.path(), &key, dice).await,
+        Store::S3 => on_s3(plan, home.path(), &key, dice, platform).await,
+        Store::Disk => on_disk(plan, home.path(), &key, dice, platform).await,
     }
 }
 
@@ -86,10 +97,23 @@ fn new_key(program: &Path, key: &Path) -> Result<(), String> {
 
 fn flags(home: &Path, index: usize, key: &Path, more: &[&str]) -> Vec<String> {
     let data = home.join(format!("replica-{index}/data"));
-    let mut flags: Vec<String> = ["-audit-sync", "-log-level", "warn", "-versions-min-age", "0s"]
-        .map(str::to_owned)
-        .into();
-    for (flag, value) in [("-data-dir", &*data), ("-tokens-private-key-pem-path", key)] {
+    let mut flags: Vec<String> = [
+        "-audit-sync",
+        "-log-level",
+        "warn",
+        "-versions-min-age",
+        "0s",
+        "-sts-ttl",
+        "60s",
+    ]
+    .map(str::to_owned)
+    .into();
+    let auth = home.join("auth.yaml");
+    for (flag, value) in [
+        ("-data-dir", &*data),
+        ("-tokens-private-key-pem-path", key),
+        ("-auth-config", &auth),
+    ] {
         flags.push(flag.to_owned());
         flags.push(value.display().to_string());
     }
@@ -97,7 +121,13 @@ fn flags(home: &Path, index: usize, key: &Path, more: &[&str]) -> Vec<String> {
     flags
 }
 
-async fn on_s3(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Verdict, String> {
+async fn on_s3(
+    plan: &Plan,
+    home: &Path,
+    key: &Path,
+    dice: Dice,
+    platform: Platform,
+) -> Result<Verdict, String> {
     const REPLICAS: usize = 3;
     let server = S3Server::start();
     server.bucket(BUCKET);
@@ -130,12 +160,12 @@ async fn on_s3(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Verdi
             flags: flags(home, index, key, &more),
             environment: with_bug(plan, &environment),
             // S3 takes nothing that is signed a quarter of an hour off.
-            clock: [0, 600, -600][index % 3],
+            clock: 600,
         };
         starts.push((*port, start));
     }
     let reborn = wire.clone();
-    let fleet = Fleet::start(plan.program.clone(), home, starts, move |index| {
+    let fleet = Fleet::start(plan.program.clone(), home, starts, dice.clone(), move |index| {
         reborn.reborn(index);
     })?;
     let clock = wire.clone();
@@ -146,6 +176,7 @@ async fn on_s3(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Verdi
         door: door.clone(),
         wire: Some(wire.clone()),
         dice,
+        platform,
     };
     let (world, reconciled) = work.done().await?;
     let mut verdict = Verdict {
@@ -191,13 +222,20 @@ async fn on_s3(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Verdi
     let counts = &mut verdict.counts;
     (counts.kills, counts.stops, counts.starts_failed) = (kills, stops, starts_failed);
     (counts.takeovers, counts.applies) = (takeovers, applies);
+    counts.jobs = world.jobs();
     (counts.bucket_requests, counts.bucket_faults) = (bucket_requests, bucket_faults);
     (counts.door_faults, counts.audit_events) = (door.faults(), audit_events);
     verdict.measure(plan.aims);
     Ok(verdict)
 }
 
-async fn on_disk(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Verdict, String> {
+async fn on_disk(
+    plan: &Plan,
+    home: &Path,
+    key: &Path,
+    dice: Dice,
+    platform: Platform,
+) -> Result<Verdict, String> {
     let ports = fleet::ports(1);
     // Nobody sees the bucket, so every version has to be there in the end.
     let more = ["-storage", "local", "-max-versions", "100000"];
@@ -206,7 +244,13 @@ async fn on_disk(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Ver
         environment: with_bug(plan, &[]),
         clock: 3600,
     };
-    let fleet = Fleet::start(plan.program.clone(), home, vec![(ports[0], start)], |_| {})?;
+    let fleet = Fleet::start(
+        plan.program.clone(),
+        home,
+        vec![(ports[0], start)],
+        dice.clone(),
+        |_| {},
+    )?;
     let started = Instant::now();
     let now = move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let door = Door::new(ports, dice.clone(), now);
@@ -216,6 +260,7 @@ async fn on_disk(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Ver
         door: door.clone(),
         wire: None,
         dice,
+        platform,
     };
     let (world, reconciled) = work.done().await?;
     let mut verdict = Verdict {
@@ -240,9 +285,7 @@ async fn on_disk(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Ver
             .collect();
         // The service merges what it knows into the graph on the way in: those bytes are nobody's.
         if unit.as_str() != GRAPH {
-            verdict
-                .broken
-                .extend(outside::judge(&unit, &records, &versions, &BTreeSet::new()));
+            verdict.broken.extend(outside::judge(&unit, &records, &versions));
         }
     }
     let logs = fleet.logs();
@@ -264,6 +307,7 @@ async fn on_disk(plan: &Plan, home: &Path, key: &Path, dice: Dice) -> Result<Ver
     let counts = &mut verdict.counts;
     (counts.kills, counts.stops, counts.starts_failed) = (kills, stops, starts_failed);
     (counts.takeovers, counts.applies) = (world.takeovers(), world.applies());
+    counts.jobs = world.jobs();
     (counts.door_faults, counts.audit_events) = (door.faults(), audit_events);
     counts.disk_faults = plan.seconds / DISK_EVERY_SECONDS;
     verdict.measure(plan.aims);
@@ -275,9 +319,15 @@ const DISK_EVERY_SECONDS: u64 = 10;
 
 fn with_bug(plan: &Plan, environment: &[(&str, &str)]) -> Vec<(String, String)> {
     let bug = plan.bug.as_deref().map(|bug| ("OPENTACO_PLANTED", bug));
+    // All replicas make and know the same S3 credentials.
+    let sts = [
+        ("OPENTACO_STS_KID", "torture"),
+        ("OPENTACO_STS_HMAC_torture", "0123456789abcdef0123456789abcdef"),
+    ];
     environment
         .iter()
         .copied()
+        .chain(sts)
         .chain(bug)
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
@@ -329,7 +379,6 @@ async fn listed(world: &World, unit: &str) -> Result<Vec<Listed>, String> {
                     .map_err(|error| format!("{name}: {error}"))?
                     .epoch,
                 sha256: digest,
-                sent: digest,
                 written: version["origin"] == "write",
             });
         }
@@ -342,6 +391,23 @@ async fn listed(world: &World, unit: &str) -> Result<Vec<Listed>, String> {
     Ok(versions)
 }
 
+/// The platform of CI jobs goes away for a while and comes back, each time with another key.
+async fn outages(platform: Platform, dice: Dice, is_over: Arc<AtomicBool>) {
+    while !is_over.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_secs(5) + dice.up_to(10_000)).await;
+        let gone = platform.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(gone) = gone else { continue };
+        let address = gone.url().trim_start_matches("http://").to_owned();
+        let _ended = tokio::task::spawn_blocking(move || drop(gone)).await;
+        tokio::time::sleep(dice.up_to(3000)).await;
+        while let Err(_busy) = std::net::TcpListener::bind(&address).map(|listener| {
+            *platform.lock().unwrap_or_else(PoisonError::into_inner) = Some(TokenIssuer::on(listener));
+        }) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
 /// Everybody at work, until time is up and all is quiet.
 struct Work<'a> {
     plan: &'a Plan,
@@ -349,6 +415,7 @@ struct Work<'a> {
     door: Door,
     wire: Option<Wire>,
     dice: Dice,
+    platform: Platform,
 }
 
 impl Work<'_> {
@@ -358,6 +425,7 @@ impl Work<'_> {
         let is_over = Arc::new(AtomicBool::new(false));
         let world = World::new(at, self.dice.clone(), Arc::clone(&is_over));
         self.until_ready(&world).await?;
+        world.prepare().await?;
         let watched = tokio::spawn(self.fleet.clone().watch());
         self.rough(true);
         let mut at_work = self.everybody(&world);
@@ -369,6 +437,11 @@ impl Work<'_> {
             self.dice.clone(),
             Duration::from_millis(2_200),
             stop_max,
+            Arc::clone(&is_over),
+        )));
+        at_work.push(tokio::spawn(outages(
+            Arc::clone(&self.platform),
+            self.dice.clone(),
             Arc::clone(&is_over),
         )));
         let until = Instant::now() + seconds;
@@ -431,9 +504,9 @@ impl Work<'_> {
         let units = |prefix: &str, count: usize| -> Arc<Vec<String>> {
             Arc::new((0..count).map(|n| format!("{prefix}-{n}")).collect())
         };
-        let (apps, managed, by_hand) = (units("app", 24), units("managed", 4), units("hand", 3));
+        let (apps, managed, by_hand) = (units("app", 48), units("managed", 4), units("hand", 3));
         let mut at_work = Vec::new();
-        for n in 0..10 {
+        for n in 0..24 {
             at_work.push(tokio::spawn(
                 world.clone().worker(format!("worker-{n}"), Arc::clone(&apps)),
             ));
@@ -459,6 +532,13 @@ impl Work<'_> {
             ));
             at_work.push(tokio::spawn(world.clone().worker("by-hand".to_owned(), by_hand)));
         }
+        for n in 0..S3_CLIENTS {
+            at_work.push(tokio::spawn(world.clone().s3(n, units("object", 4))));
+        }
+        at_work.push(tokio::spawn(world.clone().administrator()));
+        at_work.push(tokio::spawn(
+            world.clone().job(Arc::clone(&self.platform), "job".to_owned()),
+        ));
         let terraform = world.clone();
         at_work.push(tokio::task::spawn_blocking(move || {
             terraform.terraform("real/terraform");

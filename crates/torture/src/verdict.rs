@@ -8,13 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use opentaco_domain::audit::segment::{Read, SegmentId};
 use opentaco_domain::audit::{Auditor, Event, Keys, Outcome};
-use opentaco_domain::{Sha256, UnitId, VersionId};
+use opentaco_domain::{Sha256, UnitId};
 use opentaco_sim::checker;
-use opentaco_sim::world::{Ask, Record, Told};
-use opentaco_storage::head::{Head, Origin};
+use opentaco_sim::world::{Ask, Record, Told, s3};
 
 use crate::history::Kept;
-use crate::outside::{self, Listed};
 
 /// How much has to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +53,7 @@ pub struct Counts {
     pub starts_failed: u64,
     pub takeovers: u64,
     pub applies: u64,
+    pub jobs: u64,
     pub bucket_requests: u64,
     pub bucket_faults: u64,
     pub door_faults: u64,
@@ -93,6 +92,7 @@ impl Verdict {
             starts_failed,
             takeovers,
             applies,
+            jobs,
             bucket_requests,
             bucket_faults,
             door_faults,
@@ -101,7 +101,7 @@ impl Verdict {
         } = self.counts;
         let mut text = format!(
             "{requests} requests of clients, of which {door_faults} met a fault and {unanswered} got no answer\n\
-             {commits} acknowledged commits, {refused} refused writes, {takeovers} takeovers, {applies} applies of the real client\n\
+             {commits} acknowledged commits, {refused} refused writes, {takeovers} takeovers, {applies} applies of the real client, {jobs} writes of CI jobs\n\
              {kills} kills, {stops} stops, {starts_failed} starts that failed, {disk_faults} times a bad disk\n\
              {bucket_requests} requests to the bucket, of which {bucket_faults} met a fault; {audit_events} events in the audit\n"
         );
@@ -149,11 +149,11 @@ pub fn counted(records: &[Record]) -> Counts {
     let mut done: BTreeMap<Sha256, ()> = BTreeMap::new();
     for record in records {
         match (&record.ask, &record.told) {
-            (Ask::Write { bytes, .. }, Told::Done) => {
+            (Ask::Write { bytes, .. } | Ask::S3(s3::Ask::Put { bytes, .. }), Told::Done) => {
                 // A repeated write that is told that it is done is no second commit.
                 done.insert(Sha256::of(bytes), ());
             }
-            (Ask::Write { .. }, Told::Refused(_)) => counts.refused += 1,
+            (Ask::Write { .. } | Ask::S3(_), Told::Refused(_)) => counts.refused += 1,
             (Ask::Restore(_) | Ask::Promote(_) | Ask::Undelete, Told::Done) => counts.commits += 1,
             (_, Told::Nothing) => counts.unanswered += 1,
             _ => {}
@@ -174,16 +174,8 @@ pub fn checked(kept: &Kept) -> Vec<String> {
             scope.spawn(|| {
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let history = kept.history_of(unit);
-                    let by_hand = history.by_hand.iter().map(|(_, bytes, _)| Sha256::of(bytes));
-                    let by_hand = by_hand.collect();
-                    let mut broken: Vec<String> =
+                    let broken: Vec<String> =
                         checker::check(&history).iter().map(ToString::to_string).collect();
-                    broken.extend(outside::judge(
-                        unit,
-                        &history.records,
-                        &versions_in(kept, unit),
-                        &by_hand,
-                    ));
                     found
                         .lock()
                         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -195,27 +187,6 @@ pub fn checked(kept: &Kept) -> Vec<String> {
     found
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Every version that a head ever named as the current one, as the bucket saw it.
-fn versions_in(kept: &Kept, unit: &UnitId) -> Vec<Listed> {
-    let key = format!("__opentaco_units/{unit}/@head.json");
-    let mut versions: BTreeMap<VersionId, Listed> = BTreeMap::new();
-    for event in kept.ledger.events.iter().filter(|event| event.key == key) {
-        let Some(Some(bytes)) = &event.now else { continue };
-        let Ok(head) = serde_json::from_slice::<Head>(bytes) else {
-            continue;
-        };
-        let Some(current) = head.current else { continue };
-        let written = current.origin == Origin::Write;
-        versions.entry(current.version).or_insert(Listed {
-            epoch: current.version.epoch,
-            sha256: current.sha256,
-            sent: current.sent_sha256,
-            written,
-        });
-    }
-    versions.into_values().collect()
 }
 
 /// Judges the audit: nothing was changed, and each acknowledged change of a unit has its event.
@@ -284,8 +255,8 @@ fn compared(events: &[Event], records: &[Record]) -> Vec<String> {
     }
     for event in events.iter().filter(|event| event.decision == Outcome::Done) {
         let Some(unit) = &event.unit else { continue };
-        let known = ACTIONS.iter().find(|action| **action == event.action);
-        if let Some(seen) = known.and_then(|action| seen.get_mut(&(unit.clone(), *action))) {
+        let known = counts_as(event);
+        if let Some(seen) = known.and_then(|action| seen.get_mut(&(unit.clone(), action))) {
             seen.events += 1;
         }
     }
@@ -309,22 +280,27 @@ fn compared(events: &[Event], records: &[Record]) -> Vec<String> {
     broken
 }
 
-/// The actions that are compared.
-const ACTIONS: [&str; 5] = [
-    "unit.lock",
-    "unit.force-unlock",
-    "unit.write",
-    "unit.create",
-    "unit.delete",
-];
+/// As what an event counts: none for what no request of a client asks for.
+fn counts_as(event: &Event) -> Option<&'static str> {
+    // Nobody here annotates, and a reconciliation is no write of a client.
+    let of_the_service = ["reconciled", "annotated"].contains(&event.what.as_str());
+    match event.action.as_str() {
+        "unit.lock" => Some("unit.lock"),
+        "unit.force-unlock" => Some("unit.force-unlock"),
+        // What is brought back with its state is told as a write, without one as a creation.
+        "unit.write" | "unit.create" if !of_the_service => Some("unit.write"),
+        "unit.delete" => Some("unit.delete"),
+        _ => None,
+    }
+}
 
 fn action_of(ask: &Ask) -> Option<&'static str> {
     Some(match ask {
         Ask::Lock(_) | Ask::Unlock(_) => "unit.lock",
         Ask::ForceUnlock => "unit.force-unlock",
-        Ask::Write { .. } | Ask::Restore(_) | Ask::Promote(_) => "unit.write",
-        Ask::Create | Ask::Undelete => "unit.create",
+        Ask::Write { .. } | Ask::Restore(_) | Ask::Promote(_) | Ask::Create | Ask::Undelete => "unit.write",
         Ask::Delete => "unit.delete",
-        Ask::Read => return None,
+        Ask::S3(s3::Ask::Put { .. }) => "unit.write",
+        Ask::S3(_) | Ask::Read => return None,
     })
 }

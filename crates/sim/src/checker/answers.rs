@@ -8,7 +8,7 @@ use opentaco_storage::head::{Head, Origin};
 
 use super::{Copied, Story, is_vacant, short, spell};
 use crate::executor::Instant;
-use crate::world::{Ask, Record, Told};
+use crate::world::{Ask, Record, Told, s3};
 
 /// What was true of a unit at some moment: its head, if it had one yet, and its copy, if there was one yet.
 pub(super) type Moment<'a> = (Option<&'a Head>, Option<&'a Copied>);
@@ -16,7 +16,8 @@ pub(super) type Moment<'a> = (Option<&'a Head>, Option<&'a Copied>);
 impl Story<'_> {
     pub(super) fn answers(&mut self) {
         for record in &self.records.clone() {
-            if record.ask == Ask::Read && record.told == Told::NoState && !self.was_empty(record) {
+            let reads = matches!(record.ask, Ask::Read | Ask::S3(s3::Ask::Get(_)));
+            if reads && record.told == Told::NoState && !self.was_empty(record) {
                 self.broken(
                     "never-empty",
                     record.until,
@@ -72,7 +73,8 @@ impl Story<'_> {
                     && head.is_some_and(|head| !head.released.contains(id))
             }),
             (Ask::ForceUnlock, Told::Done) => some(&|head| holder(head).is_none()) || self.lock_ended(record),
-            (Ask::Read, Told::State(bytes)) => {
+            (Ask::S3(ask), _) if !matches!(ask, s3::Ask::Get(_)) => self.fits_s3(record, ask),
+            (Ask::Read | Ask::S3(_), Told::State(bytes)) => {
                 let sha256 = Sha256::of(bytes);
                 self.moments(record.from, record.until)
                     .iter()
@@ -84,7 +86,9 @@ impl Story<'_> {
                         None => copy.is_some_and(|copy| copy.bytes.as_ref() == Some(bytes)),
                     })
             }
-            (Ask::Read, Told::NoState) => some(&|head| head.is_none_or(|head| head.current.is_none())),
+            (Ask::Read | Ask::S3(_), Told::NoState) => {
+                some(&|head| head.is_none_or(|head| head.current.is_none()))
+            }
             (Ask::Write { lock: Some(id), .. }, Told::Refused(_)) => {
                 some(&|head| holder(head).as_ref() != Some(id)) || self.was_late(record)
             }
@@ -185,7 +189,7 @@ impl Story<'_> {
     }
 
     /// Whether some lock ended during a request.
-    fn lock_ended(&self, record: &Record) -> bool {
+    pub(super) fn lock_ended(&self, record: &Record) -> bool {
         let heads = self.during(record.from, record.until);
         heads.windows(2).any(|pair| {
             let session = |head: Option<&Head>| -> Option<Session> {
@@ -219,6 +223,9 @@ impl Story<'_> {
     /// under this lock; without one it is the first of these bytes that was current during the request: others may write
     /// or bring back the same bytes meanwhile, and the answer need not be for those.
     pub(super) fn written(&self, record: &Record) -> Option<(Instant, u64)> {
+        if let Ask::S3(ask) = &record.ask {
+            return self.written_in_session(record, ask);
+        }
         let Ask::Write { bytes, lock } = &record.ask else {
             return None;
         };
@@ -252,7 +259,8 @@ impl Story<'_> {
     fn refusal(&mut self, record: &Record) {
         let Told::Refused(kept) = &record.told else { return };
         let bytes = match &record.ask {
-            Ask::Write { bytes, .. } => Some(bytes),
+            Ask::Write { .. } => record.ask.sent(),
+            Ask::S3(ask) if ask.sent().is_some() => record.ask.sent(),
             Ask::Undelete | Ask::Restore(_) | Ask::Promote(_) if kept.is_some() => None,
             _ => return,
         };
@@ -261,7 +269,7 @@ impl Story<'_> {
         let was_kept = key.is_some_and(|key| {
             let was_there = self.rejected.get(&key).is_some_and(|(at, _)| *at <= record.until);
             let there = self.history.bucket.person_gets(&key);
-            was_there && there.is_some() && bytes.is_none_or(|bytes| there.as_ref() == Some(bytes))
+            was_there && there.is_some() && bytes.is_none_or(|bytes| there.as_ref() == Some(&bytes))
         });
         if !was_kept {
             self.broken(
@@ -270,18 +278,23 @@ impl Story<'_> {
                 format!("{} was told {kept:?}", record.client),
             );
         }
-        let Ask::Write {
-            bytes,
-            lock: Some(id),
-        } = &record.ask
-        else {
-            return;
+        let (bytes, ids) = match &record.ask {
+            Ask::Write {
+                bytes,
+                lock: Some(id),
+            } => (bytes.clone(), vec![id.clone()]),
+            Ask::S3(ask) => match ask.sent() {
+                // What was signed after its session gave a lock back is a write of its own.
+                Some((bytes, by)) if !self.has_given_back(record, by) => (bytes, self.locks_had(record, by)),
+                _ => return,
+            },
+            _ => return,
         };
-        let sha256 = Sha256::of(bytes);
+        let sha256 = Sha256::of(&bytes);
         let taken = self.heads.iter().find_map(|(at, head)| {
             let current = head.current.as_ref()?;
             let is_it = current.sent_sha256 == sha256
-                && current.lock_id.as_ref() == Some(id)
+                && current.lock_id.as_ref().is_some_and(|id| ids.contains(id))
                 && current.origin == Origin::Write;
             is_it.then_some((*at, current.version))
         });

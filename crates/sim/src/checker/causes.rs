@@ -14,7 +14,7 @@ use crate::world::{Ask, Record, Told};
 
 /// What changed between one head and the next, as far as somebody has to have asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Effect {
+pub(super) enum Effect {
     Locked(LockId),
     Unlocked(LockId),
     Written(Sha256, Option<LockId>),
@@ -86,7 +86,7 @@ impl Story<'_> {
                 let another = now.is_some_and(|now| now.living_since != head.living_since);
                 *effect == Effect::Revived { with_state: false } && another
             }
-            Told::Refused(_) | Told::Locked(_) | Told::State(_) | Told::NoState => false,
+            Told::Refused(_) | Told::Locked(_) | Told::State(_) | Told::NoState | Told::Begun(_) => false,
         };
         by_then.then_some(record.until)
     }
@@ -100,7 +100,7 @@ impl Story<'_> {
     pub(super) fn causes(&mut self, events: &[Event]) {
         let mut claims = Claims::default();
         let mut made: Vec<Made> = Vec::new();
-        let mut missing: BTreeMap<(Instant, Effect), bool> = BTreeMap::new();
+        let mut missing: BTreeMap<(Instant, Effect), (bool, bool)> = BTreeMap::new();
         for (index, (at, head)) in self.heads.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &self.heads[before].1);
             for effect in effects_between(before, head) {
@@ -109,7 +109,13 @@ impl Story<'_> {
                 {
                     continue;
                 }
-                let asked = |record: &Record| record.from <= *at && effect.may_come_of(&record.ask);
+                let asked = |record: &Record| {
+                    record.from <= *at
+                        && match &record.ask {
+                            Ask::S3(ask) => self.may_come_of_s3(&effect, record, ask, *at),
+                            ask => effect.may_come_of(ask),
+                        }
+                };
                 let may = |index: &usize| {
                     let record = &self.records[*index];
                     asked(record)
@@ -136,7 +142,9 @@ impl Story<'_> {
                     .collect();
                 if !claims.claim(causes) {
                     let was_asked = self.records.iter().any(asked);
-                    missing.insert((*at, effect), was_asked);
+                    let was_retried = matches!(effect, Effect::Unlocked(_))
+                        && self.records.iter().any(|record| record.may_have_broken_at(*at));
+                    missing.insert((*at, effect), (was_asked, was_retried));
                     continue;
                 }
                 let version = head.current_version().filter(|_| effect.is_commit());
@@ -147,7 +155,15 @@ impl Story<'_> {
                 }));
             }
         }
-        for ((at, effect), was_asked) in missing {
+        for ((at, effect), (was_asked, was_retried)) in missing {
+            if was_retried {
+                self.broken(
+                    "retry-breaks-nothing",
+                    at,
+                    format!("{effect:?}, and whoever removed a lock file had removed its own"),
+                );
+                continue;
+            }
             match was_asked {
                 true => self.broken(
                     "refused-has-no-effect",

@@ -127,7 +127,8 @@ impl Story<'_> {
                     Ask::Write { .. } | Ask::Create | Ask::Undelete | Ask::Restore(_) | Ask::Promote(_) => {
                         u64::MAX
                     }
-                    Ask::Lock(_) | Ask::Unlock(_) | Ask::ForceUnlock | Ask::Read => return None,
+                    Ask::S3(ref ask) if ask.sent().is_some() => u64::MAX,
+                    Ask::Lock(_) | Ask::Unlock(_) | Ask::ForceUnlock | Ask::Read | Ask::S3(_) => return None,
                 };
                 Some((record.until, limit))
             })
@@ -171,7 +172,7 @@ impl Story<'_> {
             created.map(|pair| (pair[1].0, pair[1].1.epoch))
         };
         match &record.ask {
-            Ask::Write { .. } => self.written(record),
+            Ask::Write { .. } | Ask::S3(_) => self.written(record),
             Ask::Restore(of) => became(&|origin| matches!(origin, Origin::Restore(version) if version == of)),
             Ask::Promote(of) => became(&|origin| matches!(origin, Origin::Promote(id) if id == of)),
             Ask::Undelete => became(&|origin| *origin == Origin::Undelete).or_else(was_created),

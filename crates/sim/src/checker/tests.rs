@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use opentaco_domain::{CredentialSession, Signed};
 use opentaco_storage::Retention;
 use serde_json::{Value, json};
 
@@ -15,6 +17,7 @@ use super::*;
 use crate::executor::{Executor, Group};
 use crate::gate::{Asked, Fate, Gatekeeper};
 use crate::stage::{Replica, Stage, lock_id, state};
+use crate::world::s3;
 
 const POLLS_MAX: u64 = 100_000;
 const HEAD: &str = "__opentaco_units/app/@head.json";
@@ -107,6 +110,14 @@ impl Forge {
             until: now,
         });
         self.stage.executor().pass(Duration::from_secs(1));
+    }
+
+    /// That somebody has asked for this all the time, and is told now that it is done.
+    fn claims_since_the_beginning(&mut self, client: &str, ask: Ask) {
+        self.claim(ask, Told::Done);
+        let record = self.records.last_mut().unwrap();
+        record.client = client.to_owned();
+        record.from = 0;
     }
 
     /// Another answer than the one that was given.
@@ -262,6 +273,34 @@ fn without_lock(bytes: &Bytes) -> Ask {
         bytes: bytes.clone(),
         lock: None,
     }
+}
+
+/// A request of a session in its `second`.
+fn signed(second: i64) -> Signed {
+    Signed {
+        session: CredentialSession::new("one"),
+        at: Timestamp::from_second(1_790_000_000 + second).ok(),
+        invocation: Some(format!("call in second {second}")),
+    }
+}
+
+fn s3_put(serial: u64, second: i64) -> Ask {
+    Ask::S3(s3::Ask::Put {
+        bytes: state(serial, "alice"),
+        by: signed(second),
+    })
+}
+
+/// Alice, an S3 client, has locked and written.
+fn locked_by_file() -> Forge {
+    let mut forge = Forge::new();
+    let lock = s3::Ask::Lock {
+        id: lock_id(1),
+        by: signed(1),
+    };
+    assert_eq!(forge.ask("alice", Ask::S3(lock)), Told::Done);
+    assert_eq!(forge.ask("alice", s3_put(1, 2)), Told::Done);
+    forge
 }
 
 /// A history that is falsified: the invariant that notices it, what is wrong with it, and how it is made.
@@ -750,6 +789,62 @@ const FORGERIES: &[Forgery] = &[
             forge
         },
     ),
+    (
+        "no-stale-session",
+        "a session writes after its lock was broken",
+        || {
+            let mut forge = locked_by_file();
+            assert_eq!(forge.ask("bob", Ask::ForceUnlock), Told::Done);
+            forge.commits(&state(2, "alice"), |current| current["lock_id"] = Value::Null);
+            forge.claims_since_the_beginning("alice", s3_put(2, 9));
+            forge
+        },
+    ),
+    (
+        "no-stale-session",
+        "what was signed before a lock was given back is written after it",
+        || {
+            let mut forge = locked_by_file();
+            assert_eq!(
+                forge.ask("alice", Ask::S3(s3::Ask::Unlock(signed(5)))),
+                Told::Done
+            );
+            forge.commits(&state(2, "alice"), |current| current["lock_id"] = Value::Null);
+            forge.claims_since_the_beginning("alice", s3_put(2, 4));
+            forge
+        },
+    ),
+    (
+        "retry-breaks-nothing",
+        "the retry of a removal breaks another lock",
+        || {
+            let mut forge = locked_by_file();
+            let removal = Ask::S3(s3::Ask::Unlock(signed(5)));
+            assert_eq!(forge.ask("alice", removal.clone()), Told::Done);
+            assert_eq!(forge.ask("bob", Ask::Lock(lock_id(2))), Told::Done);
+            forge.next_head(|head| {
+                let id = head["lock"]["id"].clone();
+                head["released"].as_array_mut().unwrap().insert(0, id);
+                head["lock"] = Value::Null;
+            });
+            forge.claims_since_the_beginning("alice", removal);
+            forge
+        },
+    ),
+    (
+        "upload-is-its-parts",
+        "an upload is said to be complete, and is not what is written",
+        || {
+            let mut forge = locked_by_file();
+            let complete = s3::Ask::Complete {
+                upload: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+                parts: vec![(1, state(2, "al")), (2, state(2, "ice"))],
+                by: signed(3),
+            };
+            forge.claim(Ask::S3(complete), Told::Done);
+            forge
+        },
+    ),
     ("it-ends", "a history does not end", || {
         let mut forge = Forge::written();
         forge.ended = false;
@@ -772,6 +867,7 @@ fn what_is_not_falsified_breaks_nothing() {
     for (what, forge) in [
         ("written", Forge::written()),
         ("locked", Forge::locked()),
+        ("locked by file", locked_by_file()),
         ("refused by hand, and deleted", thrown_out_and_deleted()),
     ] {
         assert_eq!(check(&forge.history()), [], "{what}");
