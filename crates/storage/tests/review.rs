@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentaco_domain::{Clock, StoppedClock};
+use opentaco_domain::{Clock, Principal, StateSummary, StoppedClock};
 use opentaco_storage::bucket::Kind;
+use opentaco_storage::commit::{CommitRequest, Made};
+use opentaco_storage::head::Committed;
 use opentaco_storage::lifecycle::{Annotation, Creating, Undeleting};
 use opentaco_storage::listing::ListUnits;
 use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
@@ -420,4 +422,40 @@ async fn of_two_creates_at_one_instant_only_one_is_told_that_it_made_the_unit() 
         assert!(matches!(first, Creating::Created(_)), "{first:?}");
         assert!(matches!(second, Creating::Exists(_)), "{second:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_service_writes_of_the_graph_is_dropped_and_pushes_nobodys_version_out() {
+    let mut world = World::new();
+    world.retention = Retention {
+        versions_max: 10,
+        versions_min_age: Duration::ZERO,
+        collect_every: 4,
+    };
+    let replica = world.replica();
+    let mut sent = Vec::new();
+    for serial in 1..10 {
+        sent.push(done(write_unlocked(&replica, state(serial, "sent")).await));
+        replica.settle_down().await;
+    }
+    let mut current = sent.last().unwrap().version;
+    let mut followed = Vec::new();
+    for serial in 10..70 {
+        let bytes = state(serial, "followed");
+        let made = Made {
+            summary: StateSummary::read(&bytes).unwrap(),
+            bytes,
+            beside: Some(current),
+        };
+        let request = CommitRequest::by_the_service(made, Principal::new("opentaco"));
+        current = done(replica.commit(&unit(), &request).await).version;
+        followed.push(current);
+        replica.settle_down().await;
+    }
+    let head = replica.load(&unit()).await.unwrap().unwrap().head;
+    let lost: Vec<_> = sent.iter().filter(|sent| !head.names(&sent.version)).collect();
+    assert_eq!(lost, Vec::<&Committed>::new(), "nobody's version is pushed out");
+    let named = followed.iter().filter(|version| head.names(version)).count();
+    assert!(named <= 4 + 4 + 1, "{named} versions of the service are named");
+    assert!(head.names(&current));
 }
