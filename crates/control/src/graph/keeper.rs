@@ -201,7 +201,7 @@ impl Keeper {
         };
         let mut taking = taking(committed);
         if let Some(taking) = &mut taking {
-            taking.is_late = fresh.before.is_none();
+            taking.is_late = fresh.before.is_none() && !planted(Bug::RepeatedTakesNow);
         }
         let Some(source) = source else {
             return self.follow_unit(unit, taking).await;
@@ -487,7 +487,15 @@ impl Keeper {
                 | Committing::Unmet { .. }
                 | Committing::NoUnit
                 | Committing::OtherLineage { .. }
-                | Committing::OlderSerial { .. } => continue,
+                | Committing::OlderSerial { .. } => {
+                    if let (true, Work::Follow(batch)) = (planted(Bug::TakenAnew), &mut *work) {
+                        for (_, change) in &mut **batch {
+                            let taking = change.taking.take();
+                            change.taking = taking.map(|taking| Taking::by(taking.version, taking.at));
+                        }
+                    }
+                    continue;
+                }
             };
             self.inner.counts.commits.fetch_add(1, Ordering::Relaxed);
             return match self.keep(committed.version, bytes) {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
