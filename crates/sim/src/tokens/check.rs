@@ -249,15 +249,13 @@ fn check_ends(history: &History, breaks: Breaks<'_>) {
                     breaks("login-unasked", asked.until, format!("{family} was not begun"));
                 }
             }
-            (Ask::Keep(hash), Told::Done, _) => {
-                if !was(&|page| page.tokens.contains_key(hash)) {
-                    breaks("token-is-kept", asked.until, format!("{hash} was not made"));
-                }
+            (Ask::Keep(hash), Told::Done, _) if !was(&|page| page.tokens.contains_key(hash)) => {
+                breaks("token-is-kept", asked.until, format!("{hash} was not made"));
             }
-            (Ask::Revoke(hash), Told::Done | Told::Missing, _) => {
-                if !was(&|page| !page.tokens.contains_key(hash)) {
-                    breaks("token-is-kept", asked.until, format!("{hash} was not ended"));
-                }
+            (Ask::Revoke(hash), Told::Done | Told::Missing, _)
+                if !was(&|page| !page.tokens.contains_key(hash)) =>
+            {
+                breaks("token-is-kept", asked.until, format!("{hash} was not ended"));
             }
             _ => {}
         }
