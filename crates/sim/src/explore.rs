@@ -21,8 +21,9 @@
 //! What is left out, and why that loses nothing: time does not pass, because a request that waits at the gate may wait
 //! as long as it likes, and pauses between tries are such waits; lock copies, lock files and the listing of refused
 //! writes behind a refusal go through at once, because nothing is decided by them once a unit has a head, and a first
-//! head that was made beside another one is refused; looks for a graph find none, but in the scenario that has one, and
-//! the bucket is always there. What is left out, and does lose something: reads never fail by
+//! head that was made beside another one is refused; looks for a graph find none, and the bucket is always
+//! there. The scenario that has a graph is about who sees whose swap: only requests about heads wait there, and what
+//! versions and copies hold is left to the others. What is left out, and does lose something: reads never fail by
 //! themselves (they are only tried again), and a request that was given up lands before the end or never.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,8 +247,9 @@ fn is_trifle(asked: &Asked, with_graph: bool) -> bool {
     let a_lock_file = asked.key.ends_with(".lock") || asked.key.ends_with(".tflock");
     let a_refusal = asked.verb == Verb::List && asked.key.starts_with("__opentaco_rejected/");
     let no_graph = !with_graph && asked.verb == Verb::Get && asked.key.contains(GRAPH_UNIT);
+    let no_head = with_graph && !asked.key.ends_with("@head.json");
     let a_bucket = asked.verb == Verb::List && asked.key.starts_with("__opentaco_ping/");
-    a_lock_file || a_refusal || no_graph || a_bucket
+    a_lock_file || a_refusal || no_graph || no_head || a_bucket
 }
 
 impl Gatekeeper for Gate {

@@ -429,7 +429,12 @@ impl Keeper {
                     true => self.compared(graph).await,
                     false => self.sources_of_new(graph).await?,
                 };
-                for (_, change) in &mut **batch {
+                // A turn may take longer than those wait for it whose changes it does (history 60).
+                let heard = hold(&self.inner.owed).heard;
+                for (number, change) in &mut **batch {
+                    if let Some(taking) = &mut change.taking {
+                        taking.is_late |= *number <= heard;
+                    }
                     change.apply(graph, &mut changed);
                 }
                 Ok(changed)
