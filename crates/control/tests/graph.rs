@@ -1043,3 +1043,39 @@ async fn a_graph_that_does_not_answer_keeps_a_write_waiting_for_a_bounded_time()
         (EdgeStatus::Pending, None)
     );
 }
+
+/// B's write waits for a turn that somebody else has, and that hangs; it is answered without, and A changes. The turn goes
+/// on with what it had to do when it began.
+#[tokio::test(start_paused = true)]
+async fn trace_60_a_turn_that_takes_longer_than_a_write_waits_takes_nothing_for_it_that_changed_since() {
+    use std::time::Duration;
+
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+    written(&other, &unit("a"), &with_x(1, "1")).await;
+    let (vault, faults) = world.failing_replica();
+    let control = crate::common::control(vault);
+    let gate = Gate::new();
+    let look = On::next(Does::Get, "units/__opentaco_system").always();
+    faults.say(look, Fate::HeldBefore(gate.clone()));
+    let first = write_later(&control, "elsewhere", with_x(1, "1"));
+    gate.reached().await;
+    let keeping_up = {
+        let control = control.clone();
+        #[expect(clippy::disallowed_methods, reason = "the runtime of a test is its own")]
+        tokio::spawn(async move { control.settle_down().await })
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let second = write_later(&control, "b", with_x(1, "1"));
+    first.await.unwrap();
+    second.await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    written(&other, &unit("a"), &with_x(2, "2")).await;
+    faults.heal();
+    gate.open();
+    keeping_up.await.unwrap();
+    control.settle_down().await;
+    assert_eq!(control.graph_counts().1, 0);
+    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+}

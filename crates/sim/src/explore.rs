@@ -21,8 +21,9 @@
 //! What is left out, and why that loses nothing: time does not pass, because a request that waits at the gate may wait
 //! as long as it likes, and pauses between tries are such waits; lock copies, lock files and the listing of refused
 //! writes behind a refusal go through at once, because nothing is decided by them once a unit has a head, and a first
-//! head that was made beside another one is refused; looks for a graph find none, as nobody makes one here, and the
-//! bucket is always there. What is left out, and does lose something: reads never fail by
+//! head that was made beside another one is refused; looks for a graph find none, and the bucket is always
+//! there. The scenario that has a graph is about who sees whose swap: only requests about heads wait there, and what
+//! versions and copies hold is left to the others. What is left out, and does lose something: reads never fail by
 //! themselves (they are only tried again), and a request that was given up lands before the end or never.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
-use opentaco_domain::Clock;
 use opentaco_domain::unit::GRAPH_UNIT;
+use opentaco_domain::{Caller, Clock, Principal, UnitId};
 use opentaco_storage::Surroundings;
 use opentaco_storage::surroundings::Tasks;
 
@@ -65,6 +66,8 @@ pub struct Scenario {
     pub before: Part,
     /// What everybody does, in every order.
     pub parts: &'static [Part],
+    /// There is a graph of dependencies, and what is looked up in it matters.
+    pub with_graph: bool,
 }
 
 /// How far a scenario is explored.
@@ -230,6 +233,7 @@ struct Gate {
 #[derive(Default)]
 struct Inside {
     open: bool,
+    with_graph: bool,
     next: u64,
     waiting: BTreeMap<u64, (Asked, oneshot::Sender<Fate>)>,
 }
@@ -239,18 +243,19 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What nothing is decided by.
-fn is_trifle(asked: &Asked) -> bool {
+fn is_trifle(asked: &Asked, with_graph: bool) -> bool {
     let a_lock_file = asked.key.ends_with(".lock") || asked.key.ends_with(".tflock");
     let a_refusal = asked.verb == Verb::List && asked.key.starts_with("__opentaco_rejected/");
-    let no_graph = asked.verb == Verb::Get && asked.key.contains(GRAPH_UNIT);
+    let no_graph = !with_graph && asked.verb == Verb::Get && asked.key.contains(GRAPH_UNIT);
+    let no_head = with_graph && !asked.key.ends_with("@head.json");
     let a_bucket = asked.verb == Verb::List && asked.key.starts_with("__opentaco_ping/");
-    a_lock_file || a_refusal || no_graph || a_bucket
+    a_lock_file || a_refusal || no_graph || no_head || a_bucket
 }
 
 impl Gatekeeper for Gate {
     fn arrives(&self, asked: &Asked) -> BoxFuture<'static, Fate> {
         let mut inside = hold(&self.inside);
-        if inside.open || is_trifle(asked) {
+        if inside.open || is_trifle(asked, inside.with_graph) {
             return futures::future::ready(Fate::Passes).boxed();
         }
         let (decide, decided) = oneshot::channel();
@@ -377,6 +382,31 @@ impl Scene {
         self.stage.ask(client, &replica, ask).await
     }
 
+    /// Somebody applies the unit of the graph, without a lock, through one replica.
+    pub async fn declares(&self, client: &str, replica: usize, bytes: bytes::Bytes) -> Told {
+        let replica = hold(&self.replicas)[replica].clone();
+        let ask = Ask::Write { bytes, lock: None };
+        self.stage
+            .ask_about(&UnitId::graph(), client, &replica, ask)
+            .await
+    }
+
+    /// What a reconciliation of the graph by a fresh replica would mend: nothing, if it has followed.
+    fn mended(&self) -> Vec<String> {
+        let replica = hold(&self.replicas)[0].clone();
+        let found: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&found);
+        self.stage.executor().spawn(replica.group, async move {
+            let caller = Caller::new(Principal::new("end"));
+            *hold(&told) = match replica.control.reconcile_graph(&caller, None).await {
+                Ok(found) => found.changed.iter().map(|edge| format!("{edge:?}")).collect(),
+                Err(error) => vec![error.to_string()],
+            };
+        });
+        self.settle_down();
+        std::mem::take(&mut *hold(&found))
+    }
+
     /// The same request up to three times, to one replica and the other in turn: on no answer and on 5xx.
     pub async fn insist(&self, client: &str, replica: usize, ask: Ask) -> Told {
         let mut told = Told::Nothing;
@@ -419,6 +449,7 @@ impl Scene {
 
     fn begin(scenario: &Scenario) -> Self {
         let scene = Self::new();
+        hold(&scene.gate.inside).with_graph = scenario.with_graph;
         scene.gate.open(true);
         scene
             .stage
@@ -570,7 +601,16 @@ impl Scene {
         self.settle_down();
         let mut history = self.stage.history();
         history.ended = done;
-        let violations = checker::check(&history);
+        let mut violations = checker::check(&history);
+        let with_graph = hold(&self.gate.inside).with_graph;
+        for what in if with_graph { self.mended() } else { Vec::new() } {
+            violations.push(Violation {
+                invariant: "edges-follow",
+                unit: UnitId::graph(),
+                at: history.now,
+                what,
+            });
+        }
         (history, violations)
     }
 

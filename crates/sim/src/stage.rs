@@ -100,18 +100,23 @@ impl Stage {
 
     /// One request of a client to one replica. [`Told::Nothing`] if the replica dies, or [`Stage::give_up`] is said.
     pub async fn ask(&self, client: &str, replica: &Replica, ask: Ask) -> Told {
+        self.ask_about(&self.unit, client, replica, ask).await
+    }
+
+    /// The same about another unit.
+    pub async fn ask_about(&self, unit: &UnitId, client: &str, replica: &Replica, ask: Ask) -> Told {
         let from = self.executor.now();
         let (answer, answered) = oneshot::channel();
         let (patience, given_up) = oneshot::channel();
         hold(&self.open).insert(client.to_owned(), patience);
-        let (control, who, unit, what) = (
+        let (control, who, about, what) = (
             replica.control.clone(),
             client.to_owned(),
-            self.unit.clone(),
+            unit.clone(),
             ask.clone(),
         );
         self.executor.spawn(replica.group, async move {
-            let told = perform(&control, &who, &unit, what).await;
+            let told = perform(&control, &who, &about, what).await;
             let _ = answer.send(told);
         });
         let told = match select(answered, given_up).await {
@@ -127,7 +132,7 @@ impl Stage {
         } else {
             self.executor.now()
         };
-        let (client, unit) = (client.to_owned(), self.unit.clone());
+        let (client, unit) = (client.to_owned(), unit.clone());
         hold(&self.records).push(Record {
             client,
             replica: index,
@@ -187,6 +192,24 @@ impl Stage {
 pub fn state(serial: u64, by: &str) -> Bytes {
     Bytes::from(format!(
         r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{}},"by":"{by}"}}"#
+    ))
+}
+
+/// A state with this serial and one output `x`.
+#[must_use]
+pub fn state_with_x(serial: u64, x: u64) -> Bytes {
+    Bytes::from(format!(
+        r#"{{"version":4,"serial":{serial},"lineage":"one","outputs":{{"x":{{"value":{x},"type":"number"}}}},"resources":[]}}"#
+    ))
+}
+
+/// The graph as Terraform writes it, with an edge from `x` of the unit of the stage to another, or with none.
+#[must_use]
+pub fn graph_of(serial: u64, with_an_edge: bool) -> Bytes {
+    let edge = r#"{"attributes":{"from_unit_id":"app","from_output":"x","to_unit_id":"web","to_input":"x"}}"#;
+    let edge = if with_an_edge { edge } else { "" };
+    Bytes::from(format!(
+        r#"{{"version":4,"serial":{serial},"lineage":"graph","outputs":{{}},"resources":[{{"mode":"managed","type":"opentaco_dependency","name":"e","instances":[{edge}]}}]}}"#
     ))
 }
 

@@ -88,6 +88,7 @@ claims! {
     a_unit_is_deleted_and_created_in_one_order: "delete and create", [NONE], None;
     the_collector_never_takes_what_commits_meanwhile: "housekeeping and a write", [ONE_OF_THE_BUCKET], None;
     an_older_bucket_is_adopted_once: "a lock and a write without a lock, first touch of an older bucket", [NONE], None;
+    an_edge_that_is_declared_while_its_source_is_written_hears_of_it: "a write of a source and a new edge", [NONE], None;
 }
 
 const HEAD: &str = "__opentaco_units/app/@head.json";
@@ -128,6 +129,7 @@ fn an_order_that_breaks_a_promise_is_found_and_told() {
         name: "careless",
         before: created,
         parts: &[careless, alice_locks],
+        with_graph: false,
     };
     let bounds = Bounds {
         faults: 0,

@@ -117,6 +117,22 @@ const FOUND: &[(u64, &str, &str)] = &[
         "the world: a request that is sent twice upsets an epilogue",
     ),
     (
+        49,
+        "",
+        "the checker: a removal that was signed before its session locked finds nothing to remove",
+    ),
+    (
+        1197,
+        "",
+        "the checker: a lock that was given up by whoever asked for it is taken, and a write of before is under it",
+    ),
+    (
+        1363,
+        "",
+        "the world: no client sends a write anew after it has given its lock back",
+    ),
+    (1380, "", "the world: the same"),
+    (
         1_023_530,
         "",
         "the checker: what was written by hand and then promoted is the same bytes twice",

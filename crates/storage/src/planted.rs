@@ -70,6 +70,10 @@ pub enum Bug {
     GraphMergeDropped,
     GraphStoredAsSent,
     UnreadableIsGreen,
+    SessionsAlike,
+    OlderThanItsLock,
+    TakenAnew,
+    RepeatedTakesNow,
 }
 
 /// Whether this bug is planted in this process.
@@ -128,6 +132,27 @@ mod table {
             38,
             "that a reader settles three rounds at most keeps it quick, not right: no answer shows that it went on for longer",
         ),
+        (
+            47,
+            "a write of a session is looked for in the history by the very line that does so for 4",
+        ),
+        (
+            53,
+            "it takes a commit of the graph that hangs between two writes of one value; a directed test does, and 300 histories do not",
+        ),
+        (
+            54,
+            "it takes forty writes between two of one lock, which no history has; a directed test does",
+        ),
+        (
+            57,
+            "what is late for an edge is judged in `domain`, which has no bugs to plant; a directed test does",
+        ),
+        (
+            58,
+            "no history copies a bucket into another one; a directed test does",
+        ),
+        (59, "no history deletes the graph; a directed test does"),
     ];
 
     const fn bug(
@@ -239,10 +264,18 @@ mod table {
             "what a session signed before it gave its lock back counts as signed after it"),
         bug("retry-breaks-another", Bug::RetryBreaksAnother, &[49], "retry-breaks-nothing", 10_000,
             "the removal of a lock file that is sent again breaks the lock that somebody has taken since"),
+        bug("sessions-alike", Bug::SessionsAlike, &[48], "nothing-unasked", 10_000,
+            "two persons whose sessions have one name are one holder"),
+        bug("older-than-its-lock", Bug::OlderThanItsLock, &[50, 51], "no-stale-session", 10_000,
+            "what a session signed before it asked for its present lock counts as made under that"),
         bug("parts-of-another", Bug::PartsOfAnother, &[], "upload-is-its-parts", 1_000,
             "a part is looked for by its number, in whichever upload has one"),
         bug("graph-looked-at-before", Bug::GraphLookedAtBefore, &[52], "edges-follow", 10_000,
             "the graph is looked at before the swap of a write, and not after it"),
+        bug("taken-anew", Bug::TakenAnew, &[55], "taken-is-what-was-seen", 10_000,
+            "what a write takes is taken anew when its commit of the graph is lost to somebody"),
+        bug("repeated-takes-now", Bug::RepeatedTakesNow, &[56], "taken-is-what-was-seen", 10_000,
+            "a write that arrives once more takes what its sources are worth by then"),
         bug("graph-written-unconditionally", Bug::GraphWrittenUnconditionally, &[], "graph-goes-on", 1_000,
             "the service writes the graph it has made over whatever graph is current"),
         bug("graph-merge-dropped", Bug::GraphMergeDropped, &[], "sent-is-stored", 1_000,

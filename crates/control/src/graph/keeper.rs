@@ -201,7 +201,7 @@ impl Keeper {
         };
         let mut taking = taking(committed);
         if let Some(taking) = &mut taking {
-            taking.is_late = fresh.before.is_none();
+            taking.is_late = fresh.before.is_none() && !planted(Bug::RepeatedTakesNow);
         }
         let Some(source) = source else {
             return self.follow_unit(unit, taking).await;
@@ -429,7 +429,12 @@ impl Keeper {
                     true => self.compared(graph).await,
                     false => self.sources_of_new(graph).await?,
                 };
-                for (_, change) in &mut **batch {
+                // A turn may take longer than those wait for it whose changes it does (history 60).
+                let heard = hold(&self.inner.owed).heard;
+                for (number, change) in &mut **batch {
+                    if let Some(taking) = &mut change.taking {
+                        taking.is_late |= *number <= heard;
+                    }
                     change.apply(graph, &mut changed);
                 }
                 Ok(changed)
@@ -487,7 +492,15 @@ impl Keeper {
                 | Committing::Unmet { .. }
                 | Committing::NoUnit
                 | Committing::OtherLineage { .. }
-                | Committing::OlderSerial { .. } => continue,
+                | Committing::OlderSerial { .. } => {
+                    if let (true, Work::Follow(batch)) = (planted(Bug::TakenAnew), &mut *work) {
+                        for (_, change) in &mut **batch {
+                            let taking = change.taking.take();
+                            change.taking = taking.map(|taking| Taking::by(taking.version, taking.at));
+                        }
+                    }
+                    continue;
+                }
             };
             self.inner.counts.commits.fetch_add(1, Ordering::Relaxed);
             return match self.keep(committed.version, bytes) {

@@ -352,14 +352,13 @@ impl<'a> Story<'a> {
                     let what = format!("{unit} is {colour:?} in a graph that cannot be read");
                     self.breaks("unreadable-is-no-colour", asked.until, what);
                 }
-                Told::Colour(colour) => {
+                Told::Colour(colour)
                     if !lays
                         .iter()
-                        .any(|lay| colour_in(lay.as_ref(), unit) == Some(*colour))
-                    {
-                        let what = format!("{unit} was {colour:?} at no moment");
-                        self.breaks("status-fits", asked.until, what);
-                    }
+                        .any(|lay| colour_in(lay.as_ref(), unit) == Some(*colour)) =>
+                {
+                    let what = format!("{unit} was {colour:?} at no moment");
+                    self.breaks("status-fits", asked.until, what);
                 }
                 Told::Unreadable if unreadable == 0 => {
                     let what = format!("the graph could be read when {unit} was asked for");

@@ -1,8 +1,6 @@
 //! The checker, checked: a history that keeps every promise is falsified in one place, and the promise that it breaks now
 //! has to be noticed.
 
-#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
-
 use std::collections::BTreeSet;
 
 use opentaco_domain::{Sha256, VersionId};
@@ -91,7 +89,7 @@ const LIES: &[Lie] = &[
             let of_ours = heads.iter().filter_map(|(_, head)| head.current.as_ref());
             let ours = of_ours
                 .filter(|current| current.origin == Origin::Graph)
-                .last()
+                .next_back()
                 .unwrap();
             let key = key_of(&ours.version);
             rewrite(history, &key, r#""unheard_of": 1.50"#, r#""unheard_of": 1.5"#);
@@ -180,7 +178,7 @@ const LIES: &[Lie] = &[
         },
     ),
     ("debts-are-paid", "a replica owes something", |history| {
-        history.unpaid = vec![(0, 0)]
+        history.unpaid = vec![(0, 0)];
     }),
     (
         "status-fits",

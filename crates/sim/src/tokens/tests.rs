@@ -1,7 +1,7 @@
 //! The checker, checked: a history that keeps every promise is falsified in one place, and the promise that it breaks now
 //! has to be noticed.
 
-#![expect(clippy::unwrap_used, reason = "where a fixture fails, the test fails")]
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
