@@ -165,10 +165,17 @@ struct Kept {
     message: String,
 }
 
+/// What a document of deletions says: key and version of each, and whether the answer is to be short.
+pub(super) fn read(document: &[u8]) -> Result<(Vec<(String, Option<String>)>, bool), Refused> {
+    let Delete { object, quiet } = xml::read(document)?;
+    let named = object.into_iter().map(|doomed| (doomed.key, doomed.version_id));
+    Ok((named.collect(), quiet))
+}
+
 /// Deletes several, each for itself: one that is refused keeps none of the others.
 pub(super) async fn delete_many(call: Call, body: Body) -> Result<Response, Refused> {
     let announced = call.announced()?;
-    let received = announced.receive_small(&call.app, call.headers(), body, DOCUMENT_BYTES_MAX);
+    let received = announced.receive_small(&call.app.bodies, call.headers(), body, DOCUMENT_BYTES_MAX);
     let (document, _) = received.await?;
     let delete: Delete = xml::read(&document)?;
     if delete.object.is_empty() || delete.object.len() > DELETED_MAX {
@@ -354,7 +361,7 @@ fn base64_of(etag: &str) -> String {
 }
 
 /// The bytes that are asked for. What is no range of S3's is no range at all, as there.
-fn wanted(headers: &HeaderMap) -> Option<Wanted> {
+pub(super) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     let text = headers.get(RANGE)?.to_str().ok()?;
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     match (first.trim(), last.trim()) {
@@ -367,7 +374,7 @@ fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     }
 }
 
-fn part_of(wanted: &Wanted, size: u64) -> Range<u64> {
+pub(super) fn part_of(wanted: &Wanted, size: u64) -> Range<u64> {
     match wanted {
         Wanted::Bounded(range) => range.start.min(size)..range.end.min(size),
         Wanted::Offset(start) => (*start).min(size)..size,
