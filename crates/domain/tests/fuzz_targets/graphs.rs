@@ -59,7 +59,8 @@ pub(crate) fn check(bytes: &[u8]) {
 /// stands twice, of which such a reader sees only one.
 fn without_ours(bytes: &[u8]) -> Option<Value> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    value.as_object_mut()?.remove("serial");
+    // Go, and so Terraform, finds it in any case, and we do as they do.
+    value.as_object_mut()?.retain(|name, _| name.to_lowercase().replace('\u{17f}', "s") != "serial");
     for resource in value
         .get_mut("resources")
         .and_then(Value::as_array_mut)
