@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+/// What a target does with an input: it panics where a promise does not hold.
+type Check = fn(&[u8]);
+
 /// The seeds of a target; there must be some.
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -28,10 +31,13 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Each seed as it is. Those that people have named are also cut off at every byte, and every byte of them is turned
 /// over; those that the fuzzers found are called by their digest and are many.
-pub(crate) fn play(targets: &[(&str, fn(&[u8]))]) {
+#[expect(
+    clippy::print_stdout,
+    reason = "the last line is the seed that broke a promise"
+)]
+pub(crate) fn play(targets: &[(&str, Check)]) {
     for (target, check) in targets {
         for (path, seed) in seeds(target) {
-            // The last line is the seed that broke a promise.
             println!("{}", path.display());
             check(&seed);
             let is_found = path.file_name().is_some_and(|name| {

@@ -81,6 +81,17 @@ install_npm_servers() {
     npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 oidc-provider@9 playwright-core@1.64 >&2
 }
 
+# A C++ compiler, which builds libFuzzer: what is there, else Debian's, which takes root.
+install_cxx() {
+    command -v c++ >/dev/null && return
+    say "no c++ on PATH: installing Debian's g++"
+    local root=""
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    command -v apt-get >/dev/null \
+        && $root apt-get update -qq >&2 \
+        && DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends g++ >&2
+}
+
 # Chromium, which somebody logs in with: what is there, else Debian's, which takes root.
 install_browser() {
     local name

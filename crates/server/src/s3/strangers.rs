@@ -48,11 +48,20 @@ pub fn completed(document: &[u8]) -> Result<Vec<(u16, String)>, Refused> {
     parts::read(document)
 }
 
-/// Reads the body of DeleteObjects: key and version of each object, and whether the answer is to be short.
+/// What the body of DeleteObjects says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletions {
+    /// Key and version of each object.
+    pub objects: Vec<(String, Option<String>)>,
+    /// Whether the answer is to be short.
+    pub is_quiet: bool,
+}
+
+/// Reads the body of DeleteObjects.
 ///
 /// # Errors
 /// As the door answers.
-pub fn deleted(document: &[u8]) -> Result<(Vec<(String, Option<String>)>, bool), Refused> {
+pub fn deleted(document: &[u8]) -> Result<Deletions, Refused> {
     objects::read(document)
 }
 

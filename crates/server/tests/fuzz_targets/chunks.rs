@@ -45,7 +45,7 @@ pub(crate) fn check(bytes: &[u8]) {
     ] {
         let whole = read(&request, payload, chunks.clone(), body, body.len().max(1));
         // A byte at a time takes its time.
-        for cut in [if body.len() < 256 { 1 } else { cut }, cut + 1] {
+        for cut in [if body.len() < 64 { 1 } else { cut }, cut + 1] {
             assert_eq!(
                 read(&request, payload, chunks.clone(), body, cut),
                 whole,

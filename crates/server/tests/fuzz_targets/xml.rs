@@ -1,7 +1,7 @@
 //! A document that the S3 door reads says the same when it is written anew, and nothing in it stands for more than is
 //! there: entities of a client's own are not replaced.
 
-use opentaco_server::s3::strangers::{completed, deleted};
+use opentaco_server::s3::strangers::{Deletions, completed, deleted};
 
 pub(crate) fn check(bytes: &[u8]) {
     if let Ok(parts) = completed(bytes) {
@@ -18,7 +18,8 @@ pub(crate) fn check(bytes: &[u8]) {
         let written = format!("<CompleteMultipartUpload>{written}</CompleteMultipartUpload>");
         assert_eq!(completed(written.as_bytes()).ok(), Some(parts));
     }
-    if let Ok((objects, quiet)) = deleted(bytes) {
+    if let Ok(said) = deleted(bytes) {
+        let Deletions { objects, is_quiet } = said.clone();
         assert!(objects.iter().map(|(key, _)| key.len() + 1).sum::<usize>() <= bytes.len());
         let written: String = objects
             .iter()
@@ -33,8 +34,8 @@ pub(crate) fn check(bytes: &[u8]) {
                 )
             })
             .collect();
-        let written = format!("<Delete>{written}<Quiet>{quiet}</Quiet></Delete>");
-        assert_eq!(deleted(written.as_bytes()).ok(), Some((objects, quiet)));
+        let written = format!("<Delete>{written}<Quiet>{is_quiet}</Quiet></Delete>");
+        assert_eq!(deleted(written.as_bytes()).ok(), Some(said));
     }
 }
 
