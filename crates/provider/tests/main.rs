@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+mod corpus;
+mod fuzz_targets;
 mod generated;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 mod requests;

@@ -171,7 +171,7 @@ fn the_image_is_made_of_what_is_in_the_tree_and_runs_as_nobody() {
         }
     }
     assert!(copied >= 4);
-    for member in ["crates", "e2e"] {
+    for member in ["crates", "e2e", "fuzz"] {
         let manifest = std::fs::read_to_string(repository().join("Cargo.toml")).unwrap();
         assert!(
             manifest.contains(&format!("\"{member}")),

@@ -5,8 +5,10 @@
 mod audit;
 mod bodies;
 mod config;
+mod corpus;
 mod deploy;
 mod every_route_is_guarded;
+mod fuzz_targets;
 mod graph;
 mod limits;
 mod logins;
@@ -14,6 +16,8 @@ mod management;
 mod metrics;
 mod openapi;
 mod process;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 mod s3;
 mod secrets;
 mod support;

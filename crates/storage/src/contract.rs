@@ -7,9 +7,13 @@
 //! than a slash.
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::join_all;
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
@@ -44,39 +48,69 @@ const ODD_NAMES: [&str; 13] = [
     "日本語/🚀",
 ];
 
-/// Tries every promise, below `prefix`, which nobody else may use. `a` and `b` are two clients of one bucket; where the
-/// store allows it, with connections and memory of their own.
-///
-/// # Panics
-/// If a promise is broken; the message says which.
-pub async fn run(a: Arc<dyn Store>, b: Arc<dyn Store>, prefix: &str) {
-    let world = World {
-        a,
-        b,
-        prefix: prefix.trim_matches('/').to_owned(),
+/// How long one promise may take on a server that gives no answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes down the promises once, for whoever wants all of them kept and for whoever wants to know which are.
+macro_rules! promises {
+    ($($promise:ident),* $(,)?) => {
+        /// Tries every promise, below `prefix`, which nobody else may use. `a` and `b` are two clients of one bucket; where the
+        /// store allows it, with connections and memory of their own.
+        ///
+        /// # Panics
+        /// If a promise is broken; the message says which.
+        pub async fn run(a: Arc<dyn Store>, b: Arc<dyn Store>, prefix: &str) {
+            let world = World::new(a, b, prefix);
+            $($promise(&world).await;)*
+        }
+
+        /// Tries every promise by itself, as [`run`] does, and goes on where one is broken: its name, and what was seen
+        /// instead. One that takes longer than a minute is broken, too.
+        pub async fn judge(a: Arc<dyn Store>, b: Arc<dyn Store>, prefix: &str) -> Vec<(&'static str, Option<String>)> {
+            let world = World::new(a, b, prefix);
+            vec![$((stringify!($promise), broken($promise(&world)).await),)*]
+        }
     };
-    what_was_put_comes_back_to_the_other_client(&world).await;
-    a_create_succeeds_once(&world).await;
-    an_update_needs_the_present_etag(&world).await;
-    an_update_of_nothing_makes_nothing(&world).await;
-    an_overwrite_asks_nothing(&world).await;
-    a_deleted_object_is_gone_and_may_be_deleted_again(&world).await;
-    a_deleted_object_can_be_created_again(&world).await;
-    reading_what_is_not_there_says_so(&world).await;
-    put_get_head_and_list_agree_on_the_etag(&world).await;
-    attributes_come_back_and_go_with_their_object(&world).await;
-    a_range_is_a_part_of_the_bytes(&world).await;
-    a_get_can_be_conditional(&world).await;
-    an_empty_object_is_an_object(&world).await;
-    a_large_object_comes_back_whole(&world).await;
-    odd_names_are_names(&world).await;
-    a_listing_is_by_string_prefix_in_byte_order(&world).await;
-    pages_put_together_are_the_listing(&world).await;
-    an_offset_is_exclusive(&world).await;
-    a_delimiter_folds(&world).await;
-    of_racing_creates_one_wins(&world).await;
-    of_racing_updates_one_wins(&world).await;
-    no_increment_is_lost(&world).await;
+}
+
+promises! {
+    what_was_put_comes_back_to_the_other_client,
+    a_create_succeeds_once,
+    an_update_needs_the_present_etag,
+    an_update_of_nothing_makes_nothing,
+    an_overwrite_asks_nothing,
+    a_deleted_object_is_gone_and_may_be_deleted_again,
+    a_deleted_object_can_be_created_again,
+    reading_what_is_not_there_says_so,
+    put_get_head_and_list_agree_on_the_etag,
+    attributes_come_back_and_go_with_their_object,
+    a_range_is_a_part_of_the_bytes,
+    a_get_can_be_conditional,
+    an_empty_object_is_an_object,
+    a_large_object_comes_back_whole,
+    odd_names_are_names,
+    a_listing_is_by_string_prefix_in_byte_order,
+    pages_put_together_are_the_listing,
+    an_offset_is_exclusive,
+    a_delimiter_folds,
+    of_racing_creates_one_wins,
+    of_racing_updates_one_wins,
+    no_increment_is_lost,
+}
+
+/// What a promise was broken by.
+async fn broken(promise: impl Future<Output = ()>) -> Option<String> {
+    match tokio::time::timeout(PATIENCE, AssertUnwindSafe(promise).catch_unwind()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            Some(
+                text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                    .unwrap_or_default(),
+            )
+        }
+        Err(_) => Some(format!("no end of it in {} seconds", PATIENCE.as_secs())),
+    }
 }
 
 /// Two clients of one bucket, and the part of it that is theirs.
@@ -87,6 +121,11 @@ struct World {
 }
 
 impl World {
+    fn new(a: Arc<dyn Store>, b: Arc<dyn Store>, prefix: &str) -> Self {
+        let prefix = prefix.trim_matches('/').to_owned();
+        Self { a, b, prefix }
+    }
+
     fn key(&self, name: &str) -> Path {
         let key = if self.prefix.is_empty() {
             name.to_owned()

@@ -53,6 +53,7 @@ pub fn installed(name: &str) -> PathBuf {
         "npm/node_modules/.bin",
         "aws/bin",
         "moto/bin",
+        "stores/bin",
         "schemathesis/bin",
     ]
     .iter()
@@ -99,7 +100,9 @@ pub fn node_modules() -> PathBuf {
     modules
 }
 
-fn home() -> PathBuf {
+/// Where `./test` installs.
+#[must_use]
+pub fn home() -> PathBuf {
     std::env::var_os("OPENTACO_TEST_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from)
 }
 

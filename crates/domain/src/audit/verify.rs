@@ -233,7 +233,9 @@ impl Auditor {
     pub fn read(&mut self, id: SegmentId, bytes: &[u8]) {
         self.report.segments += 1;
         let before = self.chains.get(&id.replica).cloned();
-        let expected = before.as_ref().map_or(0, |chain| chain.last.sequence + 1);
+        let expected = before
+            .as_ref()
+            .map_or(0, |chain| chain.last.sequence.saturating_add(1));
         // Older ones may have been removed when their time was over; those since then may not.
         let anywhere = before.is_none() && self.since.is_some_and(|since| id.at < since);
         if id.sequence > expected && !anywhere {

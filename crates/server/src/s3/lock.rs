@@ -54,7 +54,7 @@ pub(super) async fn put(call: Call, unit: UnitId, body: Body) -> Result<Response
     let announced = call.announced()?;
     let limit = LOCK_BODY_BYTES_MAX as u64;
     let (sent, checksums) = announced
-        .receive_small(&call.app, call.headers(), body, limit)
+        .receive_small(&call.app.bodies, call.headers(), body, limit)
         .await?;
     let info = LockInfo::from_json(&sent).map_err(|error| {
         let message = format!(

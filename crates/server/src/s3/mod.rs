@@ -27,6 +27,8 @@ mod lock;
 mod objects;
 mod parts;
 pub mod payload;
+#[doc(hidden)]
+pub mod strangers;
 pub mod xml;
 
 use axum::Extension;

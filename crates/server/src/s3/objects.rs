@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::chain;
 use crate::s3::error::{Code, Refused};
+use crate::s3::strangers::Deletions;
 use crate::s3::{Call, DOCUMENT_BYTES_MAX, etag_of, lock, stored, xml};
 use crate::transfer::JSON;
 
@@ -165,10 +166,20 @@ struct Kept {
     message: String,
 }
 
+/// What a document of deletions says.
+pub(super) fn read(document: &[u8]) -> Result<Deletions, Refused> {
+    let Delete { object, quiet } = xml::read(document)?;
+    let objects = object.into_iter().map(|doomed| (doomed.key, doomed.version_id));
+    Ok(Deletions {
+        objects: objects.collect(),
+        is_quiet: quiet,
+    })
+}
+
 /// Deletes several, each for itself: one that is refused keeps none of the others.
 pub(super) async fn delete_many(call: Call, body: Body) -> Result<Response, Refused> {
     let announced = call.announced()?;
-    let received = announced.receive_small(&call.app, call.headers(), body, DOCUMENT_BYTES_MAX);
+    let received = announced.receive_small(&call.app.bodies, call.headers(), body, DOCUMENT_BYTES_MAX);
     let (document, _) = received.await?;
     let delete: Delete = xml::read(&document)?;
     if delete.object.is_empty() || delete.object.len() > DELETED_MAX {
@@ -354,7 +365,7 @@ fn base64_of(etag: &str) -> String {
 }
 
 /// The bytes that are asked for. What is no range of S3's is no range at all, as there.
-fn wanted(headers: &HeaderMap) -> Option<Wanted> {
+pub(super) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     let text = headers.get(RANGE)?.to_str().ok()?;
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     match (first.trim(), last.trim()) {
@@ -367,7 +378,7 @@ fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     }
 }
 
-fn part_of(wanted: &Wanted, size: u64) -> Range<u64> {
+pub(super) fn part_of(wanted: &Wanted, size: u64) -> Range<u64> {
     match wanted {
         Wanted::Bounded(range) => range.start.min(size)..range.end.min(size),
         Wanted::Offset(start) => (*start).min(size)..size,

@@ -126,12 +126,21 @@ struct Whole<'a> {
     etag: String,
 }
 
+/// What a document of parts says: the number and the ETag of each.
+pub(super) fn read(document: &[u8]) -> Result<Vec<(u16, String)>, Refused> {
+    let Complete { part } = xml::read(document)?;
+    Ok(part
+        .into_iter()
+        .map(|wanted| (wanted.number, wanted.etag))
+        .collect())
+}
+
 /// Makes the parts the current state.
 pub(super) async fn complete(call: Call, unit: UnitId, body: Body) -> Result<Response, Refused> {
     let id = upload_id(&call)?;
     let if_content = condition(call.headers())?;
     let announced = whole_unchecked(&call)?;
-    let received = announced.receive_small(&call.app, call.headers(), body, DOCUMENT_BYTES_MAX);
+    let received = announced.receive_small(&call.app.bodies, call.headers(), body, DOCUMENT_BYTES_MAX);
     let (document, _) = received.await?;
     let Complete { part: wanted } = xml::read(&document)?;
     let asked = words_of(&wanted);

@@ -19,7 +19,7 @@ use opentaco_domain::{Sha256, Sha256Hasher};
 use opentaco_identity::sigv4::{Chunks, NotSigned, Payload};
 
 use crate::app::App;
-use crate::bodies::{Arrived, BodyError, Wrapping};
+use crate::bodies::{Arrived, Bodies, BodyError, Wrapping};
 use crate::s3::checksum::Checksum;
 use crate::s3::error::{Code, Refused};
 
@@ -118,7 +118,7 @@ impl Announced {
     /// As [`Announced::receive`].
     pub async fn receive_small(
         self,
-        app: &App,
+        bodies: &Bodies,
         headers: &HeaderMap,
         body: Body,
         limit: u64,
@@ -126,11 +126,11 @@ impl Announced {
         let mut pieces = self.pieces();
         let bytes = match self.length {
             Some(length) => {
-                app.bodies
+                bodies
                     .read_small_wrapped(headers, body, length, limit, &mut pieces)
                     .await?
             }
-            None => app.bodies.read_small(headers, body, limit).await?,
+            None => bodies.read_small(headers, body, limit).await?,
         };
         let checksums = self.verify(&bytes, &pieces)?;
         Ok((bytes, checksums))

@@ -289,3 +289,23 @@ fn a_segment_that_cannot_be_had_is_a_finding() {
         [(0, Flaw::Unreadable(Unreadable::Short))]
     );
 }
+
+/// Found by fuzzing: counting on from there made `taco audit verify` of a bucket that held such a name panic, or begin
+/// anew at nought.
+#[test]
+fn behind_the_largest_place_there_is_none() {
+    let key = Key::new();
+    let mut last = chain(Some(&key), 1, &[]).remove(4);
+    last.0.sequence = u64::MAX;
+    let report = audit(key.public(), &[last.clone(), last]);
+    let repeated = report
+        .findings
+        .iter()
+        .filter(|finding| finding.flaw == Flaw::Unreadable(Unreadable::Misnamed));
+    assert_eq!((report.segments, repeated.count()), (2, 2));
+    let missing = Flaw::Missing {
+        from: 0,
+        to: u64::MAX - 1,
+    };
+    assert_eq!(flaws(&report)[0], (u64::MAX, missing));
+}

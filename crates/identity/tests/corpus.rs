@@ -1,0 +1,10 @@
+//! What the fuzzers keep, played against what they check.
+
+mod fuzz_targets;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+#[test]
+fn whatever_the_fuzzers_keep_keeps_its_promises() {
+    replay::play(fuzz_targets::TARGETS);
+}
