@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use opentaco_bench::failure::{Doing as _, Failure};
+use opentaco_bench::figures::{Machine, Run};
+use opentaco_bench::ground::Place;
 use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
-use opentaco_bench::{access, bare, bodies, command_line, graph, process, requests, s3, throughput};
+use opentaco_bench::{
+    access, bare, bodies, command_line, graph, latency, process, requests, s3, soak, throughput,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures OpenTaco: what it asks of a bucket, how fast it is beside a handler that moves the same bytes, what memory
@@ -40,9 +44,15 @@ struct Arguments {
     /// End within 40 seconds: shorter slices, fewer starts, states of 64 MB and 250 MB instead of 250 MB and 1 GiB.
     #[arg(long)]
     quick: bool,
-    /// Write all figures to this file as well, as one JSON array.
+    /// Write all figures to this file as well, with how, when and where they were measured.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// How long the soak takes.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60.0)]
+    minutes: f64,
+    /// How many things the soak does in a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20.0)]
+    turns_per_second: f64,
     /// Measure only this; can be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<Section>,
@@ -83,6 +93,10 @@ enum Section {
     Graph,
     /// The command line: its start, long lists, large states beside curl.
     Cli,
+    /// Every operation through every door, beside the raw calls that it comes down to, on every store.
+    Latency,
+    /// Mixed load for an hour, and whether memory grows; only when it is asked for.
+    Soak,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,10 +139,16 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Section::Bodies,
         Section::Graph,
         Section::Cli,
+        Section::Latency,
+        Section::Soak,
     ];
     let asked: Vec<Section> = all
         .into_iter()
-        .filter(|section| arguments.only.is_empty() || arguments.only.contains(section))
+        .filter(|section| match arguments.only[..] {
+            // An hour is only spent when it is asked for.
+            [] => *section != Section::Soak,
+            _ => arguments.only.contains(section),
+        })
         .collect();
     let alone = [Section::Requests, Section::Access];
     if asked.iter().any(|section| !alone.contains(section)) {
@@ -140,26 +160,28 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .as_deref()
         .map(|file| fs::File::create(file).doing(writing(file)))
         .transpose()?;
+    let (machine, began) = (Machine::here(), Instant::now());
     let mut report = Report::new(&mut out);
     runtime.block_on(async {
         // Whoever stops this program stops what it has started: measuring is dropped, and its processes with it.
         let mut terminate = signal(SignalKind::terminate()).doing("listening to signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).doing("listening to signals")?;
         tokio::select! {
-            measured = measure(&mut report, &asked, arguments.quick) => measured,
+            measured = measure(&mut report, &asked, arguments) => measured,
             _ = terminate.recv() => Err(Failure::new("stopped before all was measured")),
             _ = interrupt.recv() => Err(Failure::new("stopped before all was measured")),
         }
     })?;
     if let (Some(mut json), Some(file)) = (json, &arguments.json) {
-        serde_json::to_writer_pretty(&mut json, report.rows()).doing(writing(file))?;
-        writeln!(json).doing(writing(file))?;
+        let run = Run::of(&report, machine, began.elapsed().as_secs_f64());
+        json.write_all(run.to_json()?.as_bytes()).doing(writing(file))?;
     }
     Ok(())
 }
 
-async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Result<(), Failure> {
+async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Arguments) -> Result<(), Failure> {
     let began = Instant::now();
+    let quick = arguments.quick;
     if cfg!(debug_assertions) {
         report.say("This is a debug build: its times and its memory say nothing about the product.")?;
     }
@@ -186,6 +208,17 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], quick: bool) -> Res
             }
             Section::Cli if quick => command_line::report(report, command_line::QUICK).await?,
             Section::Cli => command_line::report(report, command_line::FULL).await?,
+            Section::Latency if quick => {
+                latency::report(report, &[Place::Memory, Place::Local], latency::Plan::QUICK).await?;
+            }
+            Section::Latency => latency::report(report, &Place::ALL, latency::Plan::FULL).await?,
+            Section::Soak => {
+                let plan = soak::Plan {
+                    time: Duration::from_secs_f64(60.0 * arguments.minutes),
+                    turns_per_second: arguments.turns_per_second,
+                };
+                soak::report(report, plan).await?;
+            }
             Section::Bodies if !quick => bodies::report(report, &bodies::FULL).await?,
             Section::Bodies => {
                 let (sizes, left_out) = match began.elapsed() {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
+use object_store::ObjectStoreExt as _;
 use opentaco_control::objects::{ListObjects, Wanted};
 use opentaco_control::{ControlError, Door, ListUnits, LockRequest, Retention, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
@@ -17,6 +18,8 @@ use crate::rounds::{Cost, Gate};
 /// Commits of a unit before it is measured: its head then names as many versions and locks as a head does, and none
 /// of the measured commits is one that the housekeeping follows.
 const COMMITS_BEFORE: u64 = 34;
+/// Locks, reads, writes and unlocks of a unit after which its head remembers as many locks as it ever does.
+const CYCLES_BEFORE: u64 = 66;
 /// How often each operation is measured. The costliest is reported.
 const REPEATS: u64 = 3;
 /// Commits over which the housekeeping is averaged.
@@ -138,6 +141,18 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How large the head of a unit is that has been worked on for a while.
+///
+/// # Errors
+/// As [`report`].
+pub fn head_bytes() -> Result<usize, Failure> {
+    let mut replica = Replica::new();
+    for _ in 0..CYCLES_BEFORE {
+        replica.cycle()?;
+    }
+    replica.size_of_head()
+}
+
 /// Every operation in steady state.
 ///
 /// # Errors
@@ -173,13 +188,7 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
     for _ in 0..REPEATS {
         alone = alone.max(replica.commit_alone()?);
         describe = describe.max(replica.cost(replica.describe())?);
-        let (id, state) = (replica.next_lock(), replica.next_state());
-        cycle = cycle.max(replica.cost(async {
-            replica.lock(&id).await?;
-            replica.read().await?;
-            replica.write(state, Holding::Lock(id.clone())).await?;
-            replica.unlock(&id).await
-        })?);
+        cycle = cycle.max(replica.cycle()?);
     }
     all.push(measured("commit_without_lock", (5, 3), alone));
     all.push(measured("describe", (1, 1), describe));
@@ -330,6 +339,25 @@ impl Replica {
             )));
         }
         Ok(cost)
+    }
+
+    /// A lock, a read, a write and an unlock.
+    fn cycle(&mut self) -> Result<Cost, Failure> {
+        let (id, state) = (self.next_lock(), self.next_state());
+        self.cost(async {
+            self.lock(&id).await?;
+            self.read().await?;
+            self.write(state, Holding::Lock(id.clone())).await?;
+            self.unlock(&id).await
+        })
+    }
+
+    fn size_of_head(&self) -> Result<usize, Failure> {
+        let key = format!("__opentaco_units/{}/@head.json", self.unit);
+        let key = object_store::path::Path::parse(key).doing("naming a head")?;
+        let found = self.gate.store().head(&key).now_or_never();
+        let found = found.ok_or_else(|| Failure::new("memory keeps us waiting"))?;
+        Ok(usize::try_from(found.doing("looking at a head")?.size).unwrap_or(usize::MAX))
     }
 
     fn commit_alone(&mut self) -> Result<Cost, Failure> {
