@@ -147,6 +147,7 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
 /// As [`report`].
 pub fn head_bytes() -> Result<usize, Failure> {
     let mut replica = Replica::new();
+    replica.commit_alone()?;
     for _ in 0..CYCLES_BEFORE {
         replica.cycle()?;
     }
