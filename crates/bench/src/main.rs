@@ -14,7 +14,8 @@ use opentaco_bench::report::Report;
 use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
 use opentaco_bench::{
-    access, bare, bodies, command_line, graph, latency, process, requests, s3, soak, throughput,
+    access, bare, bodies, command_line, cost, graph, latency, process, replicas, requests, s3, scale, soak,
+    throughput,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -95,6 +96,12 @@ enum Section {
     Cli,
     /// Every operation through every door, beside the raw calls that it comes down to, on every store.
     Latency,
+    /// What an apply costs, in requests and in dollars.
+    Cost,
+    /// Few units and many, few versions and many.
+    Scale,
+    /// Three replicas beside one.
+    Replicas,
     /// Mixed load for an hour, and whether memory grows; only when it is asked for.
     Soak,
 }
@@ -139,18 +146,25 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Section::Bodies,
         Section::Graph,
         Section::Cli,
+        Section::Cost,
         Section::Latency,
+        Section::Scale,
+        Section::Replicas,
         Section::Soak,
     ];
     let asked: Vec<Section> = all
         .into_iter()
         .filter(|section| match arguments.only[..] {
-            // An hour is only spent when it is asked for.
+            // An hour is only spent when it is asked for, and minutes not by those in a hurry.
+            [] if arguments.quick => !matches!(
+                section,
+                Section::Latency | Section::Scale | Section::Replicas | Section::Soak
+            ),
             [] => *section != Section::Soak,
             _ => arguments.only.contains(section),
         })
         .collect();
-    let alone = [Section::Requests, Section::Access];
+    let alone = [Section::Requests, Section::Access, Section::Cost];
     if asked.iter().any(|section| !alone.contains(section)) {
         beside("opentacosvc")?;
     }
@@ -212,6 +226,20 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Argumen
                 latency::report(report, &[Place::Memory, Place::Local], latency::Plan::QUICK).await?;
             }
             Section::Latency => latency::report(report, &Place::ALL, latency::Plan::FULL).await?,
+            Section::Cost => cost::report(report)?,
+            Section::Scale => {
+                scale::report(
+                    report,
+                    if quick {
+                        scale::Plan::QUICK
+                    } else {
+                        scale::Plan::FULL
+                    },
+                )
+                .await?
+            }
+            Section::Replicas if quick => replicas::report(report, replicas::Plan::QUICK).await?,
+            Section::Replicas => replicas::report(report, replicas::Plan::FULL).await?,
             Section::Soak => {
                 let plan = soak::Plan {
                     time: Duration::from_secs_f64(60.0 * arguments.minutes),
