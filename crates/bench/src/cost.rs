@@ -21,7 +21,7 @@ const APPLIES_BEFORE: u64 = 66;
 const APPLIES_AVERAGED: u64 = 160;
 
 /// What S3 asks for a thousand requests that write or list, in us-east-1, storage class Standard, in dollars: the list
-/// price of November 2026.
+/// price as it was noted in November 2026.
 pub const S3_WRITES: f64 = 0.005;
 /// The same for a thousand that read.
 pub const S3_READS: f64 = 0.0004;

@@ -20,6 +20,8 @@ pub mod figures;
 pub mod graph;
 pub mod ground;
 pub mod latency;
+pub mod page;
+pub mod plots;
 pub mod process;
 pub mod profile;
 pub mod raw;

@@ -10,12 +10,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use opentaco_bench::failure::{Doing as _, Failure};
 use opentaco_bench::figures::{Machine, Run};
 use opentaco_bench::ground::Place;
+use opentaco_bench::page::Page;
 use opentaco_bench::report::Report;
-use opentaco_bench::service::beside;
 use opentaco_bench::throughput::Plan;
 use opentaco_bench::{
-    access, bare, bodies, command_line, cost, graph, latency, process, replicas, requests, s3, scale, soak,
-    throughput,
+    access, bare, bodies, command_line, cost, graph, latency, process, replicas, requests, s3, scale,
+    service, soak, throughput,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,6 +54,10 @@ struct Arguments {
     /// How many things the soak does in a second.
     #[arg(long, value_name = "NUMBER", default_value_t = 20.0)]
     turns_per_second: f64,
+    /// Write performance.md and its pictures into this directory when all is measured, from the file of --json and what
+    /// lies beside it: the soak is an hour of its own.
+    #[arg(long, value_name = "DIRECTORY", requires = "json")]
+    write_docs: Option<PathBuf>,
     /// Measure only this; can be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<Section>,
@@ -108,6 +112,15 @@ enum Section {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write performance.md and its pictures anew, and measure nothing.
+    Render {
+        /// What --json wrote; of a figure that several have, the last one counts.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Where the page goes.
+        #[arg(long, value_name = "DIRECTORY", default_value = "docs")]
+        docs: PathBuf,
+    },
     /// Be the bare handler: serve one body on loopback, tell the address in one line, until killed.
     Bare {
         /// The size of the body that is there at first.
@@ -134,8 +147,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .build()
         .doing("starting the runtime")?;
     let mut out = io::stdout();
-    if let Some(Command::Bare { bytes }) = arguments.command {
-        return runtime.block_on(bare::serve(bytes, &mut out));
+    match &arguments.command {
+        Some(Command::Bare { bytes }) => return runtime.block_on(bare::serve(*bytes, &mut out)),
+        Some(Command::Render { files, docs }) => return Page::of(files)?.write(docs),
+        None => {}
     }
     let all = [
         Section::Requests,
@@ -166,7 +181,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         .collect();
     let alone = [Section::Requests, Section::Access, Section::Cost];
     if asked.iter().any(|section| !alone.contains(section)) {
-        beside("opentacosvc")?;
+        service::beside("opentacosvc")?;
     }
     // Before anything is measured: to find out after three minutes that nobody can keep the figures is too late.
     let json = arguments
@@ -189,8 +204,31 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (Some(mut json), Some(file)) = (json, &arguments.json) {
         let run = Run::of(&report, machine, began.elapsed().as_secs_f64());
         json.write_all(run.to_json()?.as_bytes()).doing(writing(file))?;
+        if let Some(docs) = &arguments.write_docs {
+            Page::of(&beside(file)?)?.write(docs)?;
+        }
     }
     Ok(())
+}
+
+/// The figures in this file, and those in others beside it, which it comes after.
+fn beside(file: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let directory = match file.parent() {
+        Some(named) if !named.as_os_str().is_empty() => named,
+        _ => Path::new("."),
+    };
+    let doing = || format!("looking for figures beside {}", file.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).doing(doing())? {
+        let found = entry.doing(doing())?.path();
+        let is_another = found.extension() == Some("json".as_ref()) && found.file_name() != file.file_name();
+        if is_another {
+            files.push(found);
+        }
+    }
+    files.sort();
+    files.push(file.to_owned());
+    Ok(files)
 }
 
 async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Arguments) -> Result<(), Failure> {
@@ -247,7 +285,11 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Argumen
                 };
                 soak::report(report, plan).await?;
             }
-            Section::Bodies if !quick => bodies::report(report, &bodies::FULL).await?,
+            Section::Bodies if !quick => {
+                bodies::report(report, &bodies::FULL).await?;
+                bodies::beside_raw(report, &bodies::BESIDE_RAW).await?;
+                bodies::at_once(report, &[("10kb", 10_000), ("10mb", 10_000_000)]).await?;
+            }
             Section::Bodies => {
                 let (sizes, left_out) = match began.elapsed() {
                     late if late > ROOM_FOR_LARGE => (
