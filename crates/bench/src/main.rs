@@ -31,10 +31,13 @@ use tokio::signal::unix::{SignalKind, signal};
     version,
     after_help = "\
 Examples:
-  opentaco-bench                       everything, about three minutes
-  opentaco-bench --quick               less of everything, within 40 seconds
+  opentaco-bench                       everything but the soak, about ten minutes
+  opentaco-bench --quick               less of it, within 40 seconds
   opentaco-bench --only requests       what each operation asks of the bucket; no service is started
-  opentaco-bench --json figures.json   for machines: one array of {name, value, unit, ratio_to?}
+  opentaco-bench --only soak           an hour of mixed load, and whether memory grows
+  opentaco-bench --json figures.json   for machines: {command, date, commit, build, machine, seconds, rows, series},
+                                       rows of {name, value, unit, ratio_to?, verdict?}
+  opentaco-bench render figures.json   the page and its plots from these figures
 
 Names in the JSON go from the general to the special: requests.lock, throughput.get.10kb, bodies.250mb.read.peak.
 A row whose unit is `ratio` names in `ratio_to` the row that it is the ratio to.
@@ -114,7 +117,7 @@ enum Section {
 enum Command {
     /// Write performance.md and its pictures anew, and measure nothing.
     Render {
-        /// What --json wrote; of a figure that several have, the last one counts.
+        /// What --json wrote; of a figure that several have, the newest counts.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Where the page goes.
@@ -205,30 +208,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let run = Run::of(&report, machine, began.elapsed().as_secs_f64());
         json.write_all(run.to_json()?.as_bytes()).doing(writing(file))?;
         if let Some(docs) = &arguments.write_docs {
-            Page::of(&beside(file)?)?.write(docs)?;
+            Page::beside(file)?.write(docs)?;
         }
     }
     Ok(())
-}
-
-/// The figures in this file, and those in others beside it, which it comes after.
-fn beside(file: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let directory = match file.parent() {
-        Some(named) if !named.as_os_str().is_empty() => named,
-        _ => Path::new("."),
-    };
-    let doing = || format!("looking for figures beside {}", file.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).doing(doing())? {
-        let found = entry.doing(doing())?.path();
-        let is_another = found.extension() == Some("json".as_ref()) && found.file_name() != file.file_name();
-        if is_another {
-            files.push(found);
-        }
-    }
-    files.sort();
-    files.push(file.to_owned());
-    Ok(files)
 }
 
 async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Arguments) -> Result<(), Failure> {

@@ -18,20 +18,42 @@ use crate::report::{Row, Series, figure};
 /// What the pictures are called, and where they lie beside the page.
 const IMAGES: &str = "images";
 
-/// Runs, the later of which count.
+/// Runs, oldest first.
 #[derive(Debug)]
 pub struct Page {
     runs: Vec<Run>,
 }
 
 impl Page {
-    /// From these files.
+    /// From these files, in any order: of a figure that several have, the newest counts.
     ///
     /// # Errors
     /// If one cannot be read.
     pub fn of(files: &[impl AsRef<Path>]) -> Result<Self, Failure> {
         let runs: Result<Vec<_>, _> = files.iter().map(|file| Run::read(file.as_ref())).collect();
-        Ok(Self { runs: runs? })
+        let mut runs = runs?;
+        runs.sort_by(|a, b| a.date.cmp(&b.date));
+        Ok(Self { runs })
+    }
+
+    /// From this file, and from the others that lie beside it.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn beside(file: &Path) -> Result<Self, Failure> {
+        let directory = match file.parent() {
+            Some(named) if !named.as_os_str().is_empty() => named,
+            _ => Path::new("."),
+        };
+        let doing = || format!("looking for figures beside {}", file.display());
+        let mut files = vec![file.to_owned()];
+        for entry in fs::read_dir(directory).doing(doing())? {
+            let found = entry.doing(doing())?.path();
+            if found.extension() == Some("json".as_ref()) && found.file_name() != file.file_name() {
+                files.push(found);
+            }
+        }
+        Self::of(&files)
     }
 
     /// Writes `performance.md` and `images/performance-*.svg` into this directory.
@@ -507,9 +529,9 @@ impl Page {
                 self.cell(&format!("{name}.read.ratio"))
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\nThe largest state is 1 GiB (`-max-body-size`). One that is announced as a byte more is answered with {} before any of it is sent.\n",
+            "\nThe largest state is 1 GiB (`-max-body-size`). One that is announced as a byte more is answered with {} before any of it is sent.",
             self.cell("at_once.above_the_limit")
         );
         text
@@ -542,9 +564,9 @@ impl Page {
                 self.cell(&format!("at_once.{size}.time"))
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "| 64 MB each, 16 of them, at the S3 door | {} | |\n",
+            "| 64 MB each, 16 of them, at the S3 door | {} | |",
             self.judged("s3.put.16_at_once.peak")
         );
         text
@@ -658,7 +680,7 @@ const SIZES: [(&str, f64); 5] = [
     ("1mb", 1.0),
     ("64mb", 64.0),
     ("250mb", 250.0),
-    ("1gib", 1073.741_824),
+    ("1gib", 1_073.741_824),
 ];
 
 /// What is timed where there is more of something.

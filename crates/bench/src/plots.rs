@@ -89,6 +89,9 @@ impl Plot {
             right = right.max(place(*x));
             top = top.max(*y);
         }
+        if let Axis::Tenfold(_) = self.across {
+            (left, right) = (left.floor(), right.ceil());
+        }
         let (Axis::Even(across) | Axis::Tenfold(across)) = &self.across;
         let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
@@ -100,7 +103,9 @@ impl Plot {
             .build_cartesian_2d(left..right, 0.0..(top * 1.15).max(f64::MIN_POSITIVE))?;
         let tick = |x: &f64| match self.across {
             Axis::Even(_) => figure(*x),
-            Axis::Tenfold(_) => figure(10_f64.powf(*x)),
+            Axis::Tenfold(_) if (x - x.round()).abs() < 0.01 => figure(10_f64.powf(*x)),
+            // Between two powers of ten nobody reads a number.
+            Axis::Tenfold(_) => String::new(),
         };
         chart
             .configure_mesh()
