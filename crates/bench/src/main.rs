@@ -249,15 +249,12 @@ async fn measure(report: &mut Report<'_>, asked: &[Section], arguments: &Argumen
             Section::Latency => latency::report(report, &Place::ALL, latency::Plan::FULL).await?,
             Section::Cost => cost::report(report)?,
             Section::Scale => {
-                scale::report(
-                    report,
-                    if quick {
-                        scale::Plan::QUICK
-                    } else {
-                        scale::Plan::FULL
-                    },
-                )
-                .await?
+                let plan = if quick {
+                    scale::Plan::QUICK
+                } else {
+                    scale::Plan::FULL
+                };
+                scale::report(report, plan).await?;
             }
             Section::Replicas if quick => replicas::report(report, replicas::Plan::QUICK).await?,
             Section::Replicas => replicas::report(report, replicas::Plan::FULL).await?,

@@ -34,6 +34,8 @@ const LARGE_STATE_BYTES: usize = 5_000_000;
 const MB_PER_HOUR_MAX: f64 = 2.0;
 /// Over less than this a slope says nothing.
 const JUDGED_FROM: Duration = Duration::from_secs(30 * 60);
+/// A token that was made is known at every replica by then.
+const KNOWN_WITHIN: Duration = Duration::from_secs(6);
 /// Between two looks at the memory.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -153,6 +155,7 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
     let slope = slope(&second_half) * 3600.0;
     report.row("soak.time", elapsed.as_secs_f64() / 60.0, "minutes");
     report.row("soak.requests", load.requests as f64, "requests");
+    report.row("soak.tokens_known_late", load.known_late as f64, "tokens");
     report.row("soak.processor", share * 100.0, "% of a core");
     report.row("soak.resident.before", before, "MB");
     report.row("soak.resident.highest", highest(&points), "MB");
@@ -196,6 +199,7 @@ struct Load {
     states: States,
     large: States,
     requests: u64,
+    known_late: u64,
 }
 
 impl Load {
@@ -212,6 +216,7 @@ impl Load {
             states: States::of(STATE_BYTES),
             large: States::of(LARGE_STATE_BYTES),
             requests: 0,
+            known_late: 0,
         };
         load.sign_anew().await?;
         Ok(load)
@@ -300,15 +305,42 @@ impl Load {
         let token = member(&made, "token")?;
         let about: serde_json::Value = serde_json::from_slice(&made).doing("reading an answer")?;
         let id = about["about"]["id"].as_str().unwrap_or_default();
-        self.client
-            .ask(Method::GET, "/v1/auth/me", &bearer(&token), Bytes::new())
-            .await?;
+        self.come_in(&token).await?;
         let path = format!("/v1/auth/tokens/{id}");
         self.client
             .ask(Method::DELETE, &path, &bearer(TOKEN), Bytes::new())
             .await?;
         self.requests += 3;
         Ok(())
+    }
+
+    /// Asks with a token that was just made. That it is not known yet is counted; that it is not after five seconds, which
+    /// is how long a replica may believe what it read, ends the soak.
+    async fn come_in(&mut self, token: &str) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            let (status, said) = self
+                .client
+                .status_of(Method::GET, "/v1/auth/me", &bearer(token), Bytes::new())
+                .await?;
+            if status.is_success() {
+                return Ok(());
+            }
+            if status != StatusCode::UNAUTHORIZED || began.elapsed() > KNOWN_WITHIN {
+                return Err(Failure::new(format!(
+                    "a new token was answered with {status}: {}",
+                    String::from_utf8_lossy(&said)
+                )));
+            }
+            if began.elapsed() < GLANCE / 10 {
+                self.known_late += 1;
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a client tries again; nothing here is simulated"
+            )]
+            tokio::time::sleep(GLANCE / 5).await;
+        }
     }
 
     async fn break_lock(&mut self, unit: u64, n: u64) -> Result<(), Failure> {
