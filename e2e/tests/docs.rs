@@ -124,6 +124,11 @@ fn the_page_about_reliability_does_what_it_says() {
 }
 
 #[test]
+fn the_page_about_performance_does_what_it_says() {
+    Session::run("docs/performance.md");
+}
+
+#[test]
 fn the_page_about_operations_does_what_it_says() {
     Session::run("docs/operations.mdx");
 }
