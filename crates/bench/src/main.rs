@@ -190,11 +190,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let json = arguments
         .json
         .as_deref()
-        .map(|file| fs::File::create(file).doing(writing(file)))
+        .map(|file| {
+            // What it holds stays there until there is something better.
+            let opened = fs::File::options().append(true).create(true).open(file);
+            opened.doing(writing(file)).map(|_| file)
+        })
         .transpose()?;
     let (machine, began) = (Machine::here(), Instant::now());
     let mut report = Report::new(&mut out);
-    runtime.block_on(async {
+    let measured = runtime.block_on(async {
         // Whoever stops this program stops what it has started: measuring is dropped, and its processes with it.
         let mut terminate = signal(SignalKind::terminate()).doing("listening to signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).doing("listening to signals")?;
@@ -203,13 +207,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             _ = terminate.recv() => Err(Failure::new("stopped before all was measured")),
             _ = interrupt.recv() => Err(Failure::new("stopped before all was measured")),
         }
-    })?;
-    if let (Some(mut json), Some(file)) = (json, &arguments.json) {
+    });
+    if let Some(file) = json {
+        // Also when something could not be measured: what was, took minutes.
         let run = Run::of(&report, machine, began.elapsed().as_secs_f64());
-        json.write_all(run.to_json()?.as_bytes()).doing(writing(file))?;
-        if let Some(docs) = &arguments.write_docs {
-            Page::beside(file)?.write(docs)?;
-        }
+        fs::write(file, run.to_json()?).doing(writing(file))?;
+    }
+    measured?;
+    if let (Some(file), Some(docs)) = (json, &arguments.write_docs) {
+        Page::beside(file)?.write(docs)?;
     }
     Ok(())
 }

@@ -85,6 +85,9 @@ impl Process {
             .env("AWS_ACCESS_KEY_ID", s3_server::ACCESS)
             .env("AWS_SECRET_ACCESS_KEY", s3_server::SECRET)
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            // Replicas of a shared bucket are told the key that credentials for S3 are made from.
+            .env("OPENTACO_STS_KID", "bench")
+            .env("OPENTACO_STS_HMAC_bench", "0123456789abcdef0123456789abcdef")
             .args(["-storage", storage.word(), "-port", "0", "-port-file"])
             .arg(&port_file)
             .arg("-data-dir")

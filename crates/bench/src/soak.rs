@@ -134,9 +134,13 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
     let before = memory(service)?.resident as f64 / MB;
     let watch = Watch::over(service);
     let began = Instant::now();
-    let mut n = 0;
+    let (mut n, mut failed) = (0, None);
     while began.elapsed() < plan.time {
-        load.turn(n).await?;
+        if let Err(failure) = load.turn(n).await {
+            // What was seen until then is told all the same.
+            failed = Some(failure);
+            break;
+        }
         n += 1;
         let next = began + Duration::from_secs_f64(n as f64 / plan.turns_per_second);
         tokio::time::sleep_until(next.into()).await;
@@ -188,7 +192,7 @@ pub async fn report(report: &mut Report<'_>, plan: Plan) -> Result<(), Failure> 
         figure(highest(&second_half)),
         figure(slope)
     ))?;
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Who does it all.
