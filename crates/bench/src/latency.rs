@@ -26,8 +26,6 @@ use crate::throughput::quantile;
 
 /// The size of the states.
 const STATE_BYTES: usize = 10_000;
-/// Units of the bucket that is listed.
-const LISTED: usize = 100;
 /// Rounds before anything is measured: heads then name as much history as they ever do.
 const ROUNDS_BEFORE: usize = 40;
 /// After each operation on a store that is near: what is left to do behind the answer is done before the next is timed.
@@ -48,6 +46,8 @@ pub struct Plan {
     pub lanes: usize,
     /// Rounds before.
     pub rounds_before: usize,
+    /// Units of the bucket that is listed.
+    pub listed: usize,
 }
 
 impl Plan {
@@ -57,6 +57,7 @@ impl Plan {
         rounds_far: 60,
         lanes: 4,
         rounds_before: ROUNDS_BEFORE,
+        listed: 100,
     };
     /// For `--quick`.
     pub const QUICK: Self = Self {
@@ -64,6 +65,7 @@ impl Plan {
         rounds_far: 3,
         lanes: 4,
         rounds_before: 5,
+        listed: 100,
     };
 }
 
@@ -190,7 +192,7 @@ async fn measure(place: Place, plan: Plan) -> Result<Samples, Failure> {
     let store = ground.raw(&raws).await?;
     let states = States::of(STATE_BYTES);
     let mut client = Client::connect(door.process.address(), "listed").await?;
-    for unit in 0..LISTED {
+    for unit in 0..plan.listed {
         client.about(&format!("listed/unit-{unit:03}"));
         client.write_without_lock(&states.state(0)).await?;
         Raw::begin(

@@ -227,6 +227,7 @@ async fn operations_are_timed_beside_raw_calls_on_every_store() {
         rounds_far: 1,
         lanes: 2,
         rounds_before: 1,
+        listed: 3,
     };
     let places = [Place::Memory, Place::Local, Place::S3(10), Place::S3(30)];
     let run = kept(async |report| latency::report(report, &places, plan).await.unwrap()).await;
