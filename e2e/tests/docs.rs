@@ -53,6 +53,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/troubleshooting.mdx", 0),
     ("docs/reference.mdx", 0),
     ("docs/reliability.md", 0),
+    ("docs/performance.md", 0),
     ("docs/scope.mdx", 0),
 ];
 
@@ -120,6 +121,11 @@ fn the_page_about_storage_does_what_it_says() {
 #[test]
 fn the_page_about_reliability_does_what_it_says() {
     Session::run("docs/reliability.md");
+}
+
+#[test]
+fn the_page_about_performance_does_what_it_says() {
+    Session::run("docs/performance.md");
 }
 
 #[test]
@@ -245,6 +251,8 @@ fn every_link_leads_somewhere() {
             let file = match path.strip_prefix('/') {
                 Some(name) => page_file(name),
                 None if path.is_empty() => page.to_owned(),
+                // A picture lies beside its page.
+                None if path.starts_with("images/") => format!("docs/{path}"),
                 None => path.to_owned(),
             };
             assert!(

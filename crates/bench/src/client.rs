@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -161,14 +162,23 @@ impl Client {
         Ok(*left.get_or_init(Instant::now))
     }
 
+    /// An id that no lock had before.
+    pub fn next_lock(&mut self) -> String {
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        if self.locks == 0 {
+            // Clients are told apart by their number, and runs against one directory by the process id: a UUID locks once.
+            self.locks = CLIENTS.fetch_add(1, Ordering::Relaxed) << 32;
+        }
+        self.locks += 1;
+        format!("{:08x}-0000-4000-8000-{:012x}", std::process::id(), self.locks)
+    }
+
     /// LOCK; the id to give back.
     ///
     /// # Errors
     /// If it was not granted.
     pub async fn lock(&mut self) -> Result<String, Failure> {
-        self.locks += 1;
-        // The process id tells runs against one directory apart: a UUID locks once.
-        let lock = format!("{:08x}-0000-4000-8000-{:012x}", std::process::id(), self.locks);
+        let lock = self.next_lock();
         let info = note(&lock);
         let lock_method = Method::from_bytes(b"LOCK").expect("LOCK is a token");
         let response = self.send(lock_method, "", whole(&info), Some(&info)).await?;
@@ -198,6 +208,27 @@ impl Client {
         headers: &[(String, String)],
         body: Bytes,
     ) -> Result<Bytes, Failure> {
+        let (status, answered) = self.status_of(method.clone(), path, headers, body).await?;
+        match status.is_success() {
+            true => Ok(answered),
+            false => Err(Failure::new(format!(
+                "{method} {path} was answered with {status}: {}",
+                String::from_utf8_lossy(&answered)
+            ))),
+        }
+    }
+
+    /// Anything, as [`ask`](Self::ask) asks it; the status, whatever it is, and what was said.
+    ///
+    /// # Errors
+    /// If there was no answer.
+    pub async fn status_of(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let doing = || format!("{method} {path}");
         let mut request = Request::builder()
             .method(method.clone())
@@ -212,14 +243,7 @@ impl Client {
         let response = self.sender.send_request(request).await.doing(doing())?;
         let status = response.status();
         let answered = response.into_body().collect().await.doing(doing())?.to_bytes();
-        match status.is_success() {
-            true => Ok(answered),
-            false => Err(Failure::new(format!(
-                "{} was answered with {status}: {}",
-                doing(),
-                String::from_utf8_lossy(&answered)
-            ))),
-        }
+        Ok((status, answered))
     }
 
     async fn send(
@@ -291,7 +315,7 @@ fn whole(note: &State) -> Body {
 }
 
 /// What Terraform says of itself when it locks.
-fn note(lock: &str) -> State {
+pub(crate) fn note(lock: &str) -> State {
     let text = format!(
         r#"{{"ID":"{lock}","Operation":"OperationTypeApply","Info":"","Who":"bench@localhost","Version":"1.11.4","Created":"2026-11-22T12:00:00.000000000Z","Path":""}}"#
     );

@@ -1,10 +1,12 @@
 //! How the service starts, and what it takes while nobody asks.
 
-use std::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
+use crate::failure::{Doing as _, Failure};
 use crate::report::{Aim, Report, Table, figure};
-use crate::service::{Process, Storage};
+use crate::service::{Process, Storage, beside};
 use crate::throughput::median;
 use crate::usage::{MB, Memory, memory};
 
@@ -13,6 +15,7 @@ const QUIET: Duration = Duration::from_millis(200);
 
 const IDLE_MB_MAX: f64 = 12.0;
 const START_MS_MAX: f64 = 15.0;
+const PROVIDER_MS_MAX: f64 = 50.0;
 
 /// How often one kind of process was started, and how long that took, in milliseconds.
 #[derive(Debug, Default)]
@@ -111,6 +114,51 @@ pub async fn report(report: &mut Report<'_>, times: usize) -> Result<(), Failure
     for explanation in explanations {
         report.say(explanation)?;
     }
+    provider(report, times)
+}
+
+/// How long the Terraform provider takes, from its birth to the line that Terraform waits for.
+fn provider(report: &mut Report<'_>, times: usize) -> Result<(), Failure> {
+    let program = beside("terraform-provider-opentaco")?;
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let doing = "starting the provider";
+        let began = Instant::now();
+        let mut child = Command::new(&program)
+            .env_clear()
+            .env(
+                "TF_PLUGIN_MAGIC_COOKIE",
+                "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2",
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .doing(doing)?;
+        let mut line = String::new();
+        let read = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+        child.kill().doing(doing)?;
+        child.wait().doing(doing)?;
+        read.transpose().doing(doing)?;
+        if !line.starts_with("1|6|unix|") {
+            return Err(Failure::new(format!(
+                "the provider says {line:?} and no handshake"
+            )));
+        }
+    }
+    let typical = median(&mut took);
+    report.row("start.provider.best", took[0], "ms");
+    report.row("start.provider.median", typical, "ms");
+    let verdict = report.judge(Aim::AtMost(PROVIDER_MS_MAX));
+    report.say(format!(
+        "  terraform-provider-opentaco, until the line of its handshake: median {} ms ({verdict}), best {} ms\n",
+        figure(typical),
+        figure(took[0])
+    ))?;
     Ok(())
 }
 

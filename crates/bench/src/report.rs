@@ -1,22 +1,39 @@
 //! What was measured: rows for machines, tables for people, and the aims that were missed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure, as `--json` writes it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// What was measured, from the general to the special: `throughput.get.10kb`.
     pub name: String,
     /// The figure.
     pub value: f64,
     /// In what.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// The name of the row that `value` is the ratio to; only rows whose unit is `ratio` have it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio_to: Option<String>,
+    /// The aim of this figure and what became of it, as in `<= 12 met`; only figures that have one have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+}
+
+/// How a figure went over time or over something else, for a plot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What was measured, as in a row.
+    pub name: String,
+    /// What the first number of each point is.
+    pub across: Cow<'static, str>,
+    /// What the second is in.
+    pub unit: Cow<'static, str>,
+    /// In order of the first number.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// What a figure should be.
@@ -53,7 +70,7 @@ impl fmt::Display for Aim {
 struct Missed {
     name: String,
     value: f64,
-    unit: &'static str,
+    unit: Cow<'static, str>,
     aim: Aim,
 }
 
@@ -61,6 +78,7 @@ struct Missed {
 pub struct Report<'a> {
     out: &'a mut dyn Write,
     rows: Vec<Row>,
+    series: Vec<Series>,
     aims: usize,
     missed: Vec<Missed>,
 }
@@ -80,6 +98,7 @@ impl<'a> Report<'a> {
         Self {
             out,
             rows: Vec::new(),
+            series: Vec::new(),
             aims: 0,
             missed: Vec::new(),
         }
@@ -99,8 +118,9 @@ impl<'a> Report<'a> {
         self.rows.push(Row {
             name: name.into(),
             value,
-            unit,
+            unit: Cow::Borrowed(unit),
             ratio_to: None,
+            verdict: None,
         });
     }
 
@@ -109,27 +129,46 @@ impl<'a> Report<'a> {
         self.rows.push(Row {
             name: name.into(),
             value,
-            unit: "ratio",
+            unit: Cow::Borrowed("ratio"),
             ratio_to: Some(to.into()),
+            verdict: None,
+        });
+    }
+
+    /// Keeps how a figure went.
+    pub fn series(
+        &mut self,
+        name: impl Into<String>,
+        across: &'static str,
+        unit: &'static str,
+        points: Vec<(f64, f64)>,
+    ) {
+        self.series.push(Series {
+            name: name.into(),
+            across: Cow::Borrowed(across),
+            unit: Cow::Borrowed(unit),
+            points,
         });
     }
 
     /// Compares the figure that was kept last with its aim; answers with the words for the table.
     pub fn judge(&mut self, aim: Aim) -> String {
         self.aims += 1;
-        let Some(row) = self.rows.last() else {
+        let Some(row) = self.rows.last_mut() else {
             return String::new();
         };
-        if aim.is_met_by(row.value) {
-            return format!("{aim} met");
+        let met = aim.is_met_by(row.value);
+        let verdict = format!("{aim} {}", if met { "met" } else { "MISSED" });
+        row.verdict = Some(verdict.clone());
+        if !met {
+            self.missed.push(Missed {
+                name: row.name.clone(),
+                value: row.value,
+                unit: row.unit.clone(),
+                aim,
+            });
         }
-        self.missed.push(Missed {
-            name: row.name.clone(),
-            value: row.value,
-            unit: row.unit,
-            aim,
-        });
-        format!("{aim} MISSED")
+        verdict
     }
 
     /// How many aims were missed so far.
@@ -142,6 +181,12 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// All series so far.
+    #[must_use]
+    pub fn all_series(&self) -> &[Series] {
+        &self.series
     }
 
     /// Prints which aims were missed.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
+use object_store::ObjectStoreExt as _;
 use opentaco_control::objects::{ListObjects, Wanted};
 use opentaco_control::{ControlError, Door, ListUnits, LockRequest, Retention, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
@@ -17,6 +18,8 @@ use crate::rounds::{Cost, Gate};
 /// Commits of a unit before it is measured: its head then names as many versions and locks as a head does, and none
 /// of the measured commits is one that the housekeeping follows.
 const COMMITS_BEFORE: u64 = 34;
+/// Locks, reads, writes and unlocks of a unit after which its head remembers as many locks as it ever does.
+const CYCLES_BEFORE: u64 = 66;
 /// How often each operation is measured. The costliest is reported.
 const REPEATS: u64 = 3;
 /// Commits over which the housekeeping is averaged.
@@ -27,6 +30,16 @@ const LISTED: [usize; 3] = [1, 1_000, 2_500];
 const UNITS_WITH_HISTORY: usize = 20;
 /// How long that history is.
 const HISTORY: u64 = 50;
+
+/// The budget of the design, section 4: requests, and round trips awaited. A commit has the look at the graph with it.
+const BUDGET: [(&str, u64, u64); 6] = [
+    ("lock", 2, 1),
+    ("read", 2, 1),
+    ("commit", 4, 3),
+    ("unlock", 2, 1),
+    ("commit_without_lock", 5, 3),
+    ("lock_read_write_unlock", 10, 6),
+];
 
 /// What one operation costs, and what it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +80,15 @@ impl Listed {
 /// If an operation fails, or waits for something that is no request.
 pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
     report.say("\nRequests to the bucket, and round trips awaited: counted in steady state, one replica, on memory\n")?;
-    let mut table = Table::new(&["", "requests", "before the answer", "awaited round trips", "", ""]);
+    let mut table = Table::new(&[
+        "",
+        "requests",
+        "before the answer",
+        "awaited round trips",
+        "budget",
+        "",
+        "",
+    ]);
     for Measured {
         name,
         cost,
@@ -75,6 +96,23 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
         round_trips_max,
     } in operations()?
     {
+        let budget = BUDGET.iter().find(|(budgeted, ..)| *budgeted == name);
+        if let Some((_, requests, awaited)) = budget
+            && (*requests, *awaited) != (cost.requests, cost.awaited_round_trips)
+        {
+            return Err(Failure::new(format!(
+                "{name} makes {} requests and awaits {} round trips, and the budget says {requests} and {awaited}",
+                cost.requests, cost.awaited_round_trips
+            )));
+        }
+        if let Some((_, requests, awaited)) = budget {
+            report.row(format!("budget.requests.{name}"), *requests as f64, "requests");
+            report.row(
+                format!("budget.round_trips.{name}"),
+                *awaited as f64,
+                "round trips",
+            );
+        }
         report.row(format!("requests.{name}"), cost.requests as f64, "requests");
         let requests = report.judge(Aim::AtMost(requests_max as f64));
         report.row(
@@ -88,6 +126,9 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
             cost.requests.to_string(),
             cost.begun_before_answer.to_string(),
             cost.awaited_round_trips.to_string(),
+            budget.map_or_else(String::new, |(_, requests, awaited)| {
+                format!("{requests}, {awaited} awaited")
+            }),
             requests,
             round_trips,
         ]);
@@ -138,6 +179,19 @@ pub fn report(report: &mut Report<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How large the head of a unit is that has been worked on for a while.
+///
+/// # Errors
+/// As [`report`].
+pub fn head_bytes() -> Result<usize, Failure> {
+    let mut replica = Replica::new();
+    replica.commit_alone()?;
+    for _ in 0..CYCLES_BEFORE {
+        replica.cycle()?;
+    }
+    replica.size_of_head()
+}
+
 /// Every operation in steady state.
 ///
 /// # Errors
@@ -173,13 +227,7 @@ pub fn operations() -> Result<Vec<Measured>, Failure> {
     for _ in 0..REPEATS {
         alone = alone.max(replica.commit_alone()?);
         describe = describe.max(replica.cost(replica.describe())?);
-        let (id, state) = (replica.next_lock(), replica.next_state());
-        cycle = cycle.max(replica.cost(async {
-            replica.lock(&id).await?;
-            replica.read().await?;
-            replica.write(state, Holding::Lock(id.clone())).await?;
-            replica.unlock(&id).await
-        })?);
+        cycle = cycle.max(replica.cycle()?);
     }
     all.push(measured("commit_without_lock", (5, 3), alone));
     all.push(measured("describe", (1, 1), describe));
@@ -272,21 +320,21 @@ pub fn listing(units: usize, with_history: bool) -> Result<Listed, Failure> {
 }
 
 /// One replica, one unit, and the next state to write.
-struct Replica {
-    gate: Gate,
-    control: StateControl,
-    caller: Caller,
-    unit: UnitId,
+pub(crate) struct Replica {
+    pub(crate) gate: Gate,
+    pub(crate) control: StateControl,
+    pub(crate) caller: Caller,
+    pub(crate) unit: UnitId,
     serial: u64,
     locks: u64,
 }
 
 impl Replica {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::over(Gate::new())
     }
 
-    fn over(gate: Gate) -> Self {
+    pub(crate) fn over(gate: Gate) -> Self {
         let bucket = Bucket::new(Arc::new(gate.clone()), "", gate.surroundings());
         let vault = Vault::new(bucket, Retention::default());
         Self {
@@ -299,7 +347,7 @@ impl Replica {
         }
     }
 
-    fn next_state(&mut self) -> Bytes {
+    pub(crate) fn next_state(&mut self) -> Bytes {
         self.serial += 1;
         format!(
             r#"{{"version":4,"serial":{0},"lineage":"one","outputs":{{"x":{{"value":{0},"type":"number"}}}},"resources":[]}}"#,
@@ -308,14 +356,17 @@ impl Replica {
         .into()
     }
 
-    fn next_lock(&mut self) -> LockId {
+    pub(crate) fn next_lock(&mut self) -> LockId {
         self.locks += 1;
         let uuid = format!("00000000-0000-4000-8000-{:012x}", self.locks);
         LockId::parse(&uuid).expect("a UUID is a lock id")
     }
 
     /// What an operation costs. What the code says it sent must be what arrived.
-    fn cost(&self, operation: impl Future<Output = Result<(), ControlError>>) -> Result<Cost, Failure> {
+    pub(crate) fn cost(
+        &self,
+        operation: impl Future<Output = Result<(), ControlError>>,
+    ) -> Result<Cost, Failure> {
         let before = self.control.counts().total();
         let (done, cost) = self
             .gate
@@ -332,7 +383,26 @@ impl Replica {
         Ok(cost)
     }
 
-    fn commit_alone(&mut self) -> Result<Cost, Failure> {
+    /// A lock, a read, a write and an unlock.
+    pub(crate) fn cycle(&mut self) -> Result<Cost, Failure> {
+        let (id, state) = (self.next_lock(), self.next_state());
+        self.cost(async {
+            self.lock(&id).await?;
+            self.read().await?;
+            self.write(state, Holding::Lock(id.clone())).await?;
+            self.unlock(&id).await
+        })
+    }
+
+    fn size_of_head(&self) -> Result<usize, Failure> {
+        let key = format!("__opentaco_units/{}/@head.json", self.unit);
+        let key = object_store::path::Path::parse(key).doing("naming a head")?;
+        let found = self.gate.store().head(&key).now_or_never();
+        let found = found.ok_or_else(|| Failure::new("memory keeps us waiting"))?;
+        Ok(usize::try_from(found.doing("looking at a head")?.size).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn commit_alone(&mut self) -> Result<Cost, Failure> {
         let state = self.next_state();
         self.cost(self.write(state, Holding::Nothing))
     }
@@ -351,23 +421,23 @@ impl Replica {
             .map(drop)
     }
 
-    async fn lock(&self, id: &LockId) -> Result<(), ControlError> {
+    pub(crate) async fn lock(&self, id: &LockId) -> Result<(), ControlError> {
         self.control
             .lock(&self.caller, &self.unit, lock_request(id))
             .await
             .map(drop)
     }
 
-    async fn unlock(&self, id: &LockId) -> Result<(), ControlError> {
+    pub(crate) async fn unlock(&self, id: &LockId) -> Result<(), ControlError> {
         self.control.unlock(&self.caller, &self.unit, id).await
     }
 
-    async fn read(&self) -> Result<(), ControlError> {
+    pub(crate) async fn read(&self) -> Result<(), ControlError> {
         let reading = self.control.read_state(&self.caller, &self.unit).await?;
         reading.body.try_for_each(async |_| Ok(())).await
     }
 
-    async fn write(&self, state: Bytes, holding: Holding) -> Result<(), ControlError> {
+    pub(crate) async fn write(&self, state: Bytes, holding: Holding) -> Result<(), ControlError> {
         let write = StateWrite::new(state, holding, Door::Terraform);
         self.control
             .write_state(&self.caller, &self.unit, write)
@@ -377,7 +447,7 @@ impl Replica {
 
     /// What a `terraform apply` asks of the S3 door: the workspaces, the lock file, the state looked at and read, the new
     /// state, the lock file again, and its end.
-    async fn s3_apply(&self, id: &LockId, state: Bytes) -> Result<(), ControlError> {
+    pub(crate) async fn s3_apply(&self, id: &LockId, state: Bytes) -> Result<(), ControlError> {
         let (control, caller, unit) = (&self.control, &self.caller, &self.unit);
         let signed = Signed {
             session: CredentialSession::new("bench"),
@@ -409,7 +479,7 @@ impl Replica {
         control.remove_lock_file(caller, unit, &signed).await
     }
 
-    async fn describe(&self) -> Result<(), ControlError> {
+    pub(crate) async fn describe(&self) -> Result<(), ControlError> {
         self.control
             .describe_unit(&self.caller, &self.unit)
             .await

@@ -119,6 +119,12 @@ impl Gate {
         futures::FutureExt::now_or_never(everything).unwrap_or_default()
     }
 
+    /// The bucket itself, which lets everything through at once: to fill it, or to look into it.
+    #[must_use]
+    pub fn store(&self) -> &MemoryStore {
+        &self.inner.store
+    }
+
     /// Runs `work` to its end, and meanwhile, as far as that gets, what is left to do behind answers. Returns its answer
     /// and the round trips it awaited.
     ///

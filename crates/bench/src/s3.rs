@@ -90,14 +90,25 @@ pub async fn report(report: &mut Report<'_>, share: u32) -> Result<(), Failure> 
 }
 
 /// A service with S3 credentials for one writer.
-struct Door {
-    process: Process,
+pub(crate) struct Door {
+    /// The service.
+    pub(crate) process: Process,
+    /// The token of the service account that the credentials are for.
+    pub(crate) token: String,
     signer: Signer,
     _keys: TempDir,
 }
 
 impl Door {
     async fn open() -> Result<Self, Failure> {
+        let retention = ["-max-versions", "10", "-versions-min-age", "0s"];
+        Self::open_by(|flags| Process::service(Storage::Local, &[flags, &retention].concat())).await
+    }
+
+    /// Opens one of a service that `start` starts with these flags and its own.
+    pub(crate) async fn open_by(
+        start: impl FnOnce(&[&str]) -> Result<Process, Failure>,
+    ) -> Result<Self, Failure> {
         let keys = TempDir::with_prefix("opentaco-bench-keys-").doing("making a directory for a key")?;
         let key = keys.path().join("key.pem");
         let key = key
@@ -110,21 +121,10 @@ impl Door {
         if !made.status.success() {
             return Err(Failure::new("opentacosvc could not make a key"));
         }
-        let process = Process::service(
-            Storage::Local,
-            &[
-                "-tokens-private-key-pem-path",
-                key,
-                "-max-versions",
-                "10",
-                "-versions-min-age",
-                "0s",
-            ],
-        )?;
+        let process = start(&["-tokens-private-key-pem-path", key])?;
         let mut client = Client::connect(process.address(), "bench").await?;
-        let root = format!("Bearer {TOKEN}");
-        let mut ask = async |method: Method, path: &str, authorization: &str, body: &'static str| {
-            let headers = [("authorization".to_owned(), authorization.to_owned())];
+        let mut ask = async |method: Method, path: &str, body: &'static str| {
+            let headers = bearer(TOKEN);
             client
                 .ask(method, path, &headers, Bytes::from_static(body.as_bytes()))
                 .await
@@ -132,47 +132,30 @@ impl Door {
         ask(
             Method::POST,
             "/v1/rbac/init",
-            &root,
             r#"{"administrators":["user:ada"]}"#,
         )
         .await?;
-        ask(
-            Method::POST,
-            "/v1/auth/service-accounts",
-            &root,
-            r#"{"name":"bench"}"#,
-        )
-        .await?;
-        ask(
-            Method::PUT,
-            "/v1/rbac/users/service:bench/roles/writer",
-            &root,
-            "",
-        )
-        .await?;
+        ask(Method::POST, "/v1/auth/service-accounts", r#"{"name":"bench"}"#).await?;
+        ask(Method::PUT, "/v1/rbac/users/service:bench/roles/writer", "").await?;
         let wanted = r#"{"name":"bench","service_account":"bench"}"#;
-        let made = ask(Method::POST, "/v1/auth/tokens", &root, wanted).await?;
+        let made = ask(Method::POST, "/v1/auth/tokens", wanted).await?;
         let token = member(&made, "token")?;
-        let made = ask(
-            Method::POST,
-            "/v1/auth/issue-s3-creds",
-            &format!("Bearer {token}"),
-            "",
-        )
-        .await?;
-        let signer = Signer::new(
-            &member(&made, "AccessKeyId")?,
-            &member(&made, "SecretAccessKey")?,
-            Some(&member(&made, "SessionToken")?),
-        );
+        let signer = credentials(&mut client, &token).await?;
         Ok(Self {
             process,
+            token,
             signer,
             _keys: keys,
         })
     }
 
-    async fn connect(&self, unit: &str) -> Result<Asker, Failure> {
+    /// Logs in once more: from now on askers sign with new credentials.
+    pub(crate) async fn renew(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.signer = credentials(client, &self.token).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn connect(&self, unit: &str) -> Result<Asker, Failure> {
         Ok(Asker {
             client: Client::connect(self.process.address(), unit).await?,
             signer: self.signer.clone(),
@@ -182,8 +165,30 @@ impl Door {
     }
 }
 
+/// Credentials for S3, for whoever has this token.
+async fn credentials(client: &mut Client, token: &str) -> Result<Signer, Failure> {
+    let made = client
+        .ask(
+            Method::POST,
+            "/v1/auth/issue-s3-creds",
+            &bearer(token),
+            Bytes::new(),
+        )
+        .await?;
+    Ok(Signer::new(
+        &member(&made, "AccessKeyId")?,
+        &member(&made, "SecretAccessKey")?,
+        Some(&member(&made, "SessionToken")?),
+    ))
+}
+
+/// A token, as a header carries it.
+pub(crate) fn bearer(token: &str) -> [(String, String); 1] {
+    [("authorization".to_owned(), format!("Bearer {token}"))]
+}
+
 /// One connection about one state.
-struct Asker {
+pub(crate) struct Asker {
     client: Client,
     signer: Signer,
     path: String,
@@ -191,25 +196,49 @@ struct Asker {
 }
 
 impl Asker {
-    async fn put(&mut self, state: Bytes) -> Result<(), Failure> {
-        self.ask(Method::PUT, state).await.map(drop)
+    /// PUT of the state.
+    pub(crate) async fn put(&mut self, state: Bytes) -> Result<(), Failure> {
+        self.ask(Method::PUT, "", &[], state).await.map(drop)
     }
 
-    async fn get(&mut self, bytes: usize) -> Result<(), Failure> {
-        match self.ask(Method::GET, Bytes::new()).await?.len() {
+    /// GET of the state, which must be of this size.
+    pub(crate) async fn get(&mut self, bytes: usize) -> Result<(), Failure> {
+        match self.ask(Method::GET, "", &[], Bytes::new()).await?.len() {
             arrived if arrived == bytes => Ok(()),
             arrived => Err(Failure::new(format!("{arrived} of {bytes} bytes arrived"))),
         }
     }
 
-    async fn ask(&mut self, method: Method, body: Bytes) -> Result<Bytes, Failure> {
-        let url = format!("http://{}{}", self.address, self.path);
-        let signed = self.signer.sign(method.as_str(), &url, &[], Sent::Whole(&body));
-        self.client.ask(method, &self.path, &signed.headers, body).await
+    /// PUT of the lock file, on condition that there is none.
+    pub(crate) async fn lock(&mut self, note: Bytes) -> Result<(), Failure> {
+        let only_if = [("if-none-match", "*")];
+        self.ask(Method::PUT, ".tflock", &only_if, note).await.map(drop)
+    }
+
+    /// DELETE of the lock file.
+    pub(crate) async fn unlock(&mut self) -> Result<(), Failure> {
+        self.ask(Method::DELETE, ".tflock", &[], Bytes::new())
+            .await
+            .map(drop)
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        suffix: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
+        let path = format!("{}{suffix}", self.path);
+        let url = format!("http://{}{path}", self.address);
+        let signed = self
+            .signer
+            .sign(method.as_str(), &url, headers, Sent::Whole(&body));
+        self.client.ask(method, &path, &signed.headers, body).await
     }
 }
 
-fn member(document: &[u8], name: &str) -> Result<String, Failure> {
+pub(crate) fn member(document: &[u8], name: &str) -> Result<String, Failure> {
     let document: Value = serde_json::from_slice(document).doing("reading an answer")?;
     let member = document[name].as_str();
     member

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use opentaco_testkit::s3_server;
 use tempfile::TempDir;
 
 use crate::failure::{Doing, Failure};
@@ -27,6 +28,8 @@ pub enum Storage {
     Memory,
     /// On local disk, in a directory of its own.
     Local,
+    /// In a bucket that the flags name, by the credentials of the S3 server of the tests.
+    S3,
 }
 
 impl Storage {
@@ -36,6 +39,7 @@ impl Storage {
         match self {
             Self::Memory => "memory",
             Self::Local => "local",
+            Self::S3 => "s3",
         }
     }
 }
@@ -78,6 +82,12 @@ impl Process {
         command
             .env_clear()
             .env("OPENTACO_ROOT_TOKEN", TOKEN)
+            .env("AWS_ACCESS_KEY_ID", s3_server::ACCESS)
+            .env("AWS_SECRET_ACCESS_KEY", s3_server::SECRET)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            // Replicas of a shared bucket are told the key that credentials for S3 are made from.
+            .env("OPENTACO_STS_KID", "bench")
+            .env("OPENTACO_STS_HMAC_bench", "0123456789abcdef0123456789abcdef")
             .args(["-storage", storage.word(), "-port", "0", "-port-file"])
             .arg(&port_file)
             .arg("-data-dir")
@@ -184,6 +194,12 @@ impl Process {
         )))
     }
 
+    /// The directory that it keeps its own things in; a bare handler has none.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(TempDir::path)
+    }
+
     /// What the log says at its end, for a failure.
     #[must_use]
     pub fn last_words(&self) -> String {
@@ -229,12 +245,18 @@ fn unknown() -> SocketAddr {
 /// If it was not.
 pub fn beside(name: &str) -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().doing("finding this program")?;
-    let program = own.parent().unwrap_or(Path::new(".")).join(name);
-    if program.is_file() {
-        return Ok(program);
-    }
-    Err(Failure::new(format!(
-        "{} is not there: `cargo build --release --workspace --bins` builds both",
-        program.display()
-    )))
+    let here = own.parent().unwrap_or(Path::new("."));
+    // A test lies one level below what it tests.
+    let places = [Some(here), here.parent()];
+    let found = places
+        .into_iter()
+        .flatten()
+        .map(|place| place.join(name))
+        .find(|program| program.is_file());
+    found.ok_or_else(|| {
+        Failure::new(format!(
+            "{} is not there: `cargo build --release --workspace --bins` builds both",
+            here.join(name).display()
+        ))
+    })
 }

@@ -233,6 +233,13 @@ pub fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// The value that so large a part of all is not above.
+pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = ((values.len() as f64 * part) as usize).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or_default()
+}
+
 /// Requests that were answered.
 #[derive(Debug, Default)]
 struct Samples {

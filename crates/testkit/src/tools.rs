@@ -47,6 +47,12 @@ pub fn client() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn installed(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
+}
+
+/// The same; none if it is not there.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
     let tools = home();
     [
         "bin",
@@ -60,7 +66,6 @@ pub fn installed(name: &str) -> PathBuf {
     .map(|directory| tools.join(directory).join(name))
     .find(|file| file.is_file())
     .or_else(|| on_path(name))
-    .unwrap_or_else(|| panic!("{name} is not installed; `./test` installs it"))
 }
 
 /// A Python that has boto3: moto's, which needs it.
