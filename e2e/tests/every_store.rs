@@ -57,6 +57,12 @@ const NOW_AND_THEN: &[(&str, &[&str])] = &[(
     ],
 )];
 
+/// What the doctor sees now and then: s3rver fails to list while somebody writes.
+const SEEN_NOW_AND_THEN: &[(&str, &[Property])] = &[
+    ("moto", &[Property::OneCreateWins, Property::OneUpdateWins]),
+    ("s3rver", &[Property::ListsAtOnce]),
+];
+
 /// Promises on which nothing hangs that is written or locked: objects of ours that carry metadata are never overwritten,
 /// a condition of a read is one that we check once more, and what is folded twice is listed twice.
 const COMFORT: &[&str] = &[
@@ -106,7 +112,14 @@ async fn the_table_of_stores_is_what_the_stores_do() {
             }
         }
         if std::env::var_os("OPENTACO_LOOK").is_none() {
-            assert_eq!(judged.serves, serves, "{}", judged.name);
+            // Who loses a race now and then may lose one before the doctor.
+            let is_caught = !judged.now_and_then().is_empty() && judged.serves == Serves::Alone;
+            assert!(
+                judged.serves == serves || is_caught,
+                "{}: {:?}",
+                judged.name,
+                judged.serves
+            );
         }
         // A store on which replicas may serve together keeps every promise, or is known not to.
         if judged.serves == Serves::Together && std::env::var_os("OPENTACO_LOOK").is_none() {
@@ -207,7 +220,14 @@ async fn serves(store: &Running) -> Serves {
 fn table(found: &[Found]) -> String {
     let mut told = "| Store | Version | Creates once | Updates what is there | Refuses the stale | Races | Tags | Lists at once | Metadata | Contract | The service |\n|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
     for store in found {
+        let unsteady = SEEN_NOW_AND_THEN
+            .iter()
+            .find(|(name, _)| *name == store.name)
+            .map_or(&[][..], |(_, p)| *p);
         let word = |properties: &[Property]| {
+            if properties.iter().any(|property| unsteady.contains(property)) {
+                return "not always";
+            }
             let outcomes = properties.iter().map(|property| store.verdict.outcome(*property));
             let worst = outcomes.fold("yes", |worst, outcome| match (worst, outcome) {
                 ("no", _) | (_, Outcome::Broken { .. }) => "no",
@@ -226,6 +246,7 @@ fn table(found: &[Found]) -> String {
             ),
         };
         let serves = match store.serves {
+            _ if !store.now_and_then().is_empty() => "serves, unless the start sees it lose a race",
             Serves::Together => "serves, in any number of replicas",
             Serves::ByItself => "serves; the conditions are its own, so one process",
             Serves::Alone => "refuses to start, but for `-single-replica`",
