@@ -1079,8 +1079,6 @@ async fn a_graph_that_does_not_answer_keeps_a_write_waiting_for_a_bounded_time()
 /// on with what it had to do when it began.
 #[tokio::test(start_paused = true)]
 async fn trace_60_a_turn_that_takes_longer_than_a_write_waits_takes_nothing_for_it_that_changed_since() {
-    use std::time::Duration;
-
     let world = World::new();
     let other = replica(&world);
     written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
@@ -1097,11 +1095,12 @@ async fn trace_60_a_turn_that_takes_longer_than_a_write_waits_takes_nothing_for_
         #[expect(clippy::disallowed_methods, reason = "the runtime of a test is its own")]
         tokio::spawn(async move { control.settle_down().await })
     };
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Whoever keeps up has the next turn, and is in the middle of it when the second write waits no longer.
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let second = write_later(&control, "b", with_x(1, "1"));
     first.await.unwrap();
     second.await.unwrap();
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(std::time::Duration::from_secs(60));
     written(&other, &unit("a"), &with_x(2, "2")).await;
     faults.heal();
     gate.open();

@@ -88,7 +88,7 @@ claims! {
     a_unit_is_deleted_and_created_in_one_order: "delete and create", [NONE], None;
     the_collector_never_takes_what_commits_meanwhile: "housekeeping and a write", [ONE_OF_THE_BUCKET], None;
     an_older_bucket_is_adopted_once: "a lock and a write without a lock, first touch of an older bucket", [NONE], None;
-    an_edge_that_is_declared_while_its_source_is_written_hears_of_it: "a write of a source and a new edge", [NONE], None;
+    an_edge_that_is_declared_while_its_source_is_written_hears_of_it: "a write of a source and a new edge", [NONE], Some(1);
 }
 
 const HEAD: &str = "__opentaco_units/app/@head.json";

@@ -86,11 +86,8 @@ const LIES: &[Lie] = &[
         "the service changes what Terraform wrote",
         |history| {
             let heads = graph_heads(history);
-            let of_ours = heads.iter().filter_map(|(_, head)| head.current.as_ref());
-            let ours = of_ours
-                .filter(|current| current.origin == Origin::Graph)
-                .next_back()
-                .unwrap();
+            let mut of_ours = heads.iter().filter_map(|(_, head)| head.current.as_ref());
+            let ours = of_ours.rfind(|current| current.origin == Origin::Graph).unwrap();
             let key = key_of(&ours.version);
             rewrite(history, &key, r#""unheard_of": 1.50"#, r#""unheard_of": 1.5"#);
         },
