@@ -286,14 +286,14 @@ impl Page {
         page += &self.runs_table();
         page += &self.aims();
         page += &self.requests();
-        page += &self.latency();
+        page += &self.only_with("latency.", Self::latency);
         picture(
             &mut page,
             "latency",
             "How long operations and raw calls take, by how far the bucket is away",
         );
-        page += &self.cost();
-        page += &self.scale();
+        page += &self.only_with("cost.", Self::cost);
+        page += &self.only_with("scale.", Self::scale);
         picture(
             &mut page,
             "units",
@@ -304,21 +304,30 @@ impl Page {
             "versions",
             "How long operations take, by the number of versions",
         );
-        page += &self.sizes();
+        page += &self.only_with("sizes.", Self::sizes);
         picture(
             &mut page,
             "sizes",
             "Megabytes per second by the size of the state",
         );
-        page += &self.memory();
+        page += &self.only_with("bodies.", Self::memory);
         picture(&mut page, "memory", "Resident memory by the size of the state");
-        page += &self.throughput();
-        page += &self.replicas();
-        page += &self.graph();
-        page += &self.start();
-        page += &self.soak();
+        page += &self.only_with("throughput.", Self::throughput);
+        page += &self.only_with("replicas.", Self::replicas);
+        page += &self.only_with("graph.", Self::graph);
+        page += &self.only_with("start.", Self::start);
+        page += &self.only_with("soak.", Self::soak);
         picture(&mut page, "soak", "Resident memory over the time of the soak");
         page
+    }
+
+    /// A section, if any figure of it was measured.
+    fn only_with(&self, start: &str, section: impl Fn(&Self) -> String) -> String {
+        let mut rows = self.runs.iter().flat_map(|run| &run.rows);
+        match rows.any(|row| row.name.starts_with(start)) {
+            true => section(self),
+            false => String::new(),
+        }
     }
 
     fn runs_table(&self) -> String {
