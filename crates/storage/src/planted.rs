@@ -153,6 +153,10 @@ mod table {
             "no history copies a bucket into another one; a directed test does",
         ),
         (59, "no history deletes the graph; a directed test does"),
+        (
+            60,
+            "it comes once in some hundred histories, none of them among the first; a directed test has it",
+        ),
     ];
 
     const fn bug(
