@@ -517,6 +517,7 @@ impl Session {
             ("opentacosvc", tools::built("opentacosvc")),
             ("taco", tools::built("taco")),
             ("opentaco-sim", tools::built("opentaco-sim")),
+            ("opentaco-torture", tools::built("opentaco-torture")),
             ("terraform", tools::client()),
         ] {
             std::os::unix::fs::symlink(program, bin.join(name)).unwrap();

@@ -19,6 +19,9 @@ struct Asked {
     /// For how long, in seconds. The aims grow with it: ten minutes are 20,000 commits, 200 kills and 50 takeovers.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// How many commits have to be acknowledged at least, if not that share of 20,000.
+    #[arg(long)]
+    commits: Option<u64>,
     /// Which faults are drawn. Processes race as they like, so this does not replay a run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -83,7 +86,10 @@ fn torture(asked: &Asked) -> Result<Verdict, String> {
         seconds: asked.seconds,
         seed: asked.seed,
         bug: asked.planted.clone(),
-        aims: Aims::of(asked.seconds),
+        aims: Aims {
+            commits: asked.commits.unwrap_or(Aims::of(asked.seconds).commits),
+            ..Aims::of(asked.seconds)
+        },
         keep: asked.keep.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
