@@ -621,6 +621,96 @@ fn the_provider_trusts_an_authority_that_it_is_told_of() {
     let _ = client.apply().worked();
 }
 
+/// Every resource that there is, once; the dependency is between the two units.
+fn everything(name: &str, note: &str) -> String {
+    format!(
+        "resource \"opentaco_unit\" \"from\" {{\n  id          = \"{name}/from\"\n  description = \"{note}\"\n}}\n\
+         resource \"opentaco_unit\" \"to\" {{\n  id = \"{name}/to\"\n}}\n\
+         resource \"opentaco_dependency\" \"it\" {{\n  from_unit_id = opentaco_unit.from.id\n  from_output  = \"vpc\"\n  to_unit_id   = opentaco_unit.to.id\n}}\n\
+         resource \"opentaco_permission\" \"it\" {{\n  name  = \"{name}\"\n  rules = [{{ actions = [\"unit.read\"], units = [\"{name}/**\"] }}]\n}}\n\
+         resource \"opentaco_role\" \"it\" {{\n  name        = \"{name}\"\n  description = \"{note}\"\n  permissions = [opentaco_permission.it.name]\n}}\n\
+         resource \"opentaco_service_account\" \"it\" {{\n  name        = \"{name}\"\n  description = \"{note}\"\n}}\n\
+         resource \"opentaco_role_assignment\" \"it\" {{\n  member = \"service:${{opentaco_service_account.it.name}}\"\n  role   = opentaco_role.it.name\n}}\n"
+    )
+}
+
+/// Every resource is made, changed, changed by hand and back, made anew under another name, forgotten and imported, and
+/// removed; in between nothing is to be done. `block` stands before all of it.
+fn from_the_first_day_to_the_last(house: &House, client: &Client, block: &str) {
+    let configured = |name, note| configure(client, &format!("{block}{}", everything(name, note)));
+    house.done(
+        Method::POST,
+        "/v1/rbac/init",
+        &json!({"administrators": ["user:ada"]}),
+    );
+    configured("shop", "one");
+    let _ = applied(client, "7 added, 0 changed, 0 destroyed");
+    let unit = |name: &str| house.get(&format!("/v1/units/{name}%2Ffrom"));
+    assert_eq!(unit("shop")["description"], "one");
+    assert_eq!(house.get("/v1/graph")["edges"].as_array().unwrap().len(), 1);
+
+    // The service changes nothing of an account, so that one is made anew.
+    configured("shop", "two");
+    let _ = applied(client, "1 added, 2 changed, 1 destroyed");
+    assert_eq!(unit("shop")["description"], "two");
+
+    let by_hand = json!({"description": "by hand"});
+    house.done(Method::PATCH, "/v1/units/shop%2Ffrom", &by_hand);
+    house.done(
+        Method::PUT,
+        "/v1/rbac/roles/shop",
+        &json!({"permissions": ["reader"]}),
+    );
+    house.done(Method::DELETE, "/v1/auth/service-accounts/shop", &Value::Null);
+    let _ = applied(client, "1 added, 2 changed, 0 destroyed");
+    assert_eq!(unit("shop")["description"], "two");
+
+    configured("other", "two");
+    let _ = applied(client, "7 added, 0 changed, 7 destroyed");
+    assert_eq!(
+        house.ask(Method::GET, "/v1/units/shop%2Ffrom", &Value::Null).0,
+        404
+    );
+
+    for (address, id) in [
+        ("opentaco_unit.from", "other/from"),
+        ("opentaco_unit.to", "other/to"),
+        ("opentaco_permission.it", "other"),
+        ("opentaco_role.it", "other"),
+        ("opentaco_service_account.it", "other"),
+        ("opentaco_role_assignment.it", "service:other/other"),
+        ("opentaco_dependency.it", "other/from.vpc->other/to.vpc"),
+    ] {
+        let _ = client.run(&["state", "rm", address]).worked();
+        let _ = client.run(&["import", "-input=false", address, id]).worked();
+    }
+    is_settled(client);
+
+    let _ = client.run(&["destroy", "-auto-approve", "-input=false"]).worked();
+    assert_eq!(house.get("/v1/graph")["edges"], json!([]));
+    assert_eq!(house.get("/v1/auth/service-accounts")["count"], 0);
+    assert_eq!(
+        house.ask(Method::GET, "/v1/units/other%2Ffrom", &Value::Null).0,
+        404
+    );
+    assert_eq!(
+        house.ask(Method::GET, "/v1/rbac/roles/other", &Value::Null).0,
+        404
+    );
+}
+
+#[test]
+fn every_resource_lives_its_life_with_a_provider_from_a_mirror() {
+    let house = House::new();
+    let client = house
+        .service
+        .client("__opentaco_system", BLOCK)
+        .with("OPENTACO_ENDPOINT", &house.service.url())
+        .with("OPENTACO_TOKEN", ROOT_TOKEN);
+    mirror(&client);
+    from_the_first_day_to_the_last(&house, &client.init(), "");
+}
+
 #[test]
 fn the_provider_is_installed_from_a_mirror() {
     let house = House::new();
@@ -827,19 +917,13 @@ fn the_client_is_attached_to_a_provider_that_runs_already() {
     let socket = about["Addr"]["String"].as_str().unwrap().to_owned();
 
     // The environment of the client is not that of the provider: the block says where.
-    let block = |id: &str| {
-        let url = house.service.url();
-        format!(
-            "provider \"opentaco\" {{\n  endpoint = \"{url}\"\n  token = \"{ROOT_TOKEN}\"\n}}\n{}",
-            unit(id, "")
-        )
-    };
-    let client = Client::without_backend(&format!("{BLOCK}{}", block("attached")))
-        .with("TF_REATTACH_PROVIDERS", value);
-    let client = client.init();
-    let _ = applied(&client, "1 added, 0 changed, 0 destroyed");
-    configure(&client, &block("attached/again"));
-    let _ = applied(&client, "1 added, 0 changed, 1 destroyed");
+    let url = house.service.url();
+    let block = format!("provider \"opentaco\" {{\n  endpoint = \"{url}\"\n  token = \"{ROOT_TOKEN}\"\n}}\n");
+    let client = house
+        .service
+        .client("__opentaco_system", &format!("{BLOCK}{block}"));
+    let client = client.with("TF_REATTACH_PROVIDERS", value).init();
+    from_the_first_day_to_the_last(&house, &client, &block);
 
     provider.signal("TERM");
     assert!(provider.wait().success());
