@@ -409,7 +409,11 @@ impl Access {
             let read = match swapped.map_err(AccessError::Unavailable)? {
                 Swapped::Done(seen) => {
                     let seen = Some(seen);
-                    self.inner.know(Arc::new(Read { book, seen }), asked)
+                    let read = self.inner.know(Arc::new(Read { book, seen }), asked);
+                    // What was read here meanwhile, before the change, was asked for later than what the change was
+                    // made of, and must not be what is believed.
+                    self.inner.refresh().await;
+                    read
                 }
                 // Made once more, it would undo what somebody has decided since.
                 Swapped::Overtaken => self.overtaken().await?,

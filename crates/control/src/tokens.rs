@@ -490,12 +490,10 @@ impl Ledger {
                 .swap(&ledger_name(), seen.as_ref(), &page)
                 .await;
             match swapped.map_err(TokenError::Unavailable)? {
-                Swapped::Done(_) => {
-                    self.inner.known.know(Arc::new(page), asked);
-                    return Ok(());
-                }
-                // What was made of it since is read, so that this replica knows no less than what it answers.
-                Swapped::Overtaken => {
+                // It is read once more, so that this replica knows no less than what it answers: somebody may have
+                // changed it since, and what was read here meanwhile, before the change, was asked for later than what
+                // the change was made of.
+                Swapped::Done(_) | Swapped::Overtaken => {
                     self.refresh().await;
                     return Ok(());
                 }

@@ -16,7 +16,7 @@ use opentaco_domain::{Action, Caller, Clock as _, Decision, Holding, Policy};
 use opentaco_storage::Vault;
 use opentaco_storage::records::Records;
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::{Does, Fate, Late, On};
+use opentaco_testkit::faults::{Does, Fate, Gate, Late, On};
 
 use crate::common::prod;
 
@@ -75,6 +75,35 @@ async fn pass(world: &World, seconds: u64) {
 
 fn may(access: &Access, caller: &Caller, action: Action) -> bool {
     access.decide(caller, action, &prod()).unwrap() == Decision::Allow
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_while_a_change_was_on_its_way_does_not_replace_the_change() {
+    let world = World::new();
+    let (replica, faults) = world.failing_replica();
+    let access = of(&replica).await;
+    access.keep_fresh();
+    access
+        .initialise(&Caller::root(), &[member("user:ada")])
+        .await
+        .unwrap();
+    let gate = Gate::new();
+    faults.say(On::next(Does::Put, POLICY), Fate::HeldBefore(gate.clone()));
+    let (changing, tasks) = (access.clone(), world.surroundings().tasks);
+    let (done, ended) = futures::channel::oneshot::channel();
+    tasks.spawn(Box::pin(async move {
+        changing
+            .change(&ada(), &assign("user:bob", "reader"))
+            .await
+            .unwrap();
+        let _ = done.send(());
+    }));
+    gate.reached().await;
+    // The policy is read every two seconds, and is still the old one.
+    pass(&world, 3).await;
+    gate.open();
+    ended.await.unwrap();
+    assert!(may(&access, &Caller::user("bob"), Action::Read));
 }
 
 #[tokio::test(start_paused = true)]

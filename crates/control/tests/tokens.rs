@@ -11,7 +11,7 @@ use opentaco_domain::{Caller, Clock as _, Principal, Sha256};
 use opentaco_storage::Vault;
 use opentaco_storage::records::Records;
 use opentaco_testkit::buckets::World;
-use opentaco_testkit::faults::Does;
+use opentaco_testkit::faults::{Does, Fate, Gate, On};
 
 const LEDGER: &str = "__opentaco_tokens/ledger.json";
 
@@ -93,6 +93,31 @@ async fn what_one_replica_ends_every_other_refuses_within_five_seconds() {
     assert!(!other.ledger().is_revoked(&family("mine")).unwrap());
     let late = replica(&world).await;
     assert!(late.ledger().is_revoked(&family("stolen")).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_while_a_change_was_on_its_way_does_not_replace_the_change() {
+    let world = World::new();
+    let (vault, faults) = world.failing_replica();
+    let control = over(vault).await;
+    administered(&control).await;
+    revoke(control.ledger(), "first").await;
+    let gate = Gate::new();
+    faults.say(On::next(Does::Put, LEDGER), Fate::HeldBefore(gate.clone()));
+    let ledger = control.ledger().clone();
+    let tasks = world.surroundings().tasks;
+    let (done, ended) = futures::channel::oneshot::channel();
+    tasks.spawn(Box::pin(async move {
+        revoke(&ledger, "stolen").await;
+        let _ = done.send(());
+    }));
+    gate.reached().await;
+    // The ledger is read every two seconds, and is still the old one.
+    pass(&world, 3).await;
+    gate.open();
+    ended.await.unwrap();
+    assert!(control.ledger().is_revoked(&family("stolen")).unwrap());
+    assert!(control.ledger().is_revoked(&family("first")).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
