@@ -20,8 +20,8 @@ use crate::door::CLIENT;
 use crate::http::{Answer, Sender};
 use crate::wire::Wire;
 
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits for an answer: shorter than a replica stands still, so that it asks another one then.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often Terraform sends a request.
 const ATTEMPTS: usize = 3;
 

@@ -309,7 +309,11 @@ pub async fn misfortune(
         if dice.chance(60) && others_stand {
             let fleet = fleet.clone();
             let most = u64::try_from(stop_max.as_millis()).unwrap_or(u64::MAX / 4);
-            let duration = dice.up_to(most);
+            // Mostly for moments, at times for as long as may be.
+            let duration = match dice.chance(300) {
+                true => dice.up_to(most),
+                false => dice.up_to(most.min(5000)),
+            };
             tokio::spawn(async move { fleet.stop(index, duration).await });
         } else if !fleet.is_stopped(index) || dice.chance(300) {
             fleet.kill(index);

@@ -32,8 +32,8 @@ fn tortured(store: Store, seconds: u64, program: &str, bug: Option<&str>) -> Ver
         .worker_threads(2)
         .enable_all()
         .build()
-        .unwrap();
-    let verdict = runtime.block_on(run(&plan)).unwrap();
+        .expect("a runtime can be built");
+    let verdict = runtime.block_on(run(&plan)).expect("it can be run to its end");
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     println!("{}", verdict.told());
     verdict
