@@ -285,7 +285,11 @@ impl Story<'_> {
             } => (bytes.clone(), vec![id.clone()]),
             Ask::S3(ask) => match ask.sent() {
                 // What was signed after its session gave a lock back is a write of its own.
-                Some((bytes, by)) if !self.has_given_back(record, by) => (bytes, self.locks_had(record, by)),
+                Some((bytes, by))
+                    if !self.has_given_back(record, by) && !self.was_answered_before(record) =>
+                {
+                    (bytes, self.locks_had(record, by))
+                }
                 _ => return,
             },
             _ => return,

@@ -281,9 +281,13 @@ impl Story<'_> {
             (s3::Ask::Lock { id, .. }, Told::LockOver) => heads
                 .iter()
                 .any(|head| head.is_some_and(|head| head.released.contains(id))),
-            // To the session that holds it, as a replica remembers it.
+            // To the session that holds it, as a replica remembers it; beside an older unit, the file that lies there.
             (s3::Ask::ShowLock(by), Told::Locked(id)) => {
-                held_as(id) || self.locks_of(&record.client, by).contains(&id)
+                let lay_there = || {
+                    let files = self.lock_files(self.history.bucket.events(), record.until);
+                    heads.iter().any(Option::is_none) && files.contains(id)
+                };
+                held_as(id) || self.locks_of(&record.client, by).contains(&id) || lay_there()
             }
             (s3::Ask::ShowLock(_), Told::NoSuchThing) => is_free(),
             // Somebody else may hold it, if it was removed before.
@@ -302,8 +306,16 @@ impl Story<'_> {
             }
             (s3::Ask::Put { .. } | s3::Ask::Complete { .. }, Told::Refused(_)) => {
                 let by = by_whom(record);
+                // What was signed before the present lock of its session was asked for is not under that.
+                let is_older = |by: &Signed| {
+                    let ids = self.locks_of(&record.client, by);
+                    let asked = |id: &LockId| self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
+                    ids.into_iter().any(|id| asked(id) && held_as(id))
+                };
                 was_deleted()
-                    || by.is_some_and(|by| by_another(by) || has_ended(by) || self.came_late(record, by))
+                    || by.is_some_and(|by| {
+                        by_another(by) || has_ended(by) || self.came_late(record, by) || is_older(by)
+                    })
             }
             (s3::Ask::Begin, Told::Begun(_))
             | (s3::Ask::Part { .. } | s3::Ask::Abort(_), Told::Done)
@@ -312,6 +324,19 @@ impl Story<'_> {
             }
             _ => false,
         }
+    }
+
+    /// Whether another attempt of the same request was answered with success before this one was answered: then nobody
+    /// waits for this answer any more.
+    pub(super) fn was_answered_before(&self, record: &Record) -> bool {
+        let Some(by) = by_whom(record) else { return false };
+        self.records.iter().any(|other| {
+            other.told == Told::Done
+                && other.client == record.client
+                && other.until <= record.until
+                && by_whom(other).is_some_and(|other| other.session == by.session)
+                && other.ask.sent() == record.ask.sent()
+        })
     }
 
     /// Whether a later write of the same session was committed before the answer.
