@@ -133,6 +133,23 @@ const FOUND: &[(u64, &str, &str)] = &[
     ),
     (1380, "", "the world: the same"),
     (
+        2451,
+        "",
+        "the checker: beside a unit that is older than us, the lock file that is shown is the one that lies there",
+    ),
+    (4519, "", "the checker: the same"),
+    (
+        2939,
+        "",
+        "the checker: an attempt arrives late and is refused, after another of the same request was answered: nobody waits for it",
+    ),
+    (9758, "", "the checker: the same"),
+    (
+        9449,
+        "",
+        "the checker: what a session signed before it asked for its lock is not under that lock, and refused",
+    ),
+    (
         1_023_530,
         "",
         "the checker: what was written by hand and then promoted is the same bytes twice",
