@@ -132,6 +132,7 @@ const FOUND: &[(u64, &str, &str)] = &[
         "the world: no client sends a write anew after it has given its lock back",
     ),
     (1380, "", "the world: the same"),
+    (1393, "", "the world: the same"),
     (
         2451,
         "",
