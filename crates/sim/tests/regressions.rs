@@ -146,6 +146,11 @@ const FOUND: &[(u64, &str, &str)] = &[
     ),
     (9758, "", "the checker: the same"),
     (
+        18350,
+        "",
+        "the checker: which of two removals of one session ended its lock is not certain where both were under way",
+    ),
+    (
         9449,
         "",
         "the checker: what a session signed before it asked for its lock is not under that lock, and refused",

@@ -149,9 +149,19 @@ impl Story<'_> {
         let Some(first) = attempts.map(|other| other.from).min() else {
             return false;
         };
+        // Another removal of the same session may have been the one that ended it.
+        let by_another = |at: Instant| {
+            let another = |other: &Signed| other.session == by.session && other.invocation != by.invocation;
+            self.records.iter().any(|other| {
+                let own = other.client == record.client && other.is_under_way(at);
+                own && other.removes().is_some_and(another)
+            })
+        };
         let held = self.held_by(&record.client, by);
         held.iter().any(|held| {
-            (first..at).contains(&held.until) && !self.may_be_broken(&record.client, by, &held.id, held.until)
+            (first..at).contains(&held.until)
+                && !self.may_be_broken(&record.client, by, &held.id, held.until)
+                && !by_another(held.until)
         })
     }
 
