@@ -148,7 +148,7 @@ const FOUND: &[(u64, &str, &str)] = &[
     (
         18350,
         "",
-        "the checker: which of two removals of one session ended its lock is not certain where both were under way",
+        "history 61: a removal of an earlier lock that comes late breaks somebody else's lock",
     ),
     (
         9449,

@@ -139,6 +139,9 @@ pub struct Ended {
     pub credential: CredentialSession,
     /// The lock.
     pub lock: LockId,
+    /// When it was asked for, by the clock of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Timestamp>,
     /// The request of the session that gave it back; none for a lock that was broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_back: Option<GivenBack>,
@@ -155,6 +158,12 @@ pub struct GivenBack {
 }
 
 impl Ended {
+    /// Whether a request of the session was made before the lock that is over was asked for: it was about an earlier one.
+    #[must_use]
+    pub fn is_younger_than(&self, request: &Signed) -> bool {
+        matches!((self.signed, request.at), (Some(taken), Some(asked)) if asked < taken)
+    }
+
     /// Whether a request of the session was made under the lock that is over. Once it was broken, all are, until the
     /// session takes another. One that gave it back has gone on since; by its own clock, which is compared with itself
     /// and with no other.
@@ -475,6 +484,7 @@ impl Head {
                 principal: lock.principal.clone(),
                 credential,
                 lock: lock.info.id.clone(),
+                signed: lock.signed,
                 given_back: by_itself.map(|(_, request)| GivenBack {
                     signed: request.at,
                     invocation: request.invocation.clone(),

@@ -151,8 +151,10 @@ impl Vault {
                 .and_then(|ended| ended.given_back.as_ref())
                 .is_some_and(|given_back| {
                     request.invocation.is_some() && given_back.invocation == request.invocation
-                })
-                && !planted(Bug::RetryBreaksAnother);
+                });
+            // What was signed before the session asked for a lock that is over by now was to end one before that.
+            let of_before = ended.is_some_and(|ended| ended.is_younger_than(request));
+            let repeated = (repeated || of_before) && !planted(Bug::RetryBreaksAnother);
             match &head.lock {
                 Some(lock) if lock.is_of(principal, &request.session) && !lock.is_younger_than(request) => {}
                 _ if !known.fresh => {

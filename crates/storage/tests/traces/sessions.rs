@@ -360,6 +360,34 @@ async fn trace_51_a_delete_of_an_earlier_lock_that_comes_late_does_not_end_the_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn trace_61_a_delete_of_an_earlier_lock_that_comes_late_breaks_nobodys_lock_after_the_next_one_was_broken()
+ {
+    for world in World::of_each_kind() {
+        let (r0, r1) = (world.replica(), world.replica());
+        locked_by(&r0, &signed("s", 1), &uuid(1)).await;
+        assert!(matches!(
+            delete_lock(&r0, &signed("s", 4)).await,
+            Unlocked::Free(Some(_))
+        ));
+        locked_by(&r0, &signed("s", 5), &uuid(2)).await;
+        assert!(r1.force_unlock(&unit()).await.unwrap().is_some());
+        locked_by(&r0, &signed("t", 1), &uuid(3)).await;
+
+        // The first attempt of that delete. Whoever is told "held" here may break that lock.
+        for replica in [&r0, &r1] {
+            let answer = delete_lock(replica, &signed("s", 3)).await;
+            assert!(matches!(answer, Unlocked::Free(None)), "{answer:?}");
+        }
+        assert_eq!(holder(&world).await, Some(uuid(3)));
+        // What is signed after that is meant for whoever holds now.
+        assert!(matches!(
+            delete_lock(&r0, &signed("s", 6)).await,
+            Unlocked::Held(_)
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_remembers_few_sessions_that_are_done_and_many_that_were_broken() {
     let world = World::new();
     let r0 = world.replica();
