@@ -266,7 +266,7 @@ mod table {
             "a session whose lock was broken may write while nobody holds the unit"),
         bug("signed-before-counts", Bug::SignedBeforeCounts, &[45], "no-stale-session", 10_000,
             "what a session signed before it gave its lock back counts as signed after it"),
-        bug("retry-breaks-another", Bug::RetryBreaksAnother, &[49], "retry-breaks-nothing", 10_000,
+        bug("retry-breaks-another", Bug::RetryBreaksAnother, &[49, 61], "retry-breaks-nothing", 10_000,
             "the removal of a lock file that is sent again breaks the lock that somebody has taken since"),
         bug("sessions-alike", Bug::SessionsAlike, &[48], "nothing-unasked", 10_000,
             "two persons whose sessions have one name are one holder"),
