@@ -3,7 +3,7 @@
 //!
 //! What is promised ([`PROMISES`]) is checked from both ends: from the records that lay in the bucket, one after the
 //! other, and from what people were told. How a refresh token is judged is `opentaco_identity`'s own code; what a door
-//! does around it ([`rotate`]) is as short here as it is there.
+//! does around it (`rotate`) is as short here as it is there.
 
 mod check;
 #[cfg(test)]
