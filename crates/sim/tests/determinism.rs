@@ -293,6 +293,9 @@ fn no_crate_but_the_simulator_asks_for_planted_bugs_and_none_by_default() {
     assert_eq!(
         found,
         [
+            r#"control: planted = ["opentaco-storage/planted"]"#,
+            // For torture, which asks for them by building the service once more.
+            r#"server: planted = ["opentaco-control/planted"]"#,
             r#"sim: name = "planted""#,
             r#"sim: planted = ["opentaco-storage/planted"]"#,
             r#"sim: required-features = ["planted"]"#,
