@@ -447,37 +447,6 @@ async fn a_repeated_write_does_what_a_replica_that_died_has_left_undone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_starts_pays_what_one_that_died_has_owed() {
-    let world = World::new();
-    let other = replica(&world);
-    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-    for (name, serial) in [("a", 1), ("b", 1)] {
-        written(&other, &unit(name), &with_x(serial, "1")).await;
-    }
-    let (vault, faults) = world.failing_replica();
-    let dying = crate::common::control(vault);
-    faults.say(On::next(Does::Any, "__opentaco_system").always(), Fate::Denied);
-    written(&dying, &unit("a"), &with_x(2, "2")).await;
-    drop(dying);
-    assert_eq!(
-        colours(&other, ["b"]).await,
-        [UnitStatus::Green],
-        "nobody knows yet"
-    );
-
-    let started = crate::common::control(world.replica()).keeping_up();
-    // The time of this test is no time: it goes on when everybody waits.
-    tokio::time::timeout(std::time::Duration::from_secs(5), std::future::pending::<()>())
-        .await
-        .unwrap_err();
-    started.settle_down().await;
-    assert_eq!(colours(&other, ["b"]).await, [UnitStatus::Red]);
-    assert_true(&other).await;
-    let (counts, _) = started.graph_counts();
-    assert_eq!(counts.commits.load(std::sync::atomic::Ordering::Relaxed), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_cannot_be_known_of_an_output_is_told_with_the_reason() {
     let world = World::new();
     let control = replica(&world);

@@ -12,12 +12,11 @@
 //! their turn on a replica are done together, in one commit.
 //!
 //! **When it cannot be written**, the write is answered all the same: its state is safe. What the graph is owed is tried
-//! again, every two seconds and with each later write. A replica that dies owing takes that with it; so whoever starts
-//! compares the graph whole, once, behind everything else.
+//! again, every two seconds and with each later write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -73,8 +72,6 @@ struct Inner {
     read: Mutex<Option<(VersionId, Read)>>,
     /// The version of the graph that was compared whole because it did not come from Terraform or from here.
     compared: Mutex<Option<VersionId>>,
-    /// Whether the graph was compared whole since this process began.
-    has_begun: AtomicBool,
     /// When it was last seen that nothing lies where a graph would.
     absent: Mutex<Option<Timestamp>>,
     owed: Mutex<Owed>,
@@ -134,7 +131,6 @@ impl Keeper {
                 unit,
                 read: Mutex::default(),
                 compared: Mutex::default(),
-                has_begun: AtomicBool::new(false),
                 absent: Mutex::default(),
                 owed: Mutex::default(),
                 turn: futures::lock::Mutex::default(),
@@ -164,22 +160,8 @@ impl Keeper {
         let surroundings = self.inner.vault.bucket().surroundings().clone();
         again_and_again(&surroundings, EVERY, &self.inner, |inner| {
             let keeper = Self { inner };
-            async move {
-                keeper.begin().await;
-                keeper.catch_up().await;
-            }
+            async move { keeper.catch_up().await }
         });
-    }
-
-    /// Compares the graph whole, once: whoever was here before may have died with what it owed.
-    async fn begin(&self) {
-        if self.inner.has_begun.load(Ordering::Acquire) {
-            return;
-        }
-        let _turn = self.inner.turn.lock().await;
-        if Box::pin(self.change(&mut Work::Reconcile(None))).await.is_ok() {
-            self.inner.has_begun.store(true, Ordering::Release);
-        }
     }
 
     /// Does what the graph is owed, if anything.
