@@ -490,10 +490,15 @@ impl Ledger {
                 .swap(&ledger_name(), seen.as_ref(), &page)
                 .await;
             match swapped.map_err(TokenError::Unavailable)? {
-                // It is read once more, so that this replica knows no less than what it answers: somebody may have
-                // changed it since, and what was read here meanwhile, before the change, was asked for later than what
-                // the change was made of.
-                Swapped::Done(_) | Swapped::Overtaken => {
+                Swapped::Done(_) => {
+                    self.inner.known.know(Arc::new(page), asked);
+                    // What was read here meanwhile, before the change, was asked for later than what the change was
+                    // made of, and must not be what is believed.
+                    self.refresh().await;
+                    return Ok(());
+                }
+                // What was made of it since is read, so that this replica knows no less than what it answers.
+                Swapped::Overtaken => {
                     self.refresh().await;
                     return Ok(());
                 }

@@ -279,6 +279,12 @@ impl Story<'_> {
             let held = self.held_by(&record.client, by);
             held.iter().any(|held| held.until <= record.until)
         };
+        // What was signed before the present lock of its session was asked for is not under that.
+        let is_older = |by: &Signed| {
+            let ids = self.locks_of(&record.client, by);
+            let asked = |id: &LockId| self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
+            ids.into_iter().any(|id| asked(id) && held_as(id))
+        };
         let was_deleted = || {
             heads
                 .iter()
@@ -303,12 +309,7 @@ impl Story<'_> {
             // Somebody else may hold it, if it was removed before.
             (s3::Ask::Unlock(by), Told::Done) => {
                 // It was to end an earlier lock, if any, where its session has asked for another one since.
-                let is_younger = || {
-                    let ids = self.locks_of(&record.client, by);
-                    let asked = |id: &LockId| self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
-                    ids.into_iter().any(|id| asked(id) && held_as(id))
-                };
-                is_free() || has_ended(by) || self.lock_ended(record) || is_younger()
+                is_free() || has_ended(by) || self.lock_ended(record) || is_older(by)
             }
             (s3::Ask::Unlock(by), Told::Refused(None)) => by_another(by),
             (s3::Ask::Put { .. } | s3::Ask::Complete { .. }, Told::Done | Told::Saved) => {
@@ -316,12 +317,6 @@ impl Story<'_> {
             }
             (s3::Ask::Put { .. } | s3::Ask::Complete { .. }, Told::Refused(_)) => {
                 let by = by_whom(record);
-                // What was signed before the present lock of its session was asked for is not under that.
-                let is_older = |by: &Signed| {
-                    let ids = self.locks_of(&record.client, by);
-                    let asked = |id: &LockId| self.asked_for(id).is_some_and(|asked| by.at < Some(asked));
-                    ids.into_iter().any(|id| asked(id) && held_as(id))
-                };
                 was_deleted()
                     || by.is_some_and(|by| {
                         by_another(by) || has_ended(by) || self.came_late(record, by) || is_older(by)
