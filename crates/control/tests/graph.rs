@@ -1078,3 +1078,37 @@ async fn trace_60_a_turn_that_takes_longer_than_a_write_waits_takes_nothing_for_
     assert_eq!(control.graph_counts().1, 0);
     assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
 }
+
+/// The swap that commits B is done and its answer hangs. Whoever wrote B has given up, written it once more elsewhere and
+/// been answered before A changed; then the answer comes, and the first write goes on to tell the graph of itself.
+#[tokio::test(start_paused = true)]
+async fn trace_62_a_write_whose_swap_was_answered_late_takes_nothing_that_its_client_cannot_have_seen() {
+    for is_written_over in [false, true] {
+        let world = World::new();
+        let other = replica(&world);
+        written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+        written(&other, &unit("a"), &with_x(1, "1")).await;
+        written(&other, &unit("b"), &with_x(1, "1")).await;
+        let (vault, faults) = world.failing_replica();
+        let control = crate::common::control(vault);
+        let gate = Gate::new();
+        faults.say(
+            On::next(Does::Put, "units/b/@head"),
+            Fate::HeldAfter(gate.clone()),
+        );
+        let hanging = write_later(&control, "b", with_x(2, "1"));
+        gate.reached().await;
+        if is_written_over {
+            written(&other, &unit("b"), &with_x(3, "1")).await;
+        }
+        world.clock.advance(std::time::Duration::from_secs(2));
+        written(&other, &unit("a"), &with_x(2, "2")).await;
+        gate.open();
+        hanging.await.unwrap();
+        assert_eq!(
+            edge_into(&other, "b").await,
+            (EdgeStatus::Pending, None),
+            "written over: {is_written_over}"
+        );
+    }
+}

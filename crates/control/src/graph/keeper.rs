@@ -48,6 +48,10 @@ const OWED_MAX: usize = 10_000;
 /// So long a write waits for the graph. What is not done by then stays owed, and is done behind.
 const AWAITED: Duration = Duration::from_secs(10);
 
+/// A write whose graph is looked at within this time has taken what is found there. Nobody has given it up by then, tried
+/// again and been answered: clients wait a second before they repeat what they have no answer to.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
+
 /// What is told of the graph's commits.
 #[derive(Debug, Default)]
 pub struct GraphCounts {
@@ -347,11 +351,6 @@ impl Keeper {
     /// One commit of the graph with all that these changes say, if they say anything.
     async fn step(&self, batch: &mut [(u64, Change)]) -> Result<(), StorageError> {
         let units = batch.len() as u64;
-        for (_, change) in &mut *batch {
-            if change.taking.as_ref().is_some_and(|taking| taking.is_late) {
-                self.forget_what_was_written_over(change).await?;
-            }
-        }
         let committed = self.change(&mut Work::Follow(batch)).await?;
         if committed.is_some_and(|(_, _, changed)| !changed.is_empty()) {
             self.inner.counts.followed.fetch_add(units, Ordering::Relaxed);
@@ -359,11 +358,23 @@ impl Keeper {
         Ok(())
     }
 
-    /// A write that is told late takes nothing if another one came after it, which has said what it took.
-    async fn forget_what_was_written_over(&self, change: &mut Change) -> Result<(), StorageError> {
-        let known = self.inner.vault.load(&change.unit).await?;
-        let current = known.and_then(|known| known.head.current_version());
-        change.taking.take_if(|taking| current != Some(taking.version));
+    /// Whether what a write took is looked at too late to believe that it is what its client has seen: then only what had
+    /// not changed since is taken, and nothing if another write came after it, which has said what it took. Asked when the
+    /// graph was looked at, for any step before that may have hung: the swap, the wait for a turn, the turn (histories 60
+    /// and 62).
+    async fn judge_lateness(&self, number: u64, change: &mut Change) -> Result<(), StorageError> {
+        let heard = hold(&self.inner.owed).heard;
+        let now = self.now();
+        let Some(taking) = change.taking.as_mut().filter(|taking| !taking.has_looked()) else {
+            return Ok(());
+        };
+        let age = now.duration_since(taking.at);
+        taking.is_late |= number <= heard || !(SignedDuration::ZERO..=AT_ONCE).contains(&age);
+        if taking.is_late {
+            let known = self.inner.vault.load(&change.unit).await?;
+            let current = known.and_then(|known| known.head.current_version());
+            change.taking.take_if(|taking| current != Some(taking.version));
+        }
         Ok(())
     }
 
@@ -429,12 +440,8 @@ impl Keeper {
                     true => self.compared(graph).await,
                     false => self.sources_of_new(graph).await?,
                 };
-                // A turn may take longer than those wait for it whose changes it does (history 60).
-                let heard = hold(&self.inner.owed).heard;
                 for (number, change) in &mut **batch {
-                    if let Some(taking) = &mut change.taking {
-                        taking.is_late |= *number <= heard;
-                    }
+                    self.judge_lateness(*number, change).await?;
                     change.apply(graph, &mut changed);
                 }
                 Ok(changed)

@@ -214,6 +214,12 @@ impl Change {
 }
 
 impl Taking {
+    /// Whether it is known what its incoming edges had: it is not looked at twice.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.seen.is_some()
+    }
+
     /// Takes note of what the incoming edges of the unit have in this graph, before anything else is said of them.
     pub fn look_at(&mut self, unit: &UnitId, graph: &Document) {
         let edges = graph.incoming(unit.as_str());
