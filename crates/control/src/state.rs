@@ -252,13 +252,14 @@ impl StateControl {
         if unit == self.graph.unit() {
             return self.commit_graph(unit, request).await;
         }
+        let asked = self.vault().bucket().surroundings().clock.now();
         let knows_of_none = planted(Bug::GraphLookedAtBefore) && !self.graph.has_edges_at(unit).await;
         let decided = self.vault().decide(unit, request).await;
         match decided.map_err(ControlError::from_storage)? {
             Decided::Concluded(committing) => Ok(committing),
             Decided::Committed(fresh) if knows_of_none => Ok(self.vault().publish(unit, *fresh).await),
             Decided::Committed(fresh) => {
-                let follow = Box::pin(self.graph.follow_commit(unit, &fresh, &request.summary));
+                let follow = Box::pin(self.graph.follow_commit(unit, &fresh, &request.summary, asked));
                 // The graph is looked at while the copy is put: nobody waits longer for it.
                 let fresh = (*fresh).clone();
                 let (committing, ()) = futures::join!(self.vault().publish(unit, fresh), follow);

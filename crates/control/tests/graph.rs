@@ -447,6 +447,37 @@ async fn a_repeated_write_does_what_a_replica_that_died_has_left_undone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_pays_what_one_that_died_has_owed() {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+    for (name, serial) in [("a", 1), ("b", 1)] {
+        written(&other, &unit(name), &with_x(serial, "1")).await;
+    }
+    let (vault, faults) = world.failing_replica();
+    let dying = crate::common::control(vault);
+    faults.say(On::next(Does::Any, "__opentaco_system").always(), Fate::Denied);
+    written(&dying, &unit("a"), &with_x(2, "2")).await;
+    drop(dying);
+    assert_eq!(
+        colours(&other, ["b"]).await,
+        [UnitStatus::Green],
+        "nobody knows yet"
+    );
+
+    let started = crate::common::control(world.replica()).keeping_up();
+    // The time of this test is no time: it goes on when everybody waits.
+    tokio::time::timeout(std::time::Duration::from_secs(5), std::future::pending::<()>())
+        .await
+        .unwrap_err();
+    started.settle_down().await;
+    assert_eq!(colours(&other, ["b"]).await, [UnitStatus::Red]);
+    assert_true(&other).await;
+    let (counts, _) = started.graph_counts();
+    assert_eq!(counts.commits.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_known_of_an_output_is_told_with_the_reason() {
     let world = World::new();
     let control = replica(&world);
@@ -1111,4 +1142,63 @@ async fn trace_62_a_write_whose_swap_was_answered_late_takes_nothing_that_its_cl
             "written over: {is_written_over}"
         );
     }
+}
+
+/// The swap of A is sent and lands much later; B is committed meanwhile, and what the graph is told of it hangs longer than
+/// that. The time in A's version is that of its beginning, before B's.
+#[tokio::test(start_paused = true)]
+async fn trace_63_a_value_whose_swap_landed_late_was_not_there_before_that() {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+    for name in ["a", "b"] {
+        written(&other, &unit(name), &with_x(1, "1")).await;
+    }
+    let (vault, slow) = world.failing_replica();
+    let source = crate::common::control(vault);
+    let swap = Gate::new();
+    slow.say(
+        On::next(Does::Put, "units/a/@head"),
+        Fate::HeldBefore(swap.clone()),
+    );
+    let (target, graph_of_target) = cut_off(&world);
+    let writing = write_later(&source, "a", with_x(2, "2"));
+    swap.reached().await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    written(&target, &unit("b"), &with_x(2, "1")).await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    swap.open();
+    writing.await.unwrap();
+    graph_of_target.heal();
+    target.settle_down().await;
+    assert_eq!(target.graph_counts().1, 0);
+    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+}
+
+/// The first attempt of B hangs in its replica before anything is decided; its client has been answered elsewhere since,
+/// and A has changed. It commits B's bytes once more: nobody holds the unit. But nobody has seen A's value for it.
+#[tokio::test(start_paused = true)]
+async fn trace_64_a_write_that_is_committed_long_after_it_was_sent_takes_nothing_that_changed_since() {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+    for name in ["a", "b"] {
+        written(&other, &unit(name), &with_x(1, "1")).await;
+    }
+    let (vault, faults) = world.failing_replica();
+    let control = crate::common::control(vault);
+    let gate = Gate::new();
+    faults.say(
+        On::next(Does::Put, "versions/b/"),
+        Fate::HeldBefore(gate.clone()),
+    );
+    let hanging = write_later(&control, "b", with_x(2, "1"));
+    gate.reached().await;
+    written(&other, &unit("b"), &with_x(2, "1")).await;
+    written(&other, &unit("b"), &with_x(3, "3")).await;
+    world.clock.advance(std::time::Duration::from_secs(2));
+    written(&other, &unit("a"), &with_x(2, "2")).await;
+    gate.open();
+    hanging.await.unwrap();
+    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
 }

@@ -12,11 +12,12 @@
 //! their turn on a replica are done together, in one commit.
 //!
 //! **When it cannot be written**, the write is answered all the same: its state is safe. What the graph is owed is tried
-//! again, every two seconds and with each later write.
+//! again, every two seconds and with each later write. A replica that dies owing takes that with it; so whoever starts
+//! compares the graph whole, once, behind everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -48,8 +49,8 @@ const OWED_MAX: usize = 10_000;
 /// So long a write waits for the graph. What is not done by then stays owed, and is done behind.
 const AWAITED: Duration = Duration::from_secs(10);
 
-/// A write whose graph is looked at within this time has taken what is found there. Nobody has given it up by then, tried
-/// again and been answered: clients wait a second before they repeat what they have no answer to.
+/// Whoever looks at the graph within this time after a write was sent finds what its client has seen. Nobody has given it up
+/// by then, tried again and been answered: clients wait a second before they repeat what they have no answer to.
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What is told of the graph's commits.
@@ -76,6 +77,8 @@ struct Inner {
     read: Mutex<Option<(VersionId, Read)>>,
     /// The version of the graph that was compared whole because it did not come from Terraform or from here.
     compared: Mutex<Option<VersionId>>,
+    /// Whether the graph was compared whole since this process began.
+    has_begun: AtomicBool,
     /// When it was last seen that nothing lies where a graph would.
     absent: Mutex<Option<Timestamp>>,
     owed: Mutex<Owed>,
@@ -135,6 +138,7 @@ impl Keeper {
                 unit,
                 read: Mutex::default(),
                 compared: Mutex::default(),
+                has_begun: AtomicBool::new(false),
                 absent: Mutex::default(),
                 owed: Mutex::default(),
                 turn: futures::lock::Mutex::default(),
@@ -164,8 +168,22 @@ impl Keeper {
         let surroundings = self.inner.vault.bucket().surroundings().clone();
         again_and_again(&surroundings, EVERY, &self.inner, |inner| {
             let keeper = Self { inner };
-            async move { keeper.catch_up().await }
+            async move {
+                keeper.begin().await;
+                keeper.catch_up().await;
+            }
         });
+    }
+
+    /// Compares the graph whole, once: whoever was here before may have died with what it owed.
+    async fn begin(&self) {
+        if self.inner.has_begun.load(Ordering::Acquire) {
+            return;
+        }
+        let _turn = self.inner.turn.lock().await;
+        if Box::pin(self.change(&mut Work::Reconcile(None))).await.is_ok() {
+            self.inner.has_begun.store(true, Ordering::Release);
+        }
     }
 
     /// Does what the graph is owed, if anything.
@@ -192,33 +210,36 @@ impl Keeper {
     }
 
     /// The graph follows a write that was committed just now. Returns when it has, or when it cannot for now.
-    pub(crate) async fn follow_commit(&self, unit: &UnitId, fresh: &Fresh, summary: &StateSummary) {
+    /// `asked` is when it began: what its client has seen was there by then.
+    pub(crate) async fn follow_commit(
+        &self,
+        unit: &UnitId,
+        fresh: &Fresh,
+        summary: &StateSummary,
+        asked: Timestamp,
+    ) {
         let outputs = Outputs::of_state(summary);
         let committed = &fresh.committed;
         // A version that was found committed may have been followed by others since.
-        let source = match &fresh.before {
-            Some(_) => Some(committed.source(outputs)),
-            None if fresh.head().current_version() == Some(committed.version) => {
-                Some(committed.source(outputs))
-            }
-            None => fresh.head().source(),
+        let is_current = fresh.head().current_version() == Some(committed.version);
+        let source = match fresh.before.is_some() || is_current {
+            true => Some(committed.source(outputs)),
+            false => fresh.head().source(),
         };
         let mut taking = taking(committed);
         if let Some(taking) = &mut taking {
-            taking.is_late = fresh.before.is_none() && !planted(Bug::RepeatedTakesNow);
+            taking.sent = taking.sent.min(asked);
+            taking.is_late = !(fresh.before.is_some() && is_current) && !planted(Bug::RepeatedTakesNow);
         }
         let Some(source) = source else {
             return self.follow_unit(unit, taking).await;
         };
         // Of a write that is repeated it is not known what it changed: it is said once more.
-        let before = fresh
-            .before
-            .as_ref()
-            .and_then(|before| before.current_outputs().cloned());
+        let before = fresh.before.as_ref().and_then(|before| before.source());
         self.follow(Change {
             unit: unit.clone(),
             source,
-            before,
+            before: before.map(|before| before.outputs),
             taking,
         })
         .await;
@@ -358,18 +379,21 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether what a write took is looked at too late to believe that it is what its client has seen: then only what had
-    /// not changed since is taken, and nothing if another write came after it, which has said what it took. Asked when the
-    /// graph was looked at, for any step before that may have hung: the swap, the wait for a turn, the turn (histories 60
-    /// and 62).
+    /// Looks at the time, when the graph was looked at: any step before that may have hung, the request of a write, its
+    /// swap, the wait for a turn, the turn (histories 60 and 62 to 64). What is told too late to believe that its client has
+    /// seen what the graph shows takes only what had not changed since it was sent, and nothing if another write came after
+    /// it, which has said what it took. What an output is worth counts as new when it is told, then.
     async fn judge_lateness(&self, number: u64, change: &mut Change) -> Result<(), StorageError> {
         let heard = hold(&self.inner.owed).heard;
         let now = self.now();
+        let is_late = |since: Timestamp| !(SignedDuration::ZERO..=AT_ONCE).contains(&now.duration_since(since));
+        if change.source.at.is_some_and(is_late) {
+            change.source.at = Some(now);
+        }
         let Some(taking) = change.taking.as_mut().filter(|taking| !taking.has_looked()) else {
             return Ok(());
         };
-        let age = now.duration_since(taking.at);
-        taking.is_late |= number <= heard || !(SignedDuration::ZERO..=AT_ONCE).contains(&age);
+        taking.is_late |= number <= heard || is_late(taking.sent) && !planted(Bug::LateTakesNow);
         if taking.is_late {
             let known = self.inner.vault.load(&change.unit).await?;
             let current = known.and_then(|known| known.head.current_version());
@@ -385,7 +409,7 @@ impl Keeper {
             return Ok(BTreeMap::new());
         }
         let sources = self.sources(&new, Ends::From).await;
-        let found = follow::reconciled(graph, |unit| sources.get(unit));
+        let found = follow::reconciled(graph, self.now(), |unit| sources.get(unit));
         Ok(found
             .into_iter()
             .filter(|(at, _)| graph.edges()[*at].state.is_new())
@@ -424,7 +448,7 @@ impl Keeper {
     async fn compared(&self, graph: &Document) -> BTreeMap<usize, EdgeState> {
         let all: Vec<&Declared> = graph.edges().iter().collect();
         let sources = self.sources(&all, Ends::Both).await;
-        follow::reconciled(graph, |unit| sources.get(unit))
+        follow::reconciled(graph, self.now(), |unit| sources.get(unit))
     }
 
     /// What is to be changed of a graph, by the places of its edges; `whole` if it comes from elsewhere.
@@ -499,15 +523,7 @@ impl Keeper {
                 | Committing::Unmet { .. }
                 | Committing::NoUnit
                 | Committing::OtherLineage { .. }
-                | Committing::OlderSerial { .. } => {
-                    if let (true, Work::Follow(batch)) = (planted(Bug::TakenAnew), &mut *work) {
-                        for (_, change) in &mut **batch {
-                            let taking = change.taking.take();
-                            change.taking = taking.map(|taking| Taking::by(taking.version, taking.at));
-                        }
-                    }
-                    continue;
-                }
+                | Committing::OlderSerial { .. } => continue,
             };
             self.inner.counts.commits.fetch_add(1, Ordering::Relaxed);
             return match self.keep(committed.version, bytes) {

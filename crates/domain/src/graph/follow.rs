@@ -111,6 +111,8 @@ pub struct Taking {
     pub version: VersionId,
     /// When.
     pub at: Timestamp,
+    /// When its client had sent it, at the latest: what changed later they have not seen.
+    pub sent: Timestamp,
     /// It is an old content that was made current again: what was taken by versions after this epoch is taken no more.
     pub back_to: Option<u64>,
     /// It is looked at later than it was written: for a write that is repeated, or where the graph could not be looked at.
@@ -127,6 +129,7 @@ impl Taking {
         Self {
             version,
             at,
+            sent: at,
             back_to: None,
             is_late: false,
             seen: None,
@@ -141,9 +144,9 @@ pub struct Change {
     pub unit: UnitId,
     /// What its outputs are now.
     pub source: Source,
-    /// The outputs of the version before, if they are known: an output that this version changed is said to be so even
-    /// where the edge shows its value already, for then another version is on its way to say something else.
-    pub before: Option<OutputDigests>,
+    /// The outputs of the version before, if it is known what is known of them: an output that this version changed is said
+    /// to be so even where the edge shows its value already, for then another version is on its way to say something else.
+    pub before: Option<Outputs>,
     /// That it was written, if it was.
     pub taking: Option<Taking>,
 }
@@ -159,9 +162,7 @@ impl Change {
             let next = self.source.seen_by(&edge.ends.from_output, now);
             let is_news = (&next.in_digest, next.unknown()) != (&now.in_digest, now.unknown())
                 || now.is_new()
-                || self.changed(&edge.ends.from_output)
-                    && next.in_digest.is_some()
-                    && next.in_version != now.in_version;
+                || self.changed(&edge.ends.from_output) && next.in_version != now.in_version;
             if is_news {
                 changed.insert(at, next);
             }
@@ -169,13 +170,13 @@ impl Change {
         let unit = self.unit.as_str();
         let Some(taking) = &mut self.taking else { return };
         // What was said before this of the same edges comes first, as it would in a commit of its own.
-        let (late, written) = (taking.is_late, taking.at);
+        let (late, sent) = (taking.is_late, taking.sent);
         let seen = taking.seen.get_or_insert_with(|| {
             graph
                 .incoming(unit)
                 .map(|(at, edge)| (&edge.id, changed.get(&at).unwrap_or(&edge.state)))
                 .filter(|(_, state)| state.unknown() != Some(Unknown::NotLookedAt))
-                .filter(|(_, state)| !late || state.last_in_at.is_none_or(|changed| changed <= written))
+                .filter(|(_, state)| !late || state.last_in_at.is_none_or(|changed| changed <= sent))
                 .map(|(id, state)| (id.clone(), state.in_digest.clone()))
                 .collect()
         });
@@ -207,7 +208,8 @@ impl Change {
     /// Whether this version changed that output.
     fn changed(&self, output: &str) -> bool {
         match (&self.before, &self.source.outputs) {
-            (Some(before), Outputs::Known(now)) => before.get(output) != now.get(output),
+            (Some(Outputs::Known(before)), Outputs::Known(now)) => before.get(output) != now.get(output),
+            (Some(Outputs::Unknown(before)), Outputs::Unknown(now)) => before != now,
             _ => true,
         }
     }
@@ -252,10 +254,12 @@ impl Taking {
 }
 
 /// What the edges of a graph would be if every source were looked at now: those that are something else, by their
-/// places. `sources` are asked by the names of units; one that is not among them is left alone.
+/// places. `sources` are asked by the names of units; one that is not among them is left alone. What an edge was not told
+/// in time counts as changed `now`: nobody knows who has seen it before.
 #[must_use]
 pub fn reconciled<'s>(
     graph: &Document,
+    now: Timestamp,
     sources: impl Fn(&str) -> Option<&'s Source>,
 ) -> BTreeMap<usize, EdgeState> {
     let mut changed = BTreeMap::new();
@@ -279,9 +283,13 @@ pub fn reconciled<'s>(
         let took_foreign = is_beyond(edge.state.out_version, sources(&edge.ends.to_unit));
         let differs = (&next.in_digest, next.unknown()) != (&edge.state.in_digest, edge.state.unknown());
         let is_new = (edge.state.is_new() || is_foreign) && next.in_version != edge.state.in_version;
-        let next = match differs || is_new {
-            true => next,
-            false => edge.state.clone(),
+        let next = match (is_new, differs) {
+            (true, _) => next,
+            (false, true) => EdgeState {
+                last_in_at: Some(now),
+                ..next
+            },
+            (false, false) => edge.state.clone(),
         };
         if took_foreign {
             let next = EdgeState {

@@ -58,7 +58,7 @@ fn write(unit: &str, epoch: u64, before: Option<OutputDigests>, outputs: OutputD
     Change {
         unit: UnitId::parse(unit).unwrap(),
         taking: source.at.map(|at| Taking::by(version(epoch), at)),
-        before,
+        before: before.map(Outputs::Known),
         source,
     }
 }
@@ -227,7 +227,7 @@ fn a_reconciliation_finds_what_was_missed_and_else_nothing() {
     let sources = |a: OutputDigests| [("a", source(1, a)), ("b", source(1, digests("1", "1")))];
     let of = |sources: [(&str, Source); 2]| {
         let sources = BTreeMap::from(sources);
-        reconciled(&graph, |unit| sources.get(unit))
+        reconciled(&graph, Timestamp::from_second(9).unwrap(), |unit| sources.get(unit))
     };
     assert_eq!(of(sources(digests("1", "1"))), BTreeMap::new());
     let missed = of(sources(digests("1", "9")));
@@ -239,7 +239,79 @@ fn a_reconciliation_finds_what_was_missed_and_else_nothing() {
         {"attributes":{"from_unit_id":"a//b","from_output":"x","to_unit_id":"c"}},
         {"attributes":{"from_unit_id":"a","from_output":"x","to_unit_id":"c","in_digest":"D","out_digest":"D","status":"pending"}}]}]}"#;
     let odd = Document::read(Bytes::from_static(odd.as_bytes())).unwrap();
-    let found = reconciled(&odd, |_| None);
+    let found = reconciled(&odd, Timestamp::UNIX_EPOCH, |_| None);
     assert_eq!(found[&0].unknown(), Some(Unknown::BadUnitId));
     assert!(!found.contains_key(&1), "what is not looked at is left alone");
+}
+
+/// An output comes and goes: 53, of what is not known. Whoever finds an edge unknown already says so all the same, lest
+/// what is told late of the version between be believed.
+#[test]
+fn trace_65_what_is_unknown_since_a_later_version_is_not_made_known_by_an_earlier_one() {
+    let none = || Outputs::Known(OutputDigests::new());
+    let sealed = || Outputs::Unknown(Unknown::Encrypted);
+    let as_outputs = |epoch, before, outputs| Change {
+        before: Some(before),
+        source: Source {
+            outputs,
+            ..source(epoch, OutputDigests::new())
+        },
+        ..write("a", epoch, None, OutputDigests::new())
+    };
+    let deleted = |last| Change {
+        unit: UnitId::parse("a").unwrap(),
+        source: Source::nothing(last + 1, Some(version(last))),
+        before: None,
+        taking: None,
+    };
+    let known = || Outputs::Known(digests("1", "1"));
+    let late = || as_outputs(3, none(), known());
+    let histories = [
+        (as_outputs(2, known(), none()), as_outputs(4, known(), none())),
+        (as_outputs(2, known(), sealed()), as_outputs(4, known(), sealed())),
+        (deleted(1), deleted(3)),
+    ];
+    for (mut first, mut last) in histories {
+        let start = after(&taken(), std::slice::from_mut(&mut first));
+        let told = after(&start, std::slice::from_mut(&mut last));
+        let graph = after(&told, &mut [late()]);
+        let edge = &graph.edges()[0].state;
+        assert_eq!(edge.status(), EdgeStatus::Unknown, "{last:?}");
+        assert_eq!(edge.unknown(), start.edges()[0].state.unknown());
+    }
+}
+
+#[test]
+fn writes_that_leave_an_output_unknown_change_nothing_of_the_graph() {
+    let none = || Outputs::Known(OutputDigests::new());
+    let sealed = || Outputs::Unknown(Unknown::Encrypted);
+    for outputs in [none, sealed] {
+        let as_is = |epoch| Change {
+            before: Some(outputs()),
+            source: Source {
+                outputs: outputs(),
+                ..source(epoch, OutputDigests::new())
+            },
+            ..write("a", epoch, None, OutputDigests::new())
+        };
+        let start = after(&taken(), &mut [as_is(2)]);
+        let mut changed = BTreeMap::new();
+        as_is(3).apply(&start, &mut changed);
+        assert_eq!(changed, BTreeMap::new());
+    }
+}
+
+/// What nobody was told of in time was not there to be seen: a late write of the target has not taken it.
+#[test]
+fn a_value_that_a_reconciliation_finds_counts_as_changed_then() {
+    let start = taken();
+    let sources = BTreeMap::from([("a", source(2, digests("2", "1")))]);
+    let found = reconciled(&start, Timestamp::from_second(9).unwrap(), |unit| sources.get(unit));
+    let graph = Document::read(start.changed(&found).unwrap()).unwrap();
+    let mut late = write("b", 3, None, digests("1", "1"));
+    if let Some(taking) = &mut late.taking {
+        taking.is_late = true;
+    }
+    let graph = after(&graph, &mut [late]);
+    assert_eq!(statuses(&graph)[..2], [EdgeStatus::Pending, EdgeStatus::Ok]);
 }
