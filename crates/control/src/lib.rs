@@ -26,6 +26,7 @@ pub mod versions;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use opentaco_domain::access::Outputs;
 use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
@@ -286,5 +287,9 @@ impl StateControl {
 
     pub(crate) fn vault(&self) -> &Vault {
         &self.vault
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.vault.bucket().surroundings().clock.now()
     }
 }

@@ -134,7 +134,7 @@ impl StateControl {
         let Some(known) = known else {
             return Ok(false);
         };
-        let now = self.vault().bucket().surroundings().clock.now();
+        let now = self.now();
         Ok(known.head.lock.as_ref().is_some_and(|lock| {
             lock.principal == *caller.principal()
                 && (from..=to).contains(&lock.since)

@@ -192,6 +192,7 @@ impl StateControl {
         unit: &UnitId,
         write: StateWrite,
     ) -> Result<Receipt, ControlError> {
+        let asked = self.now();
         let permit = self.prepare_write(caller, unit, &write.holding).await?;
         let summary = match write.summary {
             Some(summary) => summary,
@@ -215,7 +216,7 @@ impl StateControl {
             origin: Origin::Write,
             made: None,
         };
-        self.commit(caller, unit, request).await.map(Receipt::from)
+        self.commit(caller, unit, request, asked).await.map(Receipt::from)
     }
 
     /// Commits, and asks for the right to create if it turns out that there is no such unit: a head that was remembered
@@ -225,10 +226,11 @@ impl StateControl {
         caller: &Caller,
         unit: &UnitId,
         mut request: CommitRequest,
+        asked: Timestamp,
     ) -> Result<Committed, ControlError> {
         let sent = request.summary.serial;
         loop {
-            let committing = self.commit_and_follow(unit, &mut request).await?;
+            let committing = self.commit_and_follow(unit, &mut request, asked).await?;
             if !matches!(committing, Committing::NoUnit) || request.may_create {
                 return match committing {
                     Committing::OlderSerial { current } => {
@@ -243,16 +245,17 @@ impl StateControl {
     }
 
     /// Commits, and has the graph of dependencies follow, before it is answered. A write of the graph itself is merged with
-    /// what is known of it.
+    /// what is known of it. `asked` is when the service got to know of the request: what its client has seen was there by
+    /// then.
     pub(crate) async fn commit_and_follow(
         &self,
         unit: &UnitId,
         request: &mut CommitRequest,
+        asked: Timestamp,
     ) -> Result<Committing, ControlError> {
         if unit == self.graph.unit() {
             return self.commit_graph(unit, request).await;
         }
-        let asked = self.vault().bucket().surroundings().clock.now();
         let knows_of_none = planted(Bug::GraphLookedAtBefore) && !self.graph.has_edges_at(unit).await;
         let decided = self.vault().decide(unit, request).await;
         match decided.map_err(ControlError::from_storage)? {

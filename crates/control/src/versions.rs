@@ -1,6 +1,7 @@
 //! The history of a unit: listing it, fetching from it, and making an old content current again.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use opentaco_domain::audit::Event;
 use opentaco_domain::{Action, Caller, Holding, UnitId, VersionId, state};
 use opentaco_storage::bucket::Whole;
@@ -143,9 +144,10 @@ impl StateControl {
         origin: Origin,
         how: Reinstate,
     ) -> Result<Receipt, ControlError> {
+        let asked = self.now();
         for _ in 0..REINSTATE_TRIES {
             if let Some(committing) = self
-                .reinstate_beside(caller, unit, &mut bytes, &origin, &how)
+                .reinstate_beside(caller, unit, &mut bytes, &origin, &how, asked)
                 .await?
             {
                 let concluded = self.concluded(caller, unit, &how.holding, committing).await;
@@ -166,6 +168,7 @@ impl StateControl {
         bytes: &mut Bytes,
         origin: &Origin,
         how: &Reinstate,
+        asked: Timestamp,
     ) -> Result<Option<Committing>, ControlError> {
         let known = self
             .vault()
@@ -208,7 +211,7 @@ impl StateControl {
             origin: origin.clone(),
             made: None,
         };
-        Ok(match self.commit_and_follow(unit, &mut request).await? {
+        Ok(match self.commit_and_follow(unit, &mut request, asked).await? {
             Committing::Unmet { .. } | Committing::NoUnit => None,
             committing => Some(committing),
         })

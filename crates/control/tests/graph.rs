@@ -1179,26 +1179,28 @@ async fn trace_63_a_value_whose_swap_landed_late_was_not_there_before_that() {
 /// and A has changed. It commits B's bytes once more: nobody holds the unit. But nobody has seen A's value for it.
 #[tokio::test(start_paused = true)]
 async fn trace_64_a_write_that_is_committed_long_after_it_was_sent_takes_nothing_that_changed_since() {
-    let world = World::new();
-    let other = replica(&world);
-    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-    for name in ["a", "b"] {
-        written(&other, &unit(name), &with_x(1, "1")).await;
-    }
-    let (vault, faults) = world.failing_replica();
-    let control = crate::common::control(vault);
-    let gate = Gate::new();
-    faults.say(
+    for step in [
+        On::next(Does::Get, "units/b/@head"),
         On::next(Does::Put, "versions/b/"),
-        Fate::HeldBefore(gate.clone()),
-    );
-    let hanging = write_later(&control, "b", with_x(2, "1"));
-    gate.reached().await;
-    written(&other, &unit("b"), &with_x(2, "1")).await;
-    written(&other, &unit("b"), &with_x(3, "3")).await;
-    world.clock.advance(std::time::Duration::from_secs(2));
-    written(&other, &unit("a"), &with_x(2, "2")).await;
-    gate.open();
-    hanging.await.unwrap();
-    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+    ] {
+        let world = World::new();
+        let other = replica(&world);
+        written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+        for name in ["a", "b"] {
+            written(&other, &unit(name), &with_x(1, "1")).await;
+        }
+        let (vault, faults) = world.failing_replica();
+        let control = crate::common::control(vault);
+        let gate = Gate::new();
+        faults.say(step, Fate::HeldBefore(gate.clone()));
+        let hanging = write_later(&control, "b", with_x(2, "1"));
+        gate.reached().await;
+        written(&other, &unit("b"), &with_x(2, "1")).await;
+        written(&other, &unit("b"), &with_x(3, "3")).await;
+        world.clock.advance(std::time::Duration::from_secs(2));
+        written(&other, &unit("a"), &with_x(2, "2")).await;
+        gate.open();
+        hanging.await.unwrap();
+        assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+    }
 }

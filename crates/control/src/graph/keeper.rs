@@ -210,7 +210,7 @@ impl Keeper {
     }
 
     /// The graph follows a write that was committed just now. Returns when it has, or when it cannot for now.
-    /// `asked` is when it began: what its client has seen was there by then.
+    /// `asked` is when its request came: what its client has seen was there by then.
     pub(crate) async fn follow_commit(
         &self,
         unit: &UnitId,
