@@ -212,11 +212,12 @@ impl StateControl {
             // Terraform posts what it means, and the S3 door cannot ask; people who upload by hand make mistakes.
             same_lineage: write.door == Door::Management,
             may_create: permit.may_create,
+            asked_at: Some(asked),
             revives: None,
             origin: Origin::Write,
             made: None,
         };
-        self.commit(caller, unit, request, asked).await.map(Receipt::from)
+        self.commit(caller, unit, request).await.map(Receipt::from)
     }
 
     /// Commits, and asks for the right to create if it turns out that there is no such unit: a head that was remembered
@@ -226,11 +227,10 @@ impl StateControl {
         caller: &Caller,
         unit: &UnitId,
         mut request: CommitRequest,
-        asked: Timestamp,
     ) -> Result<Committed, ControlError> {
         let sent = request.summary.serial;
         loop {
-            let committing = self.commit_and_follow(unit, &mut request, asked).await?;
+            let committing = self.commit_and_follow(unit, &mut request).await?;
             if !matches!(committing, Committing::NoUnit) || request.may_create {
                 return match committing {
                     Committing::OlderSerial { current } => {
@@ -245,13 +245,11 @@ impl StateControl {
     }
 
     /// Commits, and has the graph of dependencies follow, before it is answered. A write of the graph itself is merged with
-    /// what is known of it. `asked` is when the service got to know of the request: what its client has seen was there by
-    /// then.
+    /// what is known of it.
     pub(crate) async fn commit_and_follow(
         &self,
         unit: &UnitId,
         request: &mut CommitRequest,
-        asked: Timestamp,
     ) -> Result<Committing, ControlError> {
         if unit == self.graph.unit() {
             return self.commit_graph(unit, request).await;
@@ -262,7 +260,7 @@ impl StateControl {
             Decided::Concluded(committing) => Ok(committing),
             Decided::Committed(fresh) if knows_of_none => Ok(self.vault().publish(unit, *fresh).await),
             Decided::Committed(fresh) => {
-                let follow = Box::pin(self.graph.follow_commit(unit, &fresh, &request.summary, asked));
+                let follow = Box::pin(self.graph.follow_commit(unit, &fresh, &request.summary));
                 // The graph is looked at while the copy is put: nobody waits longer for it.
                 let fresh = (*fresh).clone();
                 let (committing, ()) = futures::join!(self.vault().publish(unit, fresh), follow);

@@ -207,11 +207,12 @@ impl StateControl {
             force: how.force,
             same_lineage: true,
             may_create: !head.exists(),
+            asked_at: Some(asked),
             revives: head.deleted.is_some().then_some(head.living_since),
             origin: origin.clone(),
             made: None,
         };
-        Ok(match self.commit_and_follow(unit, &mut request, asked).await? {
+        Ok(match self.commit_and_follow(unit, &mut request).await? {
             Committing::Unmet { .. } | Committing::NoUnit => None,
             committing => Some(committing),
         })

@@ -1,5 +1,16 @@
 //! Every limit, with its reason.
 
+use jiff::SignedDuration;
+
+/// A write that is committed, and whose graph is looked at, within this time after its request came finds what its client
+/// has seen. Nobody has given it up by then, tried again and been answered: clients wait a second before they repeat what
+/// they have no answer to.
+pub const COMMITTED_AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// No request to the bucket lands later than this after it was sent. Stores refuse a signature that is older than a quarter
+/// of an hour.
+pub const REQUEST_LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(20);
+
 /// The longest unit id. Keys of S3 hold 1,024 bytes: this leaves room for a prefix, our folders and a version's name.
 pub const UNIT_ID_BYTES_MAX: usize = 800;
 

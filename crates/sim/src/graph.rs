@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,6 +137,8 @@ struct Asked {
     ask: Ask,
     told: Told,
     from: Instant,
+    /// When its replica got to know of it, which may have stood still when its client gave up.
+    begun: Arc<OnceLock<Instant>>,
     until: Instant,
 }
 
@@ -387,8 +389,11 @@ impl World {
         };
         let (sender, answered) = oneshot::channel();
         let (control, name, what) = (replica.control.clone(), who.to_owned(), ask.clone());
+        let begun = Arc::new(OnceLock::new());
+        let (executor, begins) = (self.executor.clone(), begun.clone());
         self.executor
             .spawn(Group::Replica(index, replica.life), async move {
+                let _ = begins.set(executor.now());
                 let told = perform(&control, &name, what).await;
                 let _ = sender.send(told);
             });
@@ -402,6 +407,7 @@ impl World {
             ask,
             told: told.clone(),
             from,
+            begun,
             until: self.executor.now(),
         });
         told

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use opentaco_domain::digest::md5_base64;
-use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId};
+use opentaco_domain::{Holding, LockId, Principal, Session, Sha256, StateSummary, UnitId, VersionId, limits};
 
 use crate::StorageError;
 use crate::bucket::{If, Kind, Put};
@@ -49,6 +50,8 @@ pub struct CommitRequest {
     pub same_lineage: bool,
     /// The writer may create units: a write to one that does not exist makes it.
     pub may_create: bool,
+    /// When the service got to know of the request; none where nobody has seen anything before.
+    pub asked_at: Option<Timestamp>,
     /// Only while the unit is deleted, and only the incarnation that began at this epoch (see [`Head::living_since`]).
     pub revives: Option<u64>,
     /// Where the bytes come from.
@@ -85,6 +88,7 @@ impl CommitRequest {
             force: false,
             same_lineage: false,
             may_create: false,
+            asked_at: None,
             revives: None,
             origin: Origin::Graph,
             made: Some(made),
@@ -535,6 +539,7 @@ impl Vault {
         (sha256, sent_sha256): (Sha256, Sha256),
         session: Session,
     ) -> Committed {
+        let now = self.now();
         let summary = request.stored_summary();
         let stored = request.stored();
         let md5 = request.md5.as_ref().filter(|_| request.made.is_none());
@@ -557,7 +562,10 @@ impl Vault {
             serial: summary.serial,
             lineage: summary.lineage.clone(),
             terraform_version: summary.terraform_version.clone(),
-            committed_at: self.now(),
+            committed_at: now,
+            asked_at: request
+                .asked_at
+                .filter(|asked| now.duration_since(*asked) > limits::COMMITTED_AT_ONCE),
             by: request.principal.clone(),
             lock_id: match holding {
                 Holding::Lock(id) => Some(id.clone()),

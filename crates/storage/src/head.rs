@@ -233,6 +233,10 @@ pub struct Committed {
     pub terraform_version: Option<String>,
     /// By our clock. For display, and for retention.
     pub committed_at: Timestamp,
+    /// When the service got to know of the request, where that was more than [`limits::COMMITTED_AT_ONCE`] earlier: what its
+    /// client has seen was there by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     /// Who wrote it.
     pub by: Principal,
     /// The lock it was written under.
@@ -582,6 +586,7 @@ mod tests {
             lineage: Some("a \"quoted\" lineage".to_owned()),
             terraform_version: Some("1.9.0".to_owned()),
             committed_at: Timestamp::UNIX_EPOCH,
+            asked_at: None,
             by: Principal::new("alice"),
             lock_id: None,
             sent_sha256: sha256,

@@ -320,6 +320,7 @@ impl Vault {
             force: false,
             same_lineage: false,
             may_create: true,
+            asked_at: None,
             revives: Some(known.head.living_since),
             origin: Origin::Undelete,
             made: None,

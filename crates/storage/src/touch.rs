@@ -187,6 +187,7 @@ impl Vault {
             } else {
                 self.now()
             },
+            asked_at: None,
             by: Principal::new(BEFORE_US),
             lock_id: None,
             sent_sha256: sha256,

@@ -175,6 +175,7 @@ pub(crate) fn from_attributes(
             .get("at")
             .and_then(|at| at.parse::<Timestamp>().ok())
             .unwrap_or(meta.modified),
+        asked_at: None,
         by: Principal::new(attributes.get("by").map_or("unknown", String::as_str)),
         lock_id: attributes.get("lock").and_then(|lock| LockId::parse(lock).ok()),
         sent_sha256: version.sha256,

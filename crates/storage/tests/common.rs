@@ -85,6 +85,7 @@ pub(crate) fn post(holding: Holding, bytes: Bytes) -> CommitRequest {
         force: false,
         same_lineage: false,
         may_create: true,
+        asked_at: None,
         revives: None,
         origin: Origin::Write,
         made: None,

@@ -49,10 +49,6 @@ const OWED_MAX: usize = 10_000;
 /// So long a write waits for the graph. What is not done by then stays owed, and is done behind.
 const AWAITED: Duration = Duration::from_secs(10);
 
-/// Whoever looks at the graph within this time after a write was sent finds what its client has seen. Nobody has given it up
-/// by then, tried again and been answered: clients wait a second before they repeat what they have no answer to.
-const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
-
 /// What is told of the graph's commits.
 #[derive(Debug, Default)]
 pub struct GraphCounts {
@@ -210,14 +206,7 @@ impl Keeper {
     }
 
     /// The graph follows a write that was committed just now. Returns when it has, or when it cannot for now.
-    /// `asked` is when its request came: what its client has seen was there by then.
-    pub(crate) async fn follow_commit(
-        &self,
-        unit: &UnitId,
-        fresh: &Fresh,
-        summary: &StateSummary,
-        asked: Timestamp,
-    ) {
+    pub(crate) async fn follow_commit(&self, unit: &UnitId, fresh: &Fresh, summary: &StateSummary) {
         let outputs = Outputs::of_state(summary);
         let committed = &fresh.committed;
         // A version that was found committed may have been followed by others since.
@@ -228,7 +217,6 @@ impl Keeper {
         };
         let mut taking = taking(committed);
         if let Some(taking) = &mut taking {
-            taking.sent = taking.sent.min(asked);
             taking.is_late = !(fresh.before.is_some() && is_current) && !planted(Bug::RepeatedTakesNow);
         }
         let Some(source) = source else {
@@ -386,7 +374,7 @@ impl Keeper {
     async fn judge_lateness(&self, number: u64, change: &mut Change) -> Result<(), StorageError> {
         let heard = hold(&self.inner.owed).heard;
         let now = self.now();
-        let is_late = |since: Timestamp| !(SignedDuration::ZERO..=AT_ONCE).contains(&now.duration_since(since));
+        let is_late = |since: Timestamp| !(SignedDuration::ZERO..=limits::COMMITTED_AT_ONCE).contains(&now.duration_since(since));
         if change.source.at.is_some_and(is_late) {
             change.source.at = Some(now);
         }
@@ -797,6 +785,7 @@ enum Ends {
 /// applied before what they have now, and what was taken since is taken no more.
 fn taking(committed: &Committed) -> Option<Taking> {
     let mut taking = Taking::by(committed.version, committed.committed_at);
+    taking.sent = committed.asked_at.unwrap_or(committed.committed_at);
     match &committed.origin {
         Origin::Write | Origin::Promote(_) | Origin::External => Some(taking),
         Origin::Restore(version) => {

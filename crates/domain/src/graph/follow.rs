@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Digest, Document, EdgeState, Unknown};
 use crate::state::OutputDigests;
-use crate::{Principal, StateSummary, UnitId, VersionId};
+use crate::{Principal, StateSummary, UnitId, VersionId, limits};
 
 /// A unit as the source of edges: its outputs, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,6 +253,15 @@ impl Taking {
     }
 }
 
+/// Since when an output is worth what its version says, of which only is known when it was made: the swap that committed it
+/// may have landed later, but not for ever. What is older than any request on its way has been there ever since.
+fn settled_since(made: Timestamp, now: Timestamp) -> Timestamp {
+    match now.duration_since(made) > limits::REQUEST_LANDS_WITHIN {
+        true => made,
+        false => now,
+    }
+}
+
 /// What the edges of a graph would be if every source were looked at now: those that are something else, by their
 /// places. `sources` are asked by the names of units; one that is not among them is left alone. What an edge was not told
 /// in time counts as changed `now`: nobody knows who has seen it before.
@@ -284,7 +293,10 @@ pub fn reconciled<'s>(
         let differs = (&next.in_digest, next.unknown()) != (&edge.state.in_digest, edge.state.unknown());
         let is_new = (edge.state.is_new() || is_foreign) && next.in_version != edge.state.in_version;
         let next = match (is_new, differs) {
-            (true, _) => next,
+            (true, _) => EdgeState {
+                last_in_at: next.last_in_at.map(|at| settled_since(at, now)),
+                ..next
+            },
             (false, true) => EdgeState {
                 last_in_at: Some(now),
                 ..next

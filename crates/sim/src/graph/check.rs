@@ -319,12 +319,25 @@ impl<'a> Story<'a> {
                     .in_version
                     .and_then(|version| self.versions.get(&(ends.from_unit.clone(), version)));
                 let came_later = given.is_some_and(|(given, _)| *given > until);
-                if came_later && !self.could_be_seen(ends, taken, from, until) {
+                if came_later
+                    && !self.is_of_the_dead(&ends.to_unit, &committed, until, from)
+                    && !self.could_be_seen(ends, taken, from, until) {
                     let what = format!("{ends:?}: {taker} took what was given after its answer");
                     self.breaks("taken-is-what-was-seen", at, what);
                 }
             }
         }
+    }
+
+    /// Whether this may have been written by a request of which its replica, that had stood still, knew only when its
+    /// client had been answered elsewhere. On a free unit that is a write like any other, and nothing tells that it is old.
+    fn is_of_the_dead(&self, unit: &str, committed: &Committed, answered: Instant, from: Instant) -> bool {
+        self.history.asked.iter().any(|asked| {
+            let is_it = |bytes: &Bytes| Sha256::of(bytes) == committed.sent_sha256;
+            let is_write = matches!(&asked.ask, Ask::Write(of, bytes) if *of == unit && is_it(bytes));
+            let begun = asked.begun.get();
+            is_write && begun.is_some_and(|begun| (answered..=from).contains(begun))
+        })
     }
 
     /// Whether an output was worth that, or the graph said so, at some moment of this time.

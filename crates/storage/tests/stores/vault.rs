@@ -70,6 +70,7 @@ pub(crate) async fn write(
         force: false,
         same_lineage: false,
         may_create: true,
+        asked_at: None,
         revives: None,
         origin: Origin::Write,
         made: None,
