@@ -1204,3 +1204,67 @@ async fn trace_64_a_write_that_is_committed_long_after_it_was_sent_takes_nothing
         assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
     }
 }
+
+/// B hangs in its replica between its request and its commit, and A changes meanwhile. The replica cannot tell the graph,
+/// and dies; the request that wrote B arrives once more, and is found committed, later than A's change.
+#[tokio::test(start_paused = true)]
+async fn trace_66_a_repeated_write_took_what_was_there_when_it_was_first_sent() {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
+    for name in ["a", "b"] {
+        written(&other, &unit(name), &with_x(1, "1")).await;
+    }
+    let (dying, faults) = cut_off(&world);
+    let gate = Gate::new();
+    faults.say(
+        On::next(Does::Get, "units/b/@head"),
+        Fate::HeldBefore(gate.clone()),
+    );
+    let hanging = write_later(&dying, "b", with_x(2, "1"));
+    gate.reached().await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    written(&other, &unit("a"), &with_x(2, "2")).await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    gate.open();
+    hanging.await.unwrap();
+    drop(dying);
+    written(&other, &unit("b"), &with_x(2, "1")).await;
+    assert_eq!(
+        versions(&other, &unit("b")).await.len(),
+        2,
+        "the second one was found committed"
+    );
+    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+}
+
+/// As 63, and the edge is declared only when the swap of A has landed.
+#[tokio::test(start_paused = true)]
+async fn trace_67_a_new_edge_believes_no_time_at_which_the_swap_of_its_source_was_still_under_way() {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, &CHAIN[1..])).await;
+    for name in ["a", "b"] {
+        written(&other, &unit(name), &with_x(1, "1")).await;
+    }
+    let (vault, slow) = world.failing_replica();
+    let source = crate::common::control(vault);
+    let swap = Gate::new();
+    slow.say(
+        On::next(Does::Put, "units/a/@head"),
+        Fate::HeldBefore(swap.clone()),
+    );
+    let (target, graph_of_target) = cut_off(&world);
+    let writing = write_later(&source, "a", with_x(2, "2"));
+    swap.reached().await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    written(&target, &unit("b"), &with_x(2, "1")).await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    swap.open();
+    writing.await.unwrap();
+    written(&other, &graph_unit(), &edges(9, &CHAIN)).await;
+    graph_of_target.heal();
+    target.settle_down().await;
+    assert_eq!(target.graph_counts().1, 0);
+    assert_eq!(edge_into(&other, "b").await, (EdgeStatus::Pending, None));
+}

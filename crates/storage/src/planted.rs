@@ -169,6 +169,14 @@ mod table {
             65,
             "it comes once in ten thousand histories; a directed test has it",
         ),
+        (
+            66,
+            "it comes once in ten thousand histories; a directed test has it",
+        ),
+        (
+            67,
+            "it comes once in some thousand histories; a directed test has it",
+        ),
     ];
 
     const fn bug(

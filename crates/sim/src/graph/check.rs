@@ -321,7 +321,8 @@ impl<'a> Story<'a> {
                 let came_later = given.is_some_and(|(given, _)| *given > until);
                 if came_later
                     && !self.is_of_the_dead(&ends.to_unit, &committed, until, from)
-                    && !self.could_be_seen(ends, taken, from, until) {
+                    && !self.could_be_seen(ends, taken, from, until)
+                {
                     let what = format!("{ends:?}: {taker} took what was given after its answer");
                     self.breaks("taken-is-what-was-seen", at, what);
                 }

@@ -227,7 +227,9 @@ fn a_reconciliation_finds_what_was_missed_and_else_nothing() {
     let sources = |a: OutputDigests| [("a", source(1, a)), ("b", source(1, digests("1", "1")))];
     let of = |sources: [(&str, Source); 2]| {
         let sources = BTreeMap::from(sources);
-        reconciled(&graph, Timestamp::from_second(9).unwrap(), |unit| sources.get(unit))
+        reconciled(&graph, Timestamp::from_second(9).unwrap(), |unit| {
+            sources.get(unit)
+        })
     };
     assert_eq!(of(sources(digests("1", "1"))), BTreeMap::new());
     let missed = of(sources(digests("1", "9")));
@@ -306,7 +308,9 @@ fn writes_that_leave_an_output_unknown_change_nothing_of_the_graph() {
 fn a_value_that_a_reconciliation_finds_counts_as_changed_then() {
     let start = taken();
     let sources = BTreeMap::from([("a", source(2, digests("2", "1")))]);
-    let found = reconciled(&start, Timestamp::from_second(9).unwrap(), |unit| sources.get(unit));
+    let found = reconciled(&start, Timestamp::from_second(9).unwrap(), |unit| {
+        sources.get(unit)
+    });
     let graph = Document::read(start.changed(&found).unwrap()).unwrap();
     let mut late = write("b", 3, None, digests("1", "1"));
     if let Some(taking) = &mut late.taking {
