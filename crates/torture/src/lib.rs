@@ -22,6 +22,7 @@
 pub mod clients;
 pub mod dice;
 pub mod door;
+pub mod fate;
 pub mod fleet;
 pub mod history;
 pub mod http;
