@@ -2,7 +2,7 @@
 //! connections are cut, answers lost or slow, and requests delivered twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,6 +11,7 @@ use opentaco_sim::world::{Record, Told};
 
 use crate::dice::Dice;
 use crate::fate::{Fate, Fates};
+use crate::hold;
 use crate::http::{Answer, Body, Cut, Sender, handed_on, listen, serve};
 use crate::told;
 
@@ -94,11 +95,7 @@ impl Door {
     /// What was asked and answered so far, in the order of the answers.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.inner
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        hold(&self.inner.records).clone()
     }
 
     async fn handle(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
@@ -142,19 +139,15 @@ impl Door {
             Told::Nothing => Instant::MAX,
             _ => (self.inner.now)(),
         };
-        self.inner
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Record {
-                client: client.unwrap_or("terraform").to_owned(),
-                replica,
-                unit,
-                ask,
-                told,
-                from,
-                until,
-            });
+        hold(&self.inner.records).push(Record {
+            client: client.unwrap_or("terraform").to_owned(),
+            replica,
+            unit,
+            ask,
+            told,
+            from,
+            until,
+        });
         answer
     }
 }

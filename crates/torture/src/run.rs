@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::dice::Dice;
 use crate::door::Door;
 use crate::fleet::{self, Disk, Fleet, Start};
 use crate::history::Kept;
+use crate::hold;
 use crate::outside::{self, Listed};
 use crate::verdict::{self, Aims, Counts, Verdict};
 use crate::wire::{Wire, eventually};
@@ -350,13 +351,13 @@ async fn listed(world: &World, unit: &str) -> Result<Vec<Listed>, String> {
 async fn outages(platform: Platform, dice: Dice, is_over: Arc<AtomicBool>) {
     while !is_over.load(Ordering::SeqCst) {
         tokio::time::sleep(Duration::from_secs(5) + dice.up_to(10_000)).await;
-        let gone = platform.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gone = hold(&platform).take();
         let Some(gone) = gone else { continue };
         let address = gone.url().trim_start_matches("http://").to_owned();
         let _ended = tokio::task::spawn_blocking(move || drop(gone)).await;
         tokio::time::sleep(dice.up_to(3000)).await;
         while let Err(_busy) = std::net::TcpListener::bind(&address).map(|listener| {
-            *platform.lock().unwrap_or_else(PoisonError::into_inner) = Some(TokenIssuer::on(listener));
+            *hold(&platform) = Some(TokenIssuer::on(listener));
         }) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

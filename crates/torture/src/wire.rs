@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use tokio::sync::RwLock;
 
 use crate::dice::Dice;
 use crate::fate::{Fate, Fates};
+use crate::hold;
 use crate::http::{Answer, Body, Cut, Sender, handed_on, listen, serve};
 
 /// How long a request is held back at most, in milliseconds.
@@ -76,10 +77,6 @@ enum Does {
     /// What it leaves behind is looked at afterwards.
     Something(String),
     Nothing,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wire {
