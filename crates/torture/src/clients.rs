@@ -2,7 +2,7 @@
 //! back, and whoever puts a state into the bucket by hand.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::door::CLIENT;
+use crate::hold;
 use crate::http::{Answer, Sender};
 use crate::wire::Wire;
 
@@ -91,10 +92,7 @@ impl World {
     /// What people put into the bucket by hand.
     #[must_use]
     pub fn by_hand(&self) -> Vec<(UnitId, Bytes)> {
-        self.by_hand
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        hold(&self.by_hand).clone()
     }
 
     fn is_over(&self) -> bool {
@@ -334,10 +332,7 @@ impl World {
             };
             let bytes = self.state(&unit, serial + 1, "person");
             let Ok(id) = UnitId::parse(&unit) else { continue };
-            self.by_hand
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((id.clone(), bytes.clone()));
+            hold(&self.by_hand).push((id.clone(), bytes.clone()));
             wire.person_puts(&id.state_key(), bytes).await;
         }
     }
@@ -569,11 +564,7 @@ impl World {
             tokio::time::sleep(self.dice.up_to(1500)).await;
             let claims =
                 json!({"aud": "https://taco.example.com", "sub": "torture", "repository": "acme/infra"});
-            let token = issuer
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref()
-                .map(|issuer| issuer.token(&claims));
+            let token = hold(&issuer).as_ref().map(|issuer| issuer.token(&claims));
             let Some(token) = token else { continue };
             let read = self.once_as(who, &token, "GET", &path, Bytes::new()).await;
             let Some(read) = read else { continue };

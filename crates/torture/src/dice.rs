@@ -1,10 +1,12 @@
 //! Chance. Processes race as they like, so a seed does not replay a run; it only draws the same faults again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+
+use crate::hold;
 
 /// Dice. Cheap to clone; clones roll the same ones.
 #[derive(Debug, Clone)]
@@ -20,10 +22,7 @@ impl Dice {
     /// A number below this one, which is not 0.
     #[must_use]
     pub fn below(&self, end: u64) -> u64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .random_range(0..end)
+        hold(&self.0).random_range(0..end)
     }
 
     /// True in so many cases of a thousand.

@@ -1,8 +1,8 @@
 //! Between the clients and the replicas: every request and its answer is a record, each goes to any replica, and
 //! connections are cut, answers lost or slow, and requests delivered twice.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +10,8 @@ use opentaco_sim::executor::Instant;
 use opentaco_sim::world::{Record, Told};
 
 use crate::dice::Dice;
+use crate::fate::{Fate, Fates};
+use crate::hold;
 use crate::http::{Answer, Body, Cut, Sender, handed_on, listen, serve};
 use crate::told;
 
@@ -27,20 +29,20 @@ struct Inner {
     replicas: Vec<u16>,
     records: Mutex<Vec<Record>>,
     dice: Dice,
-    rough: AtomicBool,
-    faults: AtomicU64,
+    fates: Fates,
     under_way: AtomicU64,
     now: Box<dyn Fn() -> Instant + Send + Sync>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Passes,
-    Slow,
-    Lost,
-    AnswerLost,
-    Twice,
-}
+/// Of a thousand requests, so many meet one of these.
+const FAULTS_PER_MILLE: u64 = 20;
+const FAULTS: &[Fate] = &[
+    Fate::Slow,
+    Fate::Lost,
+    Fate::AnswerLost,
+    Fate::AnswerLost,
+    Fate::Twice,
+];
 
 impl Door {
     /// To replicas at these ports, in the time that `now` tells.
@@ -51,9 +53,8 @@ impl Door {
                 sender: Sender::default(),
                 replicas,
                 records: Mutex::default(),
+                fates: Fates::new(dice.clone(), FAULTS_PER_MILLE, FAULTS),
                 dice,
-                rough: AtomicBool::new(false),
-                faults: AtomicU64::new(0),
                 under_way: AtomicU64::new(0),
                 now: Box::new(now),
             }),
@@ -76,7 +77,7 @@ impl Door {
 
     /// Whether things go wrong here.
     pub fn rough(&self, rough: bool) {
-        self.inner.rough.store(rough, Ordering::SeqCst);
+        self.inner.fates.rough(rough);
     }
 
     /// Whether nobody waits for an answer any more.
@@ -88,24 +89,17 @@ impl Door {
     /// How many requests went wrong here.
     #[must_use]
     pub fn faults(&self) -> u64 {
-        self.inner.faults.load(Ordering::SeqCst)
+        self.inner.fates.met()
     }
 
     /// What was asked and answered so far, in the order of the answers.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.inner
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        hold(&self.inner.records).clone()
     }
 
     async fn handle(&self, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
-        let fate = self.fate();
-        if fate != Fate::Passes {
-            self.inner.faults.fetch_add(1, Ordering::Relaxed);
-        }
+        let fate = self.inner.fates.draw();
         if fate == Fate::Lost {
             return Err(Cut);
         }
@@ -127,20 +121,6 @@ impl Door {
         }
     }
 
-    fn fate(&self) -> Fate {
-        let dice = &self.inner.dice;
-        if !self.inner.rough.load(Ordering::SeqCst) || !dice.chance(20) {
-            return Fate::Passes;
-        }
-        *dice.one(&[
-            Fate::Slow,
-            Fate::Lost,
-            Fate::AnswerLost,
-            Fate::AnswerLost,
-            Fate::Twice,
-        ])
-    }
-
     async fn pass(&self, request: &Request<Bytes>) -> Option<Answer> {
         let replica = usize::try_from(self.inner.dice.below(self.inner.replicas.len() as u64)).unwrap_or(0);
         let asked = told::asked(request);
@@ -159,19 +139,15 @@ impl Door {
             Told::Nothing => Instant::MAX,
             _ => (self.inner.now)(),
         };
-        self.inner
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Record {
-                client: client.unwrap_or("terraform").to_owned(),
-                replica,
-                unit,
-                ask,
-                told,
-                from,
-                until,
-            });
+        hold(&self.inner.records).push(Record {
+            client: client.unwrap_or("terraform").to_owned(),
+            replica,
+            unit,
+            ask,
+            told,
+            from,
+            until,
+        });
         answer
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentaco_testkit::process::Process;
@@ -13,6 +13,7 @@ use opentaco_testkit::service::ROOT_TOKEN;
 use opentaco_testkit::tools;
 
 use crate::dice::Dice;
+use crate::hold;
 
 /// How one replica is started.
 #[derive(Debug, Clone)]
@@ -51,10 +52,6 @@ struct Replica {
     /// None between two lives.
     process: Mutex<Option<Process>>,
     stopped: AtomicBool,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Compiles what is loaded before the C library of a replica.

@@ -22,6 +22,7 @@
 pub mod clients;
 pub mod dice;
 pub mod door;
+pub mod fate;
 pub mod fleet;
 pub mod history;
 pub mod http;
@@ -31,4 +32,11 @@ pub mod told;
 pub mod verdict;
 pub mod wire;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use run::{Plan, Store, run};
+
+/// What somebody who panicked has left is as good as any other.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,8 +20,9 @@ use crate::dice::Dice;
 use crate::door::Door;
 use crate::fleet::{self, Disk, Fleet, Start};
 use crate::history::Kept;
+use crate::hold;
 use crate::outside::{self, Listed};
-use crate::verdict::{self, Aims, Verdict};
+use crate::verdict::{self, Aims, Counts, Verdict};
 use crate::wire::{Wire, eventually};
 
 const BUCKET: &str = "torture";
@@ -178,17 +179,11 @@ async fn on_s3(
         dice,
         platform,
     };
-    let (world, reconciled) = work.done().await?;
-    let mut verdict = Verdict {
-        counts: verdict::counted(&door.records()),
-        ..Verdict::default()
-    };
-    let jwks = jwks(&world).await?;
-    let (takeovers, applies) = (world.takeovers(), world.applies());
+    let done = work.done().await?;
     let kept = Kept {
         ledger: wire.ledger(),
         records: door.records(),
-        by_hand: world.by_hand(),
+        by_hand: done.world.by_hand(),
         retention: Retention {
             versions_max: VERSIONS_MAX,
             versions_min_age: Duration::ZERO,
@@ -196,37 +191,18 @@ async fn on_s3(
         },
         now: wire.now(),
     };
-    let logs = fleet.logs();
-    let (kills, stops, starts_failed) = fleet.counts();
-    fleet.end();
-    if let Some(directory) = &plan.keep {
-        kept.write(directory)
-            .map_err(|error| format!("{}: {error}", directory.display()))?;
-    }
-    verdict.broken.extend(reconciled);
-    verdict.broken.extend(verdict::checked(&kept));
-    for key in wire.unclear() {
-        verdict
-            .broken
-            .push(format!("the S3 server gave no answer about {key}"));
-    }
-    let segments = kept.ledger.objects.iter();
-    let segments = segments
-        .filter(|(key, _)| key.starts_with("__opentaco_audit/"))
-        .map(|(key, bytes)| (key.clone(), bytes.clone()))
-        .collect();
-    let (audit_events, broken) = verdict::audited(&segments, &jwks, &kept.records);
-    verdict.broken.extend(broken);
-    verdict.broken.extend(panics(&logs));
-    let (bucket_requests, bucket_faults) = wire.counts();
-    let counts = &mut verdict.counts;
-    (counts.kills, counts.stops, counts.starts_failed) = (kills, stops, starts_failed);
-    (counts.takeovers, counts.applies) = (takeovers, applies);
-    counts.jobs = world.jobs();
-    (counts.bucket_requests, counts.bucket_faults) = (bucket_requests, bucket_faults);
-    (counts.door_faults, counts.audit_events) = (door.faults(), audit_events);
-    verdict.measure(plan.aims);
-    Ok(verdict)
+    work.come_to(done, &kept, || {
+        let mut broken = verdict::checked(&kept);
+        for key in wire.unclear() {
+            broken.push(format!("the S3 server gave no answer about {key}"));
+        }
+        let objects = kept.ledger.objects.iter();
+        let segments = objects
+            .filter(|(key, _)| key.starts_with("__opentaco_audit/"))
+            .map(|(key, bytes)| (key.clone(), bytes.clone()))
+            .collect();
+        Seen { broken, segments }
+    })
 }
 
 async fn on_disk(
@@ -262,12 +238,7 @@ async fn on_disk(
         dice,
         platform,
     };
-    let (world, reconciled) = work.done().await?;
-    let mut verdict = Verdict {
-        counts: verdict::counted(&door.records()),
-        ..Verdict::default()
-    };
-    let jwks = jwks(&world).await?;
+    let done = work.done().await?;
     let kept = Kept {
         ledger: Ledger::default(),
         records: door.records(),
@@ -275,8 +246,9 @@ async fn on_disk(
         retention: Retention::default(),
         now: now(),
     };
+    let mut broken = Vec::new();
     for unit in kept.units() {
-        let versions = listed(&world, unit.as_str()).await?;
+        let versions = listed(&done.world, unit.as_str()).await?;
         let records: Vec<_> = kept
             .records
             .iter()
@@ -285,33 +257,17 @@ async fn on_disk(
             .collect();
         // The service merges what it knows into the graph on the way in: those bytes are nobody's.
         if unit.as_str() != GRAPH {
-            verdict.broken.extend(outside::judge(&unit, &records, &versions));
+            broken.extend(outside::judge(&unit, &records, &versions));
         }
     }
-    let logs = fleet.logs();
-    let (kills, stops, starts_failed) = fleet.counts();
-    fleet.end();
-    if let Some(directory) = &plan.keep {
-        kept.write(directory)
-            .map_err(|error| format!("{}: {error}", directory.display()))?;
-    }
-    verdict.broken.extend(reconciled);
-    let mut segments = BTreeMap::new();
-    gather(
-        &home.join("replica-0/data/bucket/__opentaco_audit"),
-        &mut segments,
-    );
-    let (audit_events, broken) = verdict::audited(&segments, &jwks, &kept.records);
-    verdict.broken.extend(broken);
-    verdict.broken.extend(panics(&logs));
-    let counts = &mut verdict.counts;
-    (counts.kills, counts.stops, counts.starts_failed) = (kills, stops, starts_failed);
-    (counts.takeovers, counts.applies) = (world.takeovers(), world.applies());
-    counts.jobs = world.jobs();
-    (counts.door_faults, counts.audit_events) = (door.faults(), audit_events);
-    counts.disk_faults = plan.seconds / DISK_EVERY_SECONDS;
-    verdict.measure(plan.aims);
-    Ok(verdict)
+    work.come_to(done, &kept, || {
+        let mut segments = BTreeMap::new();
+        gather(
+            &home.join("replica-0/data/bucket/__opentaco_audit"),
+            &mut segments,
+        );
+        Seen { broken, segments }
+    })
 }
 
 /// How often the disk goes bad, for a second or two.
@@ -395,13 +351,13 @@ async fn listed(world: &World, unit: &str) -> Result<Vec<Listed>, String> {
 async fn outages(platform: Platform, dice: Dice, is_over: Arc<AtomicBool>) {
     while !is_over.load(Ordering::SeqCst) {
         tokio::time::sleep(Duration::from_secs(5) + dice.up_to(10_000)).await;
-        let gone = platform.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gone = hold(&platform).take();
         let Some(gone) = gone else { continue };
         let address = gone.url().trim_start_matches("http://").to_owned();
         let _ended = tokio::task::spawn_blocking(move || drop(gone)).await;
         tokio::time::sleep(dice.up_to(3000)).await;
         while let Err(_busy) = std::net::TcpListener::bind(&address).map(|listener| {
-            *platform.lock().unwrap_or_else(PoisonError::into_inner) = Some(TokenIssuer::on(listener));
+            *hold(&platform) = Some(TokenIssuer::on(listener));
         }) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -418,9 +374,26 @@ struct Work<'a> {
     platform: Platform,
 }
 
+/// Time is up and all is quiet; the replicas still answer.
+struct Done {
+    /// Who worked.
+    world: World,
+    /// What the graph was missing in the end.
+    reconciled: Vec<String>,
+    /// The keys of the audit.
+    jwks: Bytes,
+}
+
+/// What the store shows when nobody writes to it any more.
+struct Seen {
+    broken: Vec<String>,
+    /// The segments of the audit, by their names.
+    segments: BTreeMap<String, Bytes>,
+}
+
 impl Work<'_> {
-    /// Who worked, and what the graph was missing in the end.
-    async fn done(&self) -> Result<(World, Vec<String>), String> {
+    /// Everybody works, until time is up and all is quiet.
+    async fn done(&self) -> Result<Done, String> {
         let at = self.door.open().await.map_err(|error| error.to_string())?;
         let is_over = Arc::new(AtomicBool::new(false));
         let world = World::new(at, self.dice.clone(), Arc::clone(&is_over));
@@ -466,9 +439,58 @@ impl Work<'_> {
         if !eventually(STOPPING, is_quiet).await {
             return Err("a request is under way though all is quiet".to_owned());
         }
-        let broken = self.looked_at(&world).await?;
+        let reconciled = self.looked_at(&world).await?;
         watched.abort();
-        Ok((world, broken))
+        let jwks = jwks(&world).await?;
+        Ok(Done {
+            world,
+            reconciled,
+            jwks,
+        })
+    }
+
+    /// Ends the replicas and keeps the history, looks at the store only then, and says what all of it came to.
+    fn come_to(&self, done: Done, kept: &Kept, look: impl FnOnce() -> Seen) -> Result<Verdict, String> {
+        let Done {
+            world,
+            reconciled,
+            jwks,
+        } = done;
+        let logs = self.fleet.logs();
+        let (kills, stops, starts_failed) = self.fleet.counts();
+        self.fleet.end();
+        if let Some(directory) = &self.plan.keep {
+            kept.write(directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
+        let Seen { broken, segments } = look();
+        let (audit_events, audited) = verdict::audited(&segments, &jwks, &kept.records);
+        let (bucket_requests, bucket_faults) = self.wire.as_ref().map(Wire::counts).unwrap_or_default();
+        let disk_faults = match self.plan.store {
+            Store::S3 => 0,
+            Store::Disk => self.plan.seconds / DISK_EVERY_SECONDS,
+        };
+        let counts = Counts {
+            kills,
+            stops,
+            starts_failed,
+            takeovers: world.takeovers(),
+            applies: world.applies(),
+            jobs: world.jobs(),
+            bucket_requests,
+            bucket_faults,
+            door_faults: self.door.faults(),
+            disk_faults,
+            audit_events,
+            ..verdict::counted(&kept.records)
+        };
+        let mut verdict = Verdict {
+            counts,
+            broken: [reconciled, broken, audited, panics(&logs)].concat(),
+            missed: Vec::new(),
+        };
+        verdict.measure(self.plan.aims);
+        Ok(verdict)
     }
 
     fn rough(&self, rough: bool) {

@@ -13,6 +13,7 @@ use opentaco_sim::checker;
 use opentaco_sim::world::{Ask, Record, Told, s3};
 
 use crate::history::Kept;
+use crate::hold;
 
 /// How much has to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,10 +177,7 @@ pub fn checked(kept: &Kept) -> Vec<String> {
                     let history = kept.history_of(unit);
                     let broken: Vec<String> =
                         checker::check(&history).iter().map(ToString::to_string).collect();
-                    found
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .extend(broken);
+                    hold(&found).extend(broken);
                 }
             });
         }

@@ -5,8 +5,8 @@
 //! decided by that: which of two comes first is still a race.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,10 +20,26 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::RwLock;
 
 use crate::dice::Dice;
+use crate::fate::{Fate, Fates};
+use crate::hold;
 use crate::http::{Answer, Body, Cut, Sender, handed_on, listen, serve};
 
 /// How long a request is held back at most, in milliseconds.
 const HELD_BACK_MAX: u64 = 20_000;
+/// Of a thousand requests, so many meet one of these.
+const FAULTS_PER_MILLE: u64 = 25;
+const FAULTS: &[Fate] = &[
+    Fate::Slow,
+    Fate::Slow,
+    Fate::Lost,
+    Fate::AnswerLost,
+    Fate::AnswerLost,
+    Fate::Busy,
+    Fate::FailsAfter,
+    Fate::HeldBack,
+    Fate::HeldBack,
+    Fate::Twice,
+];
 
 /// The way to the bucket. Cheap to clone.
 #[derive(Clone)]
@@ -40,10 +56,9 @@ struct Inner {
     dice: Dice,
     seen: Mutex<Seen>,
     turns: Mutex<BTreeMap<String, Arc<RwLock<()>>>>,
-    rough: AtomicBool,
+    fates: Fates,
     under_way: AtomicU64,
     lives: Vec<AtomicU32>,
-    faults: AtomicU64,
     requests: AtomicU64,
 }
 
@@ -64,23 +79,6 @@ enum Does {
     Nothing,
 }
 
-/// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Passes,
-    Slow,
-    Lost,
-    AnswerLost,
-    Busy,
-    FailsAfter,
-    HeldBack,
-    Twice,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Wire {
     /// To this bucket of a server on loopback, for so many replicas. `by_hand` is a way past it, for people.
     #[must_use]
@@ -92,13 +90,12 @@ impl Wire {
                 bucket: bucket.to_owned(),
                 started: Instant::now(),
                 by_hand,
+                fates: Fates::new(dice.clone(), FAULTS_PER_MILLE, FAULTS),
                 dice,
                 seen: Mutex::default(),
                 turns: Mutex::default(),
-                rough: AtomicBool::new(false),
                 under_way: AtomicU64::new(0),
                 lives: (0..replicas).map(|_| AtomicU32::new(0)).collect(),
-                faults: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
             }),
         }
@@ -131,7 +128,7 @@ impl Wire {
 
     /// Whether things go wrong here.
     pub fn rough(&self, rough: bool) {
-        self.inner.rough.store(rough, Ordering::SeqCst);
+        self.inner.fates.rough(rough);
     }
 
     /// Whether nothing is held back any more.
@@ -143,8 +140,8 @@ impl Wire {
     /// How many requests passed, and how many of them went wrong.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        let count = |of: &AtomicU64| of.load(Ordering::SeqCst);
-        (count(&self.inner.requests), count(&self.inner.faults))
+        let requests = self.inner.requests.load(Ordering::SeqCst);
+        (requests, self.inner.fates.met())
     }
 
     /// What happened so far, and what lies there.
@@ -207,11 +204,8 @@ impl Wire {
     async fn handle(&self, replica: usize, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
         let life = self.inner.lives[replica].load(Ordering::SeqCst);
         let by = Group::Replica(replica, life);
-        let fate = self.fate();
+        let fate = self.inner.fates.draw();
         self.inner.requests.fetch_add(1, Ordering::Relaxed);
-        if fate != Fate::Passes {
-            self.inner.faults.fetch_add(1, Ordering::Relaxed);
-        }
         let dice = &self.inner.dice;
         match fate {
             Fate::Lost => return Err(Cut),
@@ -243,25 +237,6 @@ impl Wire {
             Fate::FailsAfter => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
             _ => Ok(handed_on(answer, fate == Fate::Slow)),
         }
-    }
-
-    fn fate(&self) -> Fate {
-        let dice = &self.inner.dice;
-        if !self.inner.rough.load(Ordering::SeqCst) || !dice.chance(25) {
-            return Fate::Passes;
-        }
-        *dice.one(&[
-            Fate::Slow,
-            Fate::Slow,
-            Fate::Lost,
-            Fate::AnswerLost,
-            Fate::AnswerLost,
-            Fate::Busy,
-            Fate::FailsAfter,
-            Fate::HeldBack,
-            Fate::HeldBack,
-            Fate::Twice,
-        ])
     }
 
     /// The request reaches the server, and what it does there is noted. None: the server gave no answer.
