@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Either, select};
 use jiff::Timestamp;
 use opentaco_domain::Clock;
 use opentaco_storage::Surroundings;
@@ -65,7 +66,7 @@ impl Wake for Alarm {
     }
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -143,6 +144,18 @@ impl Executor {
         hold(&self.state).chooser.below(end.max(1))
     }
 
+    /// An index below `end`; 0, if there is none.
+    #[must_use]
+    pub fn index(&self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap_or(0)
+    }
+
+    /// One of these; there has to be one.
+    #[must_use]
+    pub fn one_of<T: Clone>(&self, these: &[T]) -> T {
+        these[self.index(these.len())].clone()
+    }
+
     /// 64 bits that nobody else draws.
     #[must_use]
     pub fn bits(&self) -> u64 {
@@ -201,9 +214,49 @@ impl Executor {
         }
     }
 
+    /// Returns after less than so many milliseconds, as it is drawn.
+    pub async fn rest(&self, millis_max: u64) {
+        let millis = self.below(millis_max);
+        self.sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// What a group answers to somebody who waits for so long: what its work comes to. None: it was ended before, or takes
+    /// longer.
+    pub async fn answer<T: Send + 'static>(
+        &self,
+        group: Group,
+        patience: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (sender, answered) = oneshot::channel();
+        self.spawn(group, async move {
+            let _ = sender.send(work.await);
+        });
+        match select(answered, self.sleep(patience)).await {
+            Either::Left((answer, _)) => answer.ok(),
+            Either::Right(_) => None,
+        }
+    }
+
     /// Runs until nothing is left to do, or `polls_max` polls were made. False: they were.
     pub fn run(&self, polls_max: u64) -> bool {
         self.run_while(polls_max, true)
+    }
+
+    /// Runs a story, and everything it begins, as [`Executor::run`] does. Whatever still hangs then goes with its world; so
+    /// does every reference that tasks hold to it.
+    pub fn play(&self, story: impl Future<Output = ()> + Send + 'static, polls_max: u64) -> bool {
+        self.spawn(Group::Outside, story);
+        let ended = self.run(polls_max);
+        self.end();
+        ended
+    }
+
+    /// Ends all tasks where they stand.
+    pub fn end(&self) {
+        let gone = std::mem::take(&mut hold(&self.state).tasks);
+        // Dropped outside of the lock, as above.
+        drop(gone);
     }
 
     /// Runs until nothing is left to do at this moment: no time passes. False: `polls_max` polls were made.
@@ -324,7 +377,7 @@ impl Executor {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 

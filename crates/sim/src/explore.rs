@@ -28,7 +28,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -41,7 +41,7 @@ use opentaco_storage::surroundings::Tasks;
 
 use crate::checker::{self, Violation};
 use crate::chooser::Scripted;
-use crate::executor::{Executor, Group};
+use crate::executor::{Executor, Group, hold};
 use crate::gate::{Asked, Fate, Gatekeeper, Verb};
 use crate::stage::{Replica, Stage};
 use crate::trace;
@@ -236,10 +236,6 @@ struct Inside {
     with_graph: bool,
     next: u64,
     waiting: BTreeMap<u64, (Asked, oneshot::Sender<Fate>)>,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What nothing is decided by.

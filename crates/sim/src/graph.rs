@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::channel::oneshot;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, select};
 use futures::{FutureExt, TryStreamExt, future};
 use opentaco_control::{ControlError, Door, LockRequest, StateControl, StateWrite};
 use opentaco_domain::access::AllowAll;
@@ -23,12 +22,13 @@ use opentaco_domain::graph::document::OWNED;
 use opentaco_domain::graph::{Document, EdgeEnds, UnitStatus};
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId};
 use opentaco_storage::head::Head;
-use opentaco_storage::{Bucket, Retention, Vault};
+use opentaco_storage::{Retention, Vault};
 
 pub use self::check::check;
 use crate::bucket::{SimBucket, Sort, Weather};
-use crate::executor::{Executor, Group, Instant};
-use crate::promise::hold;
+use crate::executor::{Executor, Group, Instant, hold};
+use crate::promise;
+use crate::replicas::{Life, Replicas};
 
 /// The units at the ends of edges.
 const UNITS: [&str; 4] = ["a", "b", "c", "d"];
@@ -132,8 +132,7 @@ enum Told {
 #[derive(Debug, Clone)]
 struct Asked {
     who: String,
-    /// Which life of which replica.
-    of: (usize, u32),
+    of: Life,
     ask: Ask,
     told: Told,
     from: Instant,
@@ -151,8 +150,8 @@ pub struct History {
     versions: BTreeMap<String, Bytes>,
     asked: Vec<Asked>,
     /// Lives of replicas that died with something undone, or owe something when all is quiet.
-    indebted: Vec<(usize, u32)>,
-    unpaid: Vec<(usize, u32)>,
+    indebted: Vec<Life>,
+    unpaid: Vec<Life>,
     /// What a reconciliation by a fresh replica had to mend when all was quiet; none if it could not be made.
     mended: Option<Vec<EdgeEnds>>,
     /// Nothing went wrong but what people did to each other.
@@ -182,19 +181,13 @@ impl History {
 }
 
 #[derive(Clone)]
-struct Replica {
-    life: u32,
-    control: StateControl,
-}
-
-#[derive(Clone)]
 struct World {
     executor: Executor,
     bucket: SimBucket,
-    replicas: Arc<Mutex<Vec<Replica>>>,
+    replicas: Replicas<StateControl>,
     asked: Arc<Mutex<Vec<Asked>>>,
-    indebted: Arc<Mutex<Vec<(usize, u32)>>>,
-    unpaid: Arc<Mutex<Vec<(usize, u32)>>>,
+    indebted: Arc<Mutex<Vec<Life>>>,
+    unpaid: Arc<Mutex<Vec<Life>>>,
     mended: Arc<Mutex<Option<Vec<EdgeEnds>>>>,
     counter: Arc<Mutex<u64>>,
     /// Which number comes next in a state of each unit.
@@ -205,7 +198,7 @@ struct World {
 #[must_use]
 pub fn play(seed: u64) -> History {
     let executor = Executor::new(seed);
-    let faults = [0, 0, 10, 40, 120][usize::try_from(executor.below(5)).unwrap_or(0)];
+    let faults = executor.one_of(&[0, 0, 10, 40, 120]);
     let misfortune = executor.chance(500);
     let bucket = SimBucket::new(executor.clone(), Weather { faults: 0 });
     if executor.chance(150) {
@@ -213,8 +206,8 @@ pub fn play(seed: u64) -> History {
     }
     let world = World {
         executor: executor.clone(),
+        replicas: Replicas::new(&executor, &bucket),
         bucket,
-        replicas: Arc::default(),
         asked: Arc::default(),
         indebted: Arc::default(),
         unpaid: Arc::default(),
@@ -223,23 +216,14 @@ pub fn play(seed: u64) -> History {
         serials: Arc::default(),
     };
     let living = world.clone();
-    executor.spawn(
-        Group::Outside,
-        async move { living.live(faults, misfortune).await },
-    );
-    let ended = executor.run(POLLS_MAX);
-    let history = world.history(faults == 0 && !misfortune, ended);
-    for group in [Group::Network, Group::Outside] {
-        executor.crash(group);
-    }
-    history
+    let ended = executor.play(async move { living.live(faults, misfortune).await }, POLLS_MAX);
+    world.history(faults == 0 && !misfortune, ended)
 }
 
 impl World {
     async fn live(&self, faults: u32, misfortune: bool) {
-        for index in 0..1 + self.index(3) {
-            let replica = self.start(index, 0);
-            hold(&self.replicas).push(replica);
+        for index in 0..1 + self.executor.index(3) {
+            self.replicas.put((index, 0), self.start((index, 0)));
         }
         self.bucket.set_weather(Weather { faults });
         let mut actors: Vec<BoxFuture<'_, ()>> = Vec::new();
@@ -271,42 +255,26 @@ impl World {
         let bytes = self.state(LAST);
         self.insist("end", Ask::Write(LAST, bytes)).await;
         self.executor.sleep(Duration::from_secs(60)).await;
-        let replicas = hold(&self.replicas).clone();
-        for (index, replica) in replicas.iter().enumerate() {
-            if replica.control.graph_counts().1 > 0 {
-                hold(&self.unpaid).push((index, replica.life));
+        for (life, control) in self.replicas.all() {
+            if control.graph_counts().1 > 0 {
+                hold(&self.unpaid).push(life);
             }
-            self.executor.crash(Group::Replica(index, replica.life));
+            self.replicas.crash(life);
         }
-        let (index, life) = (replicas.len(), 0);
-        let fresh = self.start(index, life);
-        let (sender, reconciled) = oneshot::channel();
-        let control = fresh.control.clone();
-        self.executor.spawn(Group::Replica(index, life), async move {
-            let found = control.reconcile_graph(&somebody("end"), None).await;
-            let _ = sender.send(found);
-        });
-        let patience = self.executor.sleep(Duration::from_secs(600));
-        if let Either::Left((Ok(Ok(found)), _)) = select(reconciled, patience).await {
+        let fresh = (self.replicas.count(), 0);
+        let control = self.start(fresh);
+        let work = async move { control.reconcile_graph(&somebody("end"), None).await };
+        if let Some(Ok(found)) = self.replicas.ask(fresh, Duration::from_secs(600), work).await {
             let ends = found.changed.into_iter().map(|edge| edge.ends);
             *hold(&self.mended) = Some(ends.collect());
         }
-        self.executor.crash(Group::Replica(index, life));
-    }
-
-    fn index(&self, end: usize) -> usize {
-        usize::try_from(self.executor.below(end as u64)).unwrap_or(0)
-    }
-
-    async fn rest(&self, seconds: u64) {
-        let rest = self.executor.below(seconds * 1000);
-        self.executor.sleep(Duration::from_millis(rest)).await;
+        self.replicas.crash(fresh);
     }
 
     /// Mostly short, at times long enough for a lock to be broken or a late request to land.
     async fn dawdle(&self) {
-        let seconds = [1, 1, 3, 10, 120][self.index(5)];
-        self.rest(seconds).await;
+        let millis_max = self.executor.one_of(&[1000, 1000, 3000, 10_000, 120_000]);
+        self.executor.rest(millis_max).await;
     }
 
     /// Any moment; often a bad one, just after something has changed.
@@ -316,28 +284,20 @@ impl World {
         }
         let patience = Duration::from_secs(1 + self.executor.below(20));
         select(self.bucket.next_change(), Box::pin(self.executor.sleep(patience))).await;
-        self.executor
-            .sleep(Duration::from_millis(self.executor.below(120)))
-            .await;
+        self.executor.rest(120).await;
     }
 
-    fn start(&self, index: usize, life: u32) -> Replica {
-        let group = Group::Replica(index, life);
-        let door = Arc::new(self.bucket.door(group));
-        let bucket = Bucket::new(door, "", self.executor.surroundings(group));
+    fn start(&self, life: Life) -> StateControl {
+        let (bucket, _) = self.replicas.ground(life);
         let vault = Vault::new(bucket, Retention::default());
-        let control = StateControl::new(vault, Arc::new(AllowAll), "simulated").keeping_up();
-        Replica { life, control }
+        StateControl::new(vault, Arc::new(AllowAll), "simulated").keeping_up()
     }
 
-    fn restart(&self, index: usize) {
-        let before = hold(&self.replicas)[index].clone();
-        if before.control.graph_counts().1 > 0 {
-            hold(&self.indebted).push((index, before.life));
+    fn restart(&self, life: Life, control: &StateControl) {
+        if control.graph_counts().1 > 0 {
+            hold(&self.indebted).push(life);
         }
-        self.executor.crash(Group::Replica(index, before.life));
-        let replica = self.start(index, before.life + 1);
-        hold(&self.replicas)[index] = replica;
+        self.replicas.restart(life, |next| self.start(next));
     }
 
     fn number(&self) -> u64 {
@@ -380,30 +340,24 @@ impl World {
 
     /// One request to some replica.
     async fn ask(&self, who: &str, ask: Ask) -> Told {
-        let index = self.index(hold(&self.replicas).len());
-        let replica = hold(&self.replicas)[index].clone();
+        let (life, control) = self.replicas.any();
         let from = self.executor.now();
         let patience = match self.executor.chance(60) {
             true => Duration::from_millis(self.executor.below(2000)),
             false => PATIENCE,
         };
-        let (sender, answered) = oneshot::channel();
-        let (control, name, what) = (replica.control.clone(), who.to_owned(), ask.clone());
+        let (name, what) = (who.to_owned(), ask.clone());
         let begun = Arc::new(OnceLock::new());
         let (executor, begins) = (self.executor.clone(), begun.clone());
-        self.executor
-            .spawn(Group::Replica(index, replica.life), async move {
-                let _ = begins.set(executor.now());
-                let told = perform(&control, &name, what).await;
-                let _ = sender.send(told);
-            });
-        let told = match select(answered, Box::pin(self.executor.sleep(patience))).await {
-            Either::Left((Ok(told), _)) => told,
-            Either::Left((Err(_), _)) | Either::Right(_) => Told::Unsure,
+        let work = async move {
+            let _ = begins.set(executor.now());
+            perform(&control, &name, what).await
         };
+        let told = self.replicas.ask(life, patience, work).await;
+        let told = told.unwrap_or(Told::Unsure);
         hold(&self.asked).push(Asked {
             who: who.to_owned(),
-            of: (index, replica.life),
+            of: life,
             ask,
             told: told.clone(),
             from,
@@ -441,7 +395,7 @@ impl World {
     async fn onlooker(&self) {
         for _ in 0..20 {
             self.moment().await;
-            let unit = UNITS[self.index(UNITS.len())];
+            let unit = self.executor.one_of(&UNITS);
             self.ask("onlooker", Ask::Status(unit)).await;
         }
     }
@@ -449,7 +403,7 @@ impl World {
     /// Whoever breaks the lock of the graph.
     async fn breaker(&self) {
         for _ in 0..1 + self.executor.below(3) {
-            self.rest(60).await;
+            self.executor.rest(60_000).await;
             self.moment().await;
             self.ask("breaker", Ask::Break).await;
         }
@@ -467,7 +421,7 @@ impl World {
                     if told != Told::Refused {
                         break;
                     }
-                    self.rest(5).await;
+                    self.executor.rest(5000).await;
                     told = self.insist(&who, Ask::Lock(id.clone())).await;
                 }
                 if told != Told::Done {
@@ -496,7 +450,7 @@ impl World {
                 self.insist(&who, Ask::Unlock(id)).await;
             } else if self.executor.chance(500) {
                 // Whoever finds the lock of somebody who died breaks it.
-                self.rest(20).await;
+                self.executor.rest(20_000).await;
                 self.ask(&who, Ask::Break).await;
             }
         }
@@ -506,18 +460,16 @@ impl World {
     async fn misfortune(&self) {
         for _ in 0..1 + self.executor.below(5) {
             self.moment().await;
-            self.rest(10).await;
-            let index = self.index(hold(&self.replicas).len());
+            self.executor.rest(10_000).await;
+            let (life, control) = self.replicas.any();
             match self.executor.below(10) {
-                0..4 => self.restart(index),
+                0..4 => self.restart(life, &control),
                 4..7 => {
-                    let life = hold(&self.replicas)[index].life;
                     let seconds = self.executor.below(120);
-                    self.executor
-                        .pause(Group::Replica(index, life), Duration::from_secs(seconds));
+                    self.replicas.pause(life, Duration::from_secs(seconds));
                 }
                 _ => {
-                    let over = [Sort::Head, Sort::Version, Sort::Copy][self.index(3)];
+                    let over = self.executor.one_of(&[Sort::Head, Sort::Version, Sort::Copy]);
                     self.bucket
                         .storm(over, Duration::from_secs(self.executor.below(120)));
                 }
@@ -543,17 +495,13 @@ impl World {
                 versions.insert(name, bytes.clone());
             }
         }
-        let mut lines: Vec<(Instant, String)> = events
-            .iter()
-            .map(|event| {
-                let by = match event.by {
-                    Some(Group::Replica(index, life)) => format!("R{index}.{life}"),
-                    _ => "network".to_owned(),
-                };
-                (event.at, format!("{by:<9}   {} {}", event.what, event.key))
-            })
-            .collect();
-        for asked in hold(&self.asked).iter() {
+        let by = |by| match by {
+            Some(Group::Replica(index, life)) => format!("{:<11}", format!("R{index}.{life}")),
+            _ => format!("{:<11}", "network"),
+        };
+        let asked = hold(&self.asked).clone();
+        let said = asked.iter().map(|asked| {
+            let who = &asked.who;
             let what = match &asked.ask {
                 Ask::Write(unit, bytes) => format!("WRITE {unit} {}", text(bytes)),
                 Ask::Post(bytes, lock) => format!("POST {} under {lock:?}", text(bytes)),
@@ -564,17 +512,16 @@ impl World {
                 other => format!("{other:?}"),
             };
             let by = format!("R{}.{}", asked.of.0, asked.of.1);
-            lines.push((asked.from, format!("{} asks {by}: {what}", asked.who)));
-            lines.push((
-                asked.until,
-                format!("{} is told by {by}: {told} of {what}", asked.who),
-            ));
-        }
-        lines.sort_by_key(|(at, _)| *at);
+            [
+                (asked.from, format!("{who} asks {by}: {what}")),
+                (asked.until, format!("{who} is told by {by}: {told} of {what}")),
+            ]
+        });
+        let lines = promise::lines(&events, by, said);
         History {
             heads,
             versions,
-            asked: hold(&self.asked).clone(),
+            asked,
             indebted: hold(&self.indebted).clone(),
             unpaid: hold(&self.unpaid).clone(),
             mended: hold(&self.mended).clone(),
@@ -705,17 +652,17 @@ impl Plan {
         for _ in 0..1 + world.executor.below(3) {
             match world.executor.below(10) {
                 0 | 1 if !self.edges.is_empty() => {
-                    self.edges.swap_remove(world.index(self.edges.len()));
+                    self.edges.swap_remove(world.executor.index(self.edges.len()));
                 }
                 2 if !self.edges.is_empty() => {
-                    let at = world.index(self.edges.len());
+                    let at = world.executor.index(self.edges.len());
                     let (ends, _, owned) = self.edges.remove(at);
                     self.edges.insert(0, (ends, world.number(), owned));
                 }
                 _ => {
-                    let from = UNITS[world.index(UNITS.len())];
-                    let to = UNITS[world.index(UNITS.len())];
-                    let output = OUTPUTS[world.index(OUTPUTS.len())];
+                    let from = world.executor.one_of(&UNITS);
+                    let to = world.executor.one_of(&UNITS);
+                    let output = world.executor.one_of(&OUTPUTS);
                     let ends = EdgeEnds::new(from, output, to, output);
                     let is_new = self.edges.iter().all(|(there, ..)| *there != ends);
                     if from != to && is_new && self.edges.len() < 6 {

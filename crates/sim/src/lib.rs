@@ -5,7 +5,8 @@
 //! broken.
 //!
 //! [`roles`] does the same for who may do what, [`tokens`] for logins and API tokens, and [`graph`] for what
-//! depends on what, each in a world of its own ([`promise::WORLDS`]).
+//! depends on what, each in a world of its own ([`promise::WORLDS`]). All of them begin, ask and kill their
+//! [`replicas`] in the same way.
 //!
 //! Beside it stand two machines that leave nothing to chance, over the same code, bucket and checker: a [`gate`] at which
 //! a test kills a replica at the very request it likes (on a [`stage`] where nothing is drawn), and [`explore`], which
@@ -22,6 +23,7 @@ pub mod mask;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod promise;
+pub mod replicas;
 pub mod roles;
 pub mod scenarios;
 pub mod shrink;

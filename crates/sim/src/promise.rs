@@ -1,10 +1,13 @@
 //! A promise that a history of a smaller world breaks, and what such worlds have in common.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::executor::Instant;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::bucket::Event;
+use crate::executor::{Group, Instant};
 use crate::{graph, roles, tokens};
 
 /// A promise that was broken.
@@ -99,10 +102,57 @@ pub(crate) fn during<T>(values: &[(Instant, T)], from: Instant, until: Instant) 
         .map(|(_, (_, value))| value)
 }
 
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// Everything that happened, for people: what the bucket saw and who did it, and what people asked and were told.
+pub(crate) fn lines(
+    events: &[Event],
+    by: impl Fn(Option<Group>) -> String,
+    said: impl Iterator<Item = [(Instant, String); 2]>,
+) -> Vec<(Instant, String)> {
+    let seen = |event: &Event| {
+        let by = by(event.by);
+        (event.at, format!("{by} {} {}", event.what, event.key))
+    };
+    let mut lines: Vec<(Instant, String)> = events.iter().map(seen).chain(said.flatten()).collect();
+    lines.sort_by_key(|(at, _)| *at);
+    lines
 }
 
-pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a document of the service says, as it lay in the bucket.
+pub(crate) fn record_in<T: DeserializeOwned>(bytes: &[u8]) -> T {
+    #[derive(Deserialize)]
+    struct Envelope<T> {
+        record: T,
+    }
+    let envelope: Envelope<T> = serde_json::from_slice(bytes).expect("we put nothing else there");
+    envelope.record
+}
+
+/// Promise, what is falsified in a history that keeps it, and how.
+#[cfg(test)]
+pub(crate) type Lie<H> = (&'static str, &'static str, fn(&mut H));
+
+/// A checker, checked: a history that keeps every promise is falsified in one place, and the promise that it breaks now
+/// has to be noticed. There is a lie for every promise.
+#[cfg(test)]
+pub(crate) fn each_lie_breaks_its_own<H>(
+    promises: &[(&'static str, &'static str)],
+    check: fn(&H) -> Vec<Broken>,
+    kept: impl Fn() -> H,
+    lies: &[Lie<H>],
+) {
+    use std::collections::BTreeSet;
+
+    assert_eq!(check(&kept()), []);
+    for (promise, what, lie) in lies {
+        let mut history = kept();
+        lie(&mut history);
+        let broken = check(&history);
+        assert!(
+            broken.iter().any(|broken| broken.promise == *promise),
+            "{what}: {broken:?}"
+        );
+    }
+    let noticed: BTreeSet<&str> = lies.iter().map(|(promise, ..)| *promise).collect();
+    let promised: BTreeSet<&str> = promises.iter().map(|(promise, _)| *promise).collect();
+    assert_eq!(noticed, promised);
 }

@@ -8,19 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::channel::oneshot;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::BoxFuture;
 use futures::{FutureExt, future};
 use opentaco_control::access::{Access, AccessError, Change};
 use opentaco_domain::access::{Document, Member, Name};
 use opentaco_domain::{Action, Caller, Decision, Policy, UnitId};
-use opentaco_storage::Bucket;
 use opentaco_storage::records::Records;
+use opentaco_storage::{Bucket, Surroundings};
 
 use crate::bucket::{SimBucket, Weather};
 use crate::checker::claims::Claims;
-use crate::executor::{Executor, Group, Instant};
-use crate::promise::{Broken, hold, nanos};
+use crate::executor::{Executor, Instant, hold, nanos};
+use crate::promise::{self, Broken, during};
+use crate::replicas::Replicas;
 
 /// The document.
 const POLICY: &str = "__opentaco_access/policy.json";
@@ -136,7 +136,7 @@ impl History {
 struct World {
     executor: Executor,
     bucket: SimBucket,
-    replicas: Arc<Mutex<Vec<(u32, Access)>>>,
+    replicas: Replicas<Access>,
     asked: Arc<Mutex<Vec<Asked>>>,
     decided: Arc<Mutex<Vec<Decided>>>,
 }
@@ -151,34 +151,29 @@ pub fn play(seed: u64) -> History {
     }
     let world = World {
         executor: executor.clone(),
+        replicas: Replicas::new(&executor, &bucket),
         bucket,
-        replicas: Arc::default(),
         asked: Arc::default(),
         decided: Arc::default(),
     };
-    let beginning = world.clone();
-    executor.spawn(Group::Outside, async move { beginning.live().await });
-    let ended = executor.run(POLLS_MAX);
-    let history = world.history(ended);
-    for group in [Group::Network, Group::Outside] {
-        executor.crash(group);
-    }
-    history
+    let living = world.clone();
+    let ended = executor.play(async move { living.live().await }, POLLS_MAX);
+    world.history(ended)
 }
 
 impl World {
     async fn live(&self) {
-        for index in 0..1 + usize::try_from(self.executor.below(3)).unwrap_or(0) {
-            self.begin(index, 0).await;
+        for index in 0..1 + self.executor.index(3) {
+            self.replicas.begin((index, 0), open).await;
         }
-        let (_, first) = hold(&self.replicas)[0].clone();
+        let (_, first) = self.replicas.get(0);
         let members = ADMINISTRATORS[..2]
             .iter()
             .map(|name| user(name))
             .collect::<Vec<_>>();
         let initialised = first.initialise(&Caller::root(), &members).await;
         debug_assert!(initialised.is_ok(), "the weather is fair");
-        let faults = [0, 20, 60, 150, 300][usize::try_from(self.executor.below(5)).unwrap_or(0)];
+        let faults = self.executor.one_of(&[0, 20, 60, 150, 300]);
         self.bucket.set_weather(Weather { faults });
 
         let mut actors: Vec<BoxFuture<'_, ()>> = Vec::new();
@@ -190,84 +185,49 @@ impl World {
             actors.push(self.misfortune().boxed());
         }
         future::join_all(actors).await;
-        // Replicas go on looking for ever; what they have sent lands without them.
-        let replicas = hold(&self.replicas).clone();
-        for (index, (life, _)) in replicas.iter().enumerate() {
-            self.executor.crash(Group::Replica(index, *life));
-        }
-    }
-
-    /// One life of a replica.
-    async fn begin(&self, index: usize, life: u32) {
-        let group = Group::Replica(index, life);
-        let surroundings = self.executor.surroundings(group);
-        let bucket = Bucket::new(Arc::new(self.bucket.door(group)), "", surroundings.clone());
-        let (sender, opened) = oneshot::channel();
-        self.executor.spawn(group, async move {
-            let access = Access::open(Records::new(bucket), surroundings).await;
-            access.keep_fresh();
-            let _ = sender.send(access);
-        });
-        let Ok(access) = opened.await else { return };
-        let mut replicas = hold(&self.replicas);
-        match replicas.get_mut(index) {
-            Some(replica) => *replica = (life, access),
-            None => replicas.push((life, access)),
-        }
-    }
-
-    fn one_of<'n>(&self, names: &[&'n str]) -> &'n str {
-        names[usize::try_from(self.executor.below(names.len() as u64)).unwrap_or(0)]
-    }
-
-    fn replica(&self) -> (Group, Access) {
-        let replicas = hold(&self.replicas);
-        let index = usize::try_from(self.executor.below(replicas.len() as u64)).unwrap_or(0);
-        let (life, access) = &replicas[index];
-        (Group::Replica(index, *life), access.clone())
+        // Replicas go on looking for ever.
+        self.replicas.end();
     }
 
     /// Somebody who gives and takes roles, those of administrators too.
     async fn administrator(&self, number: u64) {
         for _ in 0..4 + self.executor.below(12) {
-            let who = self.one_of(&ADMINISTRATORS);
+            let who = self.executor.one_of(&ADMINISTRATORS);
             let held = match self.executor.chance(250) {
-                true => (self.one_of(&ADMINISTRATORS), ADMINISTRATOR),
-                false => (self.one_of(&OTHERS), self.one_of(&["reader", "writer"])),
+                true => (self.executor.one_of(&ADMINISTRATORS), ADMINISTRATOR),
+                false => (
+                    self.executor.one_of(&OTHERS),
+                    self.executor.one_of(&["reader", "writer"]),
+                ),
             };
             let turn = Turn {
                 held: (held.0.to_owned(), held.1.to_owned()),
                 holds: self.executor.chance(550),
             };
             self.ask(who, turn).await;
-            let rest = self.executor.below(if number == 0 { 200 } else { 4000 });
-            self.executor.sleep(Duration::from_millis(rest)).await;
+            self.executor.rest(if number == 0 { 200 } else { 4000 }).await;
         }
     }
 
     async fn ask(&self, who: &str, turn: Turn) {
-        let (group, access) = self.replica();
+        let (life, access) = self.replicas.any();
         let (member, role) = (user(&turn.held.0), name(&turn.held.1));
         let change = match turn.holds {
             true => Change::Assign { member, role },
             false => Change::Revoke { member, role },
         };
         let from = self.executor.now();
-        let (sender, answered) = oneshot::channel();
         let caller = Caller::user(who);
-        self.executor.spawn(group, async move {
-            let _ = sender.send(access.change(&caller, &change).await.map(drop));
-        });
-        let late = self.executor.sleep(PATIENCE);
-        let told = match select(answered, late).await {
-            Either::Left((Ok(Ok(())), _)) => Told::Done,
-            Either::Left((Ok(Err(error)), _)) => match error {
+        let work = async move { access.change(&caller, &change).await.map(drop) };
+        let told = match self.replicas.ask(life, PATIENCE, work).await {
+            Some(Ok(())) => Told::Done,
+            Some(Err(error)) => match error {
                 AccessError::NotFound { .. } => Told::NotHeld,
                 AccessError::Forbidden { .. } => Told::Forbidden,
                 AccessError::LastAdministrator | AccessError::UncertainAdministrator => Told::Last,
                 _ => Told::Unsure,
             },
-            Either::Left((Err(_), _)) | Either::Right(_) => Told::Unsure,
+            None => Told::Unsure,
         };
         hold(&self.asked).push(Asked {
             who: who.to_owned(),
@@ -282,8 +242,8 @@ impl World {
     async fn reader(&self) {
         let unit = UnitId::parse("app").expect("a plain id is an id");
         for _ in 0..40 {
-            let who = self.one_of(&OTHERS);
-            let (_, access) = self.replica();
+            let who = self.executor.one_of(&OTHERS);
+            let (_, access) = self.replicas.any();
             // Where nobody can say, nothing is decided.
             if let Ok(decision) = access.decide(&Caller::user(who), Action::Read, &unit) {
                 hold(&self.decided).push(Decided {
@@ -292,27 +252,17 @@ impl World {
                     at: self.executor.now(),
                 });
             }
-            let rest = self.executor.below(1500);
-            self.executor.sleep(Duration::from_millis(rest)).await;
+            self.executor.rest(1500).await;
         }
     }
 
     /// Replicas die and come back, or stand still.
     async fn misfortune(&self) {
         for _ in 0..1 + self.executor.below(4) {
-            let rest = self.executor.below(15_000);
-            self.executor.sleep(Duration::from_millis(rest)).await;
-            let (group, _) = self.replica();
-            let Group::Replica(index, life) = group else {
-                continue;
-            };
-            if self.executor.chance(500) {
-                let long = 1 + self.executor.below(120);
-                self.executor.pause(group, Duration::from_secs(long));
-                continue;
+            self.executor.rest(15_000).await;
+            if let Some(life) = self.replicas.strike(500, 120) {
+                self.replicas.begin(life, open).await;
             }
-            self.executor.crash(group);
-            self.begin(index, life + 1).await;
         }
     }
 
@@ -323,29 +273,35 @@ impl World {
             .filter(|event| event.key == POLICY)
             .filter_map(|event| Some((event.at, held_in(event.now.as_ref()?.as_ref()?))));
         let documents = std::iter::once((0, BTreeSet::new())).chain(put).collect();
-        let mut lines: Vec<(Instant, String)> = events
-            .iter()
-            .map(|event| (event.at, format!("{:?} {} {}", event.by, event.what, event.key)))
-            .collect();
-        for asked in hold(&self.asked).iter() {
-            let Turn { held, holds } = &asked.turn;
-            let does = if *holds { "gives" } else { "takes from" };
-            lines.push((asked.from, format!("{} {does} {} {}", asked.who, held.0, held.1)));
-            let told = format!(
-                "{} is told {:?} about {} {}",
-                asked.who, asked.told, held.0, held.1
-            );
-            lines.push((asked.until, told));
-        }
-        lines.sort_by_key(|(at, _)| *at);
+        let asked = hold(&self.asked).clone();
+        let said = asked.iter().map(|asked| {
+            let Asked { who, turn, told, .. } = asked;
+            let (whose, role) = &turn.held;
+            let does = if turn.holds { "gives" } else { "takes from" };
+            [
+                (asked.from, format!("{who} {does} {whose} {role}")),
+                (
+                    asked.until,
+                    format!("{who} is told {told:?} about {whose} {role}"),
+                ),
+            ]
+        });
+        let lines = promise::lines(&events, |by| format!("{by:?}"), said);
         History {
             documents,
-            asked: hold(&self.asked).clone(),
+            asked,
             decided: hold(&self.decided).clone(),
             ended,
             lines,
         }
     }
+}
+
+/// One life of a replica.
+async fn open(bucket: Bucket, surroundings: Surroundings) -> Access {
+    let access = Access::open(Records::new(bucket), surroundings).await;
+    access.keep_fresh();
+    access
 }
 
 fn user(name: &str) -> Member {
@@ -358,13 +314,8 @@ fn name(text: &str) -> Name {
 
 /// Who holds what in the bytes of a document.
 fn held_in(bytes: &[u8]) -> BTreeSet<Held> {
-    #[derive(serde::Deserialize)]
-    struct Envelope {
-        record: Document,
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes).expect("we put nothing else there");
-    let members = envelope.record.members;
-    let pairs = members.iter().flat_map(|(member, roles)| {
+    let document: Document = promise::record_in(bytes);
+    let pairs = document.members.iter().flat_map(|(member, roles)| {
         let member = member.to_string();
         let name = member.trim_start_matches("user:").to_owned();
         roles.iter().map(move |role| (name.clone(), role.to_string()))
@@ -452,7 +403,9 @@ fn check_documents(history: &History, breaks: &mut impl FnMut(&'static str, Inst
 fn check_answers(history: &History, breaks: &mut impl FnMut(&'static str, Instant, String)) {
     for asked in &history.asked {
         let Turn { held, holds } = &asked.turn;
-        let was = |fits: &dyn Fn(&BTreeSet<Held>) -> bool| during(history, asked.from, asked.until).any(fits);
+        let was = |fits: &dyn Fn(&BTreeSet<Held>) -> bool| {
+            during(&history.documents, asked.from, asked.until).any(fits)
+        };
         let fits = match asked.told {
             Told::Unsure => true,
             Told::Done => was(&|now| now.contains(held) == *holds),
@@ -460,7 +413,7 @@ fn check_answers(history: &History, breaks: &mut impl FnMut(&'static str, Instan
             // A replica goes by what it remembers before it looks.
             Told::Forbidden => {
                 let lately = asked.from.saturating_sub(nanos(BELIEVED));
-                during(history, lately, asked.until).any(|now| !is_administrator(now, &asked.who))
+                during(&history.documents, lately, asked.until).any(|now| !is_administrator(now, &asked.who))
             }
             Told::Last => {
                 held.1 == ADMINISTRATOR
@@ -490,29 +443,16 @@ fn check_decisions(history: &History, breaks: &mut impl FnMut(&'static str, Inst
                 .iter()
                 .any(|role| now.contains(&(decided.who.clone(), (*role).to_owned())))
         };
-        if !during(history, lately, decided.at).any(|now| reads(now) == decided.allowed) {
+        if !during(&history.documents, lately, decided.at).any(|now| reads(now) == decided.allowed) {
             breaks("fresh", decided.at, format!("{decided:?}"));
         }
     }
 }
 
-/// The documents of a time, the one that lay there when it began first.
-fn during(history: &History, from: Instant, until: Instant) -> impl Iterator<Item = &BTreeSet<Held>> {
-    let begins = history
-        .documents
-        .iter()
-        .rposition(|(at, _)| *at <= from)
-        .unwrap_or(0);
-    history.documents[begins..]
-        .iter()
-        .enumerate()
-        .take_while(move |(index, (at, _))| *index == 0 || *at <= until)
-        .map(|(_, (_, held))| held)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::promise::{Lie, each_lie_breaks_its_own};
 
     const SECOND: Instant = 1_000_000_000;
 
@@ -565,10 +505,7 @@ mod tests {
         }
     }
 
-    /// Promise, what is falsified, and how.
-    type Lie = (&'static str, &'static str, fn(&mut History));
-
-    const LIES: &[Lie] = &[
+    const LIES: &[Lie<History>] = &[
         ("it-ends", "it goes on", |history| history.ended = false),
         ("roles-unasked", "nobody asked for a change", |history| {
             history.asked.remove(1);
@@ -630,19 +567,6 @@ mod tests {
 
     #[test]
     fn what_keeps_every_promise_breaks_none_and_each_lie_breaks_its_own() {
-        assert_eq!(check(&kept()), []);
-        let mut noticed = BTreeSet::new();
-        for (promise, what, lie) in LIES {
-            let mut history = kept();
-            lie(&mut history);
-            let broken = check(&history);
-            assert!(
-                broken.iter().any(|broken| broken.promise == *promise),
-                "{what}: {broken:?}"
-            );
-            noticed.insert(*promise);
-        }
-        let promised: BTreeSet<&str> = PROMISES.iter().map(|(promise, _)| *promise).collect();
-        assert_eq!(noticed, promised);
+        each_lie_breaks_its_own(PROMISES, check, kept, LIES);
     }
 }

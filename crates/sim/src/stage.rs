@@ -2,7 +2,7 @@
 //! judges every history.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -13,7 +13,7 @@ use opentaco_domain::{LockId, UnitId};
 use opentaco_storage::{Bucket, Retention, Surroundings, Vault};
 
 use crate::bucket::{SimBucket, Weather};
-use crate::executor::{Executor, Group, Instant};
+use crate::executor::{Executor, Group, Instant, hold};
 use crate::gate::{GatedDoor, Gatekeeper};
 use crate::world::{Ask, History, Record, Told, perform};
 
@@ -37,10 +37,6 @@ pub struct Replica {
     pub control: StateControl,
     /// What lies below, for what no request asks for.
     pub vault: Vault,
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stage {

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::channel::oneshot;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::BoxFuture;
 use futures::{FutureExt, future};
 use jiff::{SignedDuration, Timestamp};
 use opentaco_control::StateControl;
@@ -31,8 +30,9 @@ use serde::Deserialize;
 
 pub use self::check::check;
 use crate::bucket::{SimBucket, Weather};
-use crate::executor::{Executor, Group, Instant};
-use crate::promise::hold;
+use crate::executor::{Executor, Group, Instant, hold};
+use crate::promise::{self, record_in};
+use crate::replicas::Replicas;
 
 /// Who logs in.
 const PEOPLE: [&str; 2] = ["ada", "bob"];
@@ -201,7 +201,6 @@ impl History {
 
 #[derive(Clone)]
 struct Replica {
-    life: u32,
     control: StateControl,
     surroundings: Surroundings,
 }
@@ -210,7 +209,7 @@ struct Replica {
 struct World {
     executor: Executor,
     bucket: SimBucket,
-    replicas: Arc<Mutex<Vec<Replica>>>,
+    replicas: Replicas<Replica>,
     asked: Arc<Mutex<Vec<Asked>>>,
     decided: Arc<Mutex<Vec<Decided>>>,
     /// What can be presented: logins and API tokens that somebody has.
@@ -227,34 +226,29 @@ pub fn play(seed: u64) -> History {
     }
     let world = World {
         executor: executor.clone(),
+        replicas: Replicas::new(&executor, &bucket),
         bucket,
-        replicas: Arc::default(),
         asked: Arc::default(),
         decided: Arc::default(),
         known: Arc::default(),
     };
     let beginning = executor.surroundings(Group::Outside).clock.now();
     let living = world.clone();
-    executor.spawn(Group::Outside, async move { living.live().await });
-    let ended = executor.run(POLLS_MAX);
-    let history = world.history(beginning, ended);
-    for group in [Group::Network, Group::Outside] {
-        executor.crash(group);
-    }
-    history
+    let ended = executor.play(async move { living.live().await }, POLLS_MAX);
+    world.history(beginning, ended)
 }
 
 impl World {
     async fn live(&self) {
-        for index in 0..1 + self.index(3) {
-            self.begin(index, 0).await;
+        for index in 0..1 + self.executor.index(3) {
+            self.replicas.begin((index, 0), open).await;
         }
-        let first = hold(&self.replicas)[0].control.clone();
+        let (_, first) = self.replicas.get(0);
         let members = [Member::User("ada".into())];
-        let access = first.access().expect("roles decide here");
+        let access = first.control.access().expect("roles decide here");
         let initialised = access.initialise(&Caller::root(), &members).await;
         debug_assert!(initialised.is_ok(), "the weather is fair");
-        let faults = [0, 20, 60, 150, 300][self.index(5)];
+        let faults = self.executor.one_of(&[0, 20, 60, 150, 300]);
         self.bucket.set_weather(Weather { faults });
 
         let mut actors: Vec<BoxFuture<'_, ()>> = Vec::new();
@@ -267,49 +261,8 @@ impl World {
             actors.push(self.misfortune().boxed());
         }
         future::join_all(actors).await;
-        // Replicas go on looking for ever; what they have sent lands without them.
-        let replicas = hold(&self.replicas).clone();
-        for (index, replica) in replicas.iter().enumerate() {
-            self.executor.crash(Group::Replica(index, replica.life));
-        }
-    }
-
-    fn index(&self, end: usize) -> usize {
-        usize::try_from(self.executor.below(end as u64)).unwrap_or(0)
-    }
-
-    /// One life of a replica.
-    async fn begin(&self, index: usize, life: u32) {
-        let group = Group::Replica(index, life);
-        let surroundings = self.executor.surroundings(group);
-        let bucket = Bucket::new(Arc::new(self.bucket.door(group)), "", surroundings.clone());
-        let (sender, opened) = oneshot::channel();
-        let inside = surroundings.clone();
-        self.executor.spawn(group, async move {
-            let access = Access::open(Records::new(bucket.clone()), inside).await;
-            access.keep_fresh();
-            let vault = Vault::new(bucket, Retention::default());
-            let control = StateControl::by_roles(vault, access, "simulated");
-            control.ledger().keep_fresh().await;
-            let _ = sender.send(control);
-        });
-        let Ok(control) = opened.await else { return };
-        let replica = Replica {
-            life,
-            control,
-            surroundings,
-        };
-        let mut replicas = hold(&self.replicas);
-        match replicas.get_mut(index) {
-            Some(before) => *before = replica,
-            None => replicas.push(replica),
-        }
-    }
-
-    fn replica(&self) -> (Group, Replica) {
-        let index = self.index(hold(&self.replicas).len());
-        let replica = hold(&self.replicas)[index].clone();
-        (Group::Replica(index, replica.life), replica)
+        // Replicas go on looking for ever.
+        self.replicas.end();
     }
 
     /// An id that nobody else draws.
@@ -321,25 +274,14 @@ impl World {
         )
     }
 
-    async fn rest(&self, seconds: u64) {
-        let rest = self.executor.below(seconds * 1000);
-        self.executor.sleep(Duration::from_millis(rest)).await;
-    }
-
     /// One request to some replica.
     async fn ask(&self, who: &'static str, family: Option<&FamilyId>, ask: Ask) -> Told {
-        let (group, replica) = self.replica();
+        let (life, replica) = self.replicas.any();
         let from = self.executor.now();
-        let (sender, answered) = oneshot::channel();
         let (login, what) = (family.cloned(), ask.clone());
-        self.executor.spawn(group, async move {
-            let told = perform(&replica, who, login.as_ref(), &what).await;
-            let _ = sender.send(told.unwrap_or(Told::Unsure));
-        });
-        let told = match select(answered, self.executor.sleep(PATIENCE)).await {
-            Either::Left((Ok(told), _)) => told,
-            Either::Left((Err(_), _)) | Either::Right(_) => Told::Unsure,
-        };
+        let work = async move { perform(&replica, who, login.as_ref(), &what).await };
+        let told = self.replicas.ask(life, PATIENCE, work).await.flatten();
+        let told = told.unwrap_or(Told::Unsure);
         hold(&self.asked).push(Asked {
             who,
             family: family.cloned(),
@@ -358,7 +300,7 @@ impl World {
             if told != Told::Unsure {
                 return told;
             }
-            self.rest(4).await;
+            self.executor.rest(4000).await;
         }
         Told::Unsure
     }
@@ -380,7 +322,7 @@ impl World {
                     0 | 1 => {
                         let stolen = match used.is_empty() || self.executor.chance(200) {
                             true => token.clone(),
-                            false => used[self.index(used.len())].clone(),
+                            false => self.executor.one_of(&used),
                         };
                         self.insist(who, Some(&family), Ask::Refresh(stolen)).await;
                     }
@@ -393,7 +335,7 @@ impl World {
                 let twice = self.executor.chance(250);
                 let other = async {
                     if twice {
-                        self.rest(2).await;
+                        self.executor.rest(2000).await;
                         self.ask(who, Some(&family), Ask::Refresh(token.clone())).await;
                     }
                 };
@@ -404,7 +346,8 @@ impl World {
                     Told::Unsure => {}
                     _ => break,
                 }
-                self.rest([1, 5, 30][self.index(3)]).await;
+                let rest = self.executor.one_of(&[1000, 5000, 30_000]);
+                self.executor.rest(rest).await;
             }
         }
     }
@@ -419,27 +362,27 @@ impl World {
                 kept.push(hash);
                 hold(&self.known).push(Credential::Token(hash));
             } else {
-                let hash = kept.swap_remove(self.index(kept.len()));
+                let hash = kept.swap_remove(self.executor.index(kept.len()));
                 self.insist("ada", None, Ask::Revoke(hash)).await;
                 // Impatience: it is made sure of once more, elsewhere.
                 if self.executor.chance(200) {
                     self.ask("ada", None, Ask::Revoke(hash)).await;
                 }
             }
-            self.rest(6).await;
+            self.executor.rest(6000).await;
         }
     }
 
     /// Somebody who comes with what there is, as every request does.
     async fn guard(&self) {
         for _ in 0..80 {
-            self.rest(2).await;
+            self.executor.rest(2000).await;
             let known = hold(&self.known).clone();
             if known.is_empty() {
                 continue;
             }
-            let what = known[self.index(known.len())].clone();
-            let (_, replica) = self.replica();
+            let what = self.executor.one_of(&known);
+            let (_, replica) = self.replicas.any();
             let ledger = replica.control.ledger();
             // Where nobody can say, nobody is let in, and nothing is decided.
             let is_good = match &what {
@@ -456,18 +399,10 @@ impl World {
     /// Replicas die and come back, or stand still.
     async fn misfortune(&self) {
         for _ in 0..1 + self.executor.below(5) {
-            self.rest(20).await;
-            let (group, _) = self.replica();
-            let Group::Replica(index, life) = group else {
-                continue;
-            };
-            if self.executor.chance(400) {
-                let long = 1 + self.executor.below(60);
-                self.executor.pause(group, Duration::from_secs(long));
-                continue;
+            self.executor.rest(20_000).await;
+            if let Some(life) = self.replicas.strike(400, 60) {
+                self.replicas.begin(life, open).await;
             }
-            self.executor.crash(group);
-            self.begin(index, life + 1).await;
         }
     }
 
@@ -491,33 +426,30 @@ impl World {
                     .push((event.at, record_in(bytes)));
             }
         }
-        let mut lines: Vec<(Instant, String)> = events
-            .iter()
-            .map(|event| (event.at, format!("{:?} {} {}", event.by, event.what, event.key)))
-            .collect();
-        for asked in hold(&self.asked).iter() {
+        let asked = hold(&self.asked).clone();
+        let said = asked.iter().map(|asked| {
+            let who = asked.who;
             let about = asked.family.as_ref().map_or(String::new(), ToString::to_string);
             let what = match &asked.ask {
                 Ask::Begin(token) => format!("logs in with {}", token.as_str()),
                 Ask::Refresh(token) => format!("comes with {}", token.as_str()),
                 other => format!("{other:?}"),
             };
-            lines.push((asked.from, format!("{} {what} {about}", asked.who)));
             let told = match &asked.told {
                 Told::Next(token) => format!("next is {}", token.as_str()),
                 other => format!("{other:?}"),
             };
-            lines.push((
-                asked.until,
-                format!("{} {what} {about}: is told {told}", asked.who),
-            ));
-        }
-        lines.sort_by_key(|(at, _)| *at);
+            [
+                (asked.from, format!("{who} {what} {about}")),
+                (asked.until, format!("{who} {what} {about}: is told {told}")),
+            ]
+        });
+        let lines = promise::lines(&events, |by| format!("{by:?}"), said);
         History {
             beginning,
             logins,
             pages,
-            asked: hold(&self.asked).clone(),
+            asked,
             decided: hold(&self.decided).clone(),
             ended,
             lines,
@@ -525,13 +457,17 @@ impl World {
     }
 }
 
-fn record_in<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> T {
-    #[derive(Deserialize)]
-    struct Envelope<T> {
-        record: T,
+/// One life of a replica.
+async fn open(bucket: Bucket, surroundings: Surroundings) -> Replica {
+    let access = Access::open(Records::new(bucket.clone()), surroundings.clone()).await;
+    access.keep_fresh();
+    let vault = Vault::new(bucket, Retention::default());
+    let control = StateControl::by_roles(vault, access, "simulated");
+    control.ledger().keep_fresh().await;
+    Replica {
+        control,
+        surroundings,
     }
-    let envelope: Envelope<T> = serde_json::from_slice(bytes).expect("we put nothing else there");
-    envelope.record
 }
 
 fn family_hash(family: &FamilyId) -> Sha256 {

@@ -3,24 +3,24 @@
 
 pub mod s3;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::channel::oneshot;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, select};
 use futures::{FutureExt, TryStreamExt};
 use opentaco_control::uploads::UploadId;
 use opentaco_control::versions::Reinstate;
 use opentaco_control::{ControlError, CreateUnit, Door, LockRequest, StateControl, StateWrite};
 use opentaco_domain::{Caller, Holding, LockId, LockInfo, Principal, UnitId, VersionId};
 use opentaco_storage::head::Head;
-use opentaco_storage::{Bucket, Retention, Vault};
+use opentaco_storage::{Retention, Vault};
 
 use crate::bucket::{Ledger, Outage, SimBucket, Sort, Weather};
 use crate::chooser::{Chooser as _, Seeded};
-use crate::executor::{Executor, Group, Instant};
+use crate::executor::{Executor, Group, Instant, hold};
 use crate::mask::Mask;
+use crate::replicas::{Life, Replicas};
 
 /// How long a client waits for an answer before it gives a request up, unless somebody pulls its plug.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
@@ -164,8 +164,8 @@ impl Drop for Asking {
     }
 }
 
+#[derive(Clone)]
 struct Replica {
-    life: u32,
     control: StateControl,
     /// What lies below, for what no request asks for.
     vault: Vault,
@@ -176,7 +176,7 @@ struct Replica {
 struct World {
     executor: Executor,
     bucket: SimBucket,
-    replicas: Arc<Mutex<Vec<Replica>>>,
+    replicas: Replicas<Replica>,
     records: Arc<Mutex<Vec<Record>>>,
     by_hand: Arc<Mutex<Vec<(UnitId, Bytes, bool)>>>,
     units: Vec<UnitId>,
@@ -192,10 +192,6 @@ struct World {
     with_s3: bool,
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Plays the history of a seed to its end.
 #[must_use]
 pub fn play(seed: u64) -> History {
@@ -206,7 +202,7 @@ pub fn play(seed: u64) -> History {
 #[must_use]
 pub fn play_masked(seed: u64, mask: &Mask) -> History {
     let executor = Executor::new(seed);
-    let faults = [0, 10, 40, 100, 200][usize::try_from(executor.below(5)).unwrap_or(0)];
+    let faults = executor.one_of(&[0, 10, 40, 100, 200]);
     let faults = faults.min(mask.faults.unwrap_or(faults));
     let digests = executor.chance(150);
     let faults = if digests && executor.chance(500) {
@@ -223,16 +219,15 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     let busy = executor.chance(400);
     let misfortune = executor.chance(if busy { 800 } else { 600 });
     let units_max = if busy { 1 } else { 2 };
-    let units: Vec<UnitId> = ["app", "net/prod.tfstate"]
-        [..1 + usize::try_from(executor.below(units_max)).unwrap_or(0)]
+    let units: Vec<UnitId> = ["app", "net/prod.tfstate"][..1 + executor.index(units_max)]
         .iter()
         .take(mask.units.unwrap_or(usize::MAX))
         .map(|id| UnitId::parse(id).expect("a plain id is an id"))
         .collect();
     let world = World {
         executor: executor.clone(),
+        replicas: Replicas::new(&executor, &bucket),
         bucket,
-        replicas: Arc::default(),
         records: Arc::default(),
         by_hand: Arc::default(),
         units,
@@ -251,9 +246,7 @@ pub fn play_masked(seed: u64, mask: &Mask) -> History {
     let records = hold(&world.records).clone();
     let by_hand = hold(&world.by_hand).clone();
     // Whatever still hangs goes with its world; so does every reference that tasks hold to it.
-    for group in world.groups() {
-        executor.crash(group);
-    }
+    executor.end();
     History {
         seed,
         bucket: world.bucket.ledger(),
@@ -291,7 +284,7 @@ fn retention(executor: &Executor) -> Retention {
     if !executor.chance(400) {
         return Retention::default();
     }
-    let a_few = || usize::try_from(1 + executor.below(4)).unwrap_or(1);
+    let a_few = || 1 + executor.index(4);
     Retention {
         versions_max: a_few(),
         versions_min_age: Duration::ZERO,
@@ -305,23 +298,11 @@ const POLLS_MAX: u64 = 2_000_000;
 const S3_CHANCE: u64 = 0x5333;
 
 impl World {
-    fn groups(&self) -> Vec<Group> {
-        let mut groups = vec![Group::Network, Group::Outside];
-        groups.extend(
-            hold(&self.replicas)
-                .iter()
-                .enumerate()
-                .map(|(i, replica)| Group::Replica(i, replica.life)),
-        );
-        groups
-    }
-
     fn begin(&self, mask: &Mask, misfortune: bool) {
         let replicas = 1 + self.executor.below(3);
         let replicas = replicas.min(mask.replicas.unwrap_or(replicas));
-        for index in 0..replicas {
-            let replica = self.start(usize::try_from(index).unwrap_or(0), 0);
-            hold(&self.replicas).push(replica);
+        for index in 0..usize::try_from(replicas).unwrap_or(0) {
+            self.replicas.put((index, 0), self.start((index, 0)));
         }
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         if self.executor.chance(300) {
@@ -392,8 +373,7 @@ impl World {
     async fn quiet(&self) {
         self.bucket.set_weather(Weather { faults: 0 });
         self.pause(Duration::from_secs(4000)).await;
-        let count = hold(&self.replicas).len();
-        for index in 0..count {
+        for index in 0..self.replicas.count() {
             self.restart(index);
         }
         for unit in self.units.clone() {
@@ -433,7 +413,7 @@ impl World {
     /// after an empty one, on its way.
     async fn deleted_while_it_travels(&self) {
         let (unit, who) = (late_unit(), "last");
-        if hold(&self.replicas).len() < 2 {
+        if self.replicas.count() < 2 {
             return;
         }
         if self.executor.chance(500) {
@@ -476,7 +456,7 @@ impl World {
     async fn new_or_refused_by_hand(&self, unit: UnitId) -> bool {
         let again = self
             .some_refused_by_hand(&unit)
-            .filter(|_| self.calm && hold(&self.replicas).len() == 1);
+            .filter(|_| self.calm && self.replicas.count() == 1);
         let new = again.is_none();
         let bytes = again.unwrap_or_else(|| self.state(5, "epilogue"));
         self.by_hand(&unit, bytes, new);
@@ -501,7 +481,7 @@ impl World {
     /// Or what the last holder's work has just thrown out, the moment the unit is free. Another replica would not know
     /// yet that it was thrown out and mended.
     async fn refused_then_free(&self, unit: UnitId) -> bool {
-        if hold(&self.replicas).len() != 1 {
+        if self.replicas.count() != 1 {
             return false;
         }
         let (id, who) = (self.lock_id(), "last");
@@ -531,7 +511,7 @@ impl World {
     /// Or a replica throws out what a person has put and falls silent before it has mended the copy, and the holder's
     /// own replica gives the lock back. False: what was thrown out stays so, and nobody reads it.
     async fn refused_by_another(&self, unit: UnitId) -> bool {
-        if hold(&self.replicas).len() < 2 {
+        if self.replicas.count() < 2 {
             return false;
         }
         let (id, who) = (self.lock_id(), "last");
@@ -555,12 +535,10 @@ impl World {
             let patience = Box::pin(self.executor.sleep(Duration::from_secs(60)));
             select(self.bucket.next_change(), patience).await;
         }
-        let life = hold(&self.replicas)[1].life;
+        let (life, _) = self.replicas.get(1);
         match self.executor.chance(500) {
             true => self.restart(1),
-            false => self
-                .executor
-                .pause(Group::Replica(1, life), Duration::from_secs(60)),
+            false => self.replicas.pause(life, Duration::from_secs(60)),
         }
         self.ask_of(Some(0), who, &unit, Ask::Unlock(id)).await;
         self.ask_of(Some(0), "end", &unit, Ask::Read).await;
@@ -573,7 +551,7 @@ impl World {
     /// Or a person puts an older write of the holder back, a replica takes it for a lagging copy and falls silent, and the
     /// holder's own replica, which knows better, gives the lock back. False, as above.
     async fn lagging_for_another(&self, unit: UnitId) -> bool {
-        if hold(&self.replicas).len() < 2 || self.bucket.tags_by_digest() {
+        if self.replicas.count() < 2 || self.bucket.tags_by_digest() {
             return false;
         }
         let (id, who) = (self.lock_id(), "last");
@@ -595,9 +573,8 @@ impl World {
         });
         self.pause(Duration::from_millis(50 + self.executor.below(150)))
             .await;
-        let life = hold(&self.replicas)[1].life;
-        self.executor
-            .pause(Group::Replica(1, life), Duration::from_secs(60));
+        let (life, _) = self.replicas.get(1);
+        self.replicas.pause(life, Duration::from_secs(60));
         self.ask_of(Some(0), who, &unit, Ask::Unlock(id)).await;
         self.ask_of(Some(0), "end", &unit, Ask::Read).await;
         self.pause(Duration::from_secs(120)).await;
@@ -641,7 +618,7 @@ impl World {
         self.executor.spawn(Group::Outside, async move {
             world.insist(who, &about, lock).await;
         });
-        self.pause(Duration::from_millis(self.executor.below(150))).await;
+        self.executor.rest(150).await;
         let moment = Duration::from_millis(20 + self.executor.below(100));
         self.bucket.lose(Outage::NoSuchBucket, moment);
         self.pause(Duration::from_secs(300)).await;
@@ -731,27 +708,22 @@ impl World {
         }
     }
 
-    fn start(&self, index: usize, life: u32) -> Replica {
-        let group = Group::Replica(index, life);
-        let door = Arc::new(self.bucket.door(group));
+    fn start(&self, life: Life) -> Replica {
         let fast = match self.skewed {
             true => i64::try_from(self.executor.below(7200)).unwrap_or(0) - 3600,
             false => 0,
         };
-        let bucket = Bucket::new(door, "", self.executor.surroundings_with_clock(group, fast));
+        let (bucket, _) = self.replicas.ground_with_clock(life, fast);
         let vault = Vault::new(bucket, self.retention);
         Replica {
-            life,
             control: StateControl::new(vault.clone(), Arc::new(s3::Rights), "simulated"),
             vault,
         }
     }
 
     fn restart(&self, index: usize) {
-        let life = hold(&self.replicas)[index].life;
-        self.executor.crash(Group::Replica(index, life));
-        let replica = self.start(index, life + 1);
-        hold(&self.replicas)[index] = replica;
+        let (life, _) = self.replicas.get(index);
+        self.replicas.restart(life, |next| self.start(next));
     }
 
     fn number(&self) -> u64 {
@@ -773,8 +745,7 @@ impl World {
     }
 
     fn any_unit(&self) -> UnitId {
-        let index = self.executor.below(self.units.len() as u64);
-        self.units[usize::try_from(index).unwrap_or(0)].clone()
+        self.executor.one_of(&self.units)
     }
 
     async fn pause(&self, duration: Duration) {
@@ -801,7 +772,7 @@ impl World {
         for _ in 0..1 + self.executor.below(4) {
             select(self.bucket.next_change(), Box::pin(self.executor.sleep(patience))).await;
         }
-        self.pause(Duration::from_millis(self.executor.below(150))).await;
+        self.executor.rest(150).await;
     }
 
     /// One request to some replica.
@@ -816,22 +787,15 @@ impl World {
             true => Duration::from_millis(self.executor.below(2000)),
             false => CLIENT_PATIENCE,
         };
-        let any = || usize::try_from(self.executor.below(hold(&self.replicas).len() as u64)).unwrap_or(0);
-        let index = replica.unwrap_or_else(any);
-        let (group, control) = {
-            let replicas = hold(&self.replicas);
-            let replica = &replicas[index];
-            (Group::Replica(index, replica.life), replica.control.clone())
+        let (life, Replica { control, .. }) = match replica {
+            Some(index) => self.replicas.get(index),
+            None => self.replicas.any(),
         };
-        let (answer, answered) = oneshot::channel();
         let (what, about, who) = (ask.clone(), unit.clone(), client.to_owned());
-        self.executor.spawn(group, async move {
-            let told = perform(&control, &who, &about, what).await;
-            let _ = answer.send(told);
-        });
+        let work = async move { perform(&control, &who, &about, what).await };
         let record = Record {
             client: client.to_owned(),
-            replica: index,
+            replica: life.0,
             unit: unit.clone(),
             ask,
             told: Told::Nothing,
@@ -842,10 +806,8 @@ impl World {
             record,
             records: Arc::clone(&self.records),
         };
-        let told = match select(answered, Box::pin(self.executor.sleep(patience))).await {
-            Either::Left((Ok(told), _)) => told,
-            Either::Left((Err(_), _)) | Either::Right(_) => Told::Nothing,
-        };
+        let told = self.replicas.ask(life, patience, work).await;
+        let told = told.unwrap_or(Told::Nothing);
         if told != Told::Nothing {
             asking.record.until = self.executor.now();
         }
@@ -1032,8 +994,10 @@ impl World {
     fn some_version(&self, unit: &UnitId) -> Option<VersionId> {
         let prefix = format!("__opentaco_versions/{unit}/@/");
         let keys = self.bucket.keys(&prefix);
-        let index = usize::try_from(self.executor.below(keys.len() as u64)).unwrap_or(0);
-        keys.get(index)?.strip_prefix(&prefix)?.parse().ok()
+        keys.get(self.executor.index(keys.len()))?
+            .strip_prefix(&prefix)?
+            .parse()
+            .ok()
     }
 
     fn some_rejected(&self, unit: &UnitId) -> Option<String> {
@@ -1104,7 +1068,7 @@ impl World {
     fn a_storm(&self, duration: Duration) {
         let over = match self.executor.chance(500) {
             true => Sort::Copy,
-            false => Sort::ALL[usize::try_from(self.executor.below(Sort::ALL.len() as u64)).unwrap_or(0)],
+            false => self.executor.one_of(&Sort::ALL),
         };
         self.bucket.storm(over, duration);
     }
@@ -1113,15 +1077,12 @@ impl World {
     async fn misfortune(self) {
         for _ in 0..1 + self.executor.below(6) {
             self.moment().await;
-            let count = hold(&self.replicas).len() as u64;
-            let index = usize::try_from(self.executor.below(count)).unwrap_or(0);
+            let (life, _) = self.replicas.any();
             match self.executor.below(10) {
-                0..4 => self.restart(index),
+                0..4 => self.replicas.restart(life, |next| self.start(next)),
                 4..8 => {
-                    let life = hold(&self.replicas)[index].life;
                     let seconds = self.executor.below(600);
-                    self.executor
-                        .pause(Group::Replica(index, life), Duration::from_secs(seconds));
+                    self.replicas.pause(life, Duration::from_secs(seconds));
                 }
                 8 => self.a_storm(Duration::from_secs(self.executor.below(300))),
                 _ => {

@@ -1,5 +1,6 @@
 //! Who may do what, in bad weather: random histories, each checked against every promise.
 
+use opentaco_sim::promise::table;
 use opentaco_sim::roles::{check, play};
 
 /// How many histories are played. Half a minute without optimisation, a second with it.
@@ -11,13 +12,12 @@ fn in_bad_weather_roles_are_given_and_taken_once_by_administrators_and_seen_with
     for seed in 1..=HISTORIES {
         let history = play(seed);
         let broken = check(&history);
-        let told = || {
-            let lines = history.lines.iter();
-            lines
-                .map(|(at, line)| format!("{:>12.4}  {line}\n", *at as f64 / 1e9))
-                .collect::<String>()
-        };
-        assert!(broken.is_empty(), "seed {seed}: {}\n{}", broken[0], told());
+        assert!(
+            broken.is_empty(),
+            "seed {seed}: {}\n{}",
+            broken[0],
+            table(&history.lines)
+        );
         changes += history.changes();
         decisions += history.decisions();
     }

@@ -11,8 +11,8 @@ use opentaco_domain::{Sha256, StateSummary, UnitId, VersionId};
 use opentaco_storage::head::{Committed, Head, Origin};
 
 use super::{Ask, Asked, History, Told};
-use crate::executor::Instant;
-use crate::promise::{Broken, during, nanos};
+use crate::executor::{Instant, nanos};
+use crate::promise::{Broken, during};
 
 /// In calm weather no write of a unit takes longer.
 const CALM_WRITE_MAX: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use opentaco_identity::session::GRACE;
 
 use super::{Ask, Asked, Credential, History, Line, Page, Told, family_hash, token_hash};
 use crate::checker::claims::Claims;
-use crate::executor::Instant;
-use crate::promise::{Broken, during, nanos};
+use crate::executor::{Instant, nanos};
+use crate::promise::{Broken, during};
 
 /// How old what is decided by may be.
 const BELIEVED: Duration = Duration::from_secs(5);

@@ -16,7 +16,8 @@ use opentaco_domain::{
     Action, Caller, CredentialSession, Decision, Holding, LockId, LockInfo, Policy, Sha256, Signed, UnitId,
 };
 
-use super::{ATTEMPTS, Duration, Group, Told, World, hold, refused, serial_of};
+use super::{ATTEMPTS, Duration, Group, Replica, Told, World, refused, serial_of};
+use crate::replicas::group;
 
 /// Whose names begin so may not break locks.
 const JOB: &str = "job";
@@ -358,14 +359,8 @@ impl World {
 
     /// Some replica looks for uploads that nobody will complete.
     async fn collect(&self) {
-        let index = self.executor.below(hold(&self.replicas).len() as u64);
-        let index = usize::try_from(index).unwrap_or(0);
-        let (group, vault) = {
-            let replicas = hold(&self.replicas);
-            let replica = &replicas[index];
-            (Group::Replica(index, replica.life), replica.vault.clone())
-        };
-        self.executor.spawn(group, async move {
+        let (life, Replica { vault, .. }) = self.replicas.any();
+        self.executor.spawn(group(life), async move {
             let _tried_again_in_an_hour = vault.collect_uploads().await;
         });
         self.pause(Duration::from_secs(10)).await;
