@@ -368,9 +368,9 @@ impl Keeper {
     }
 
     /// Looks at the time, when the graph was looked at: any step before that may have hung, the request of a write, its
-    /// swap, the wait for a turn, the turn (histories 60, 62 to 64, 66 and 67). What is told too late to believe that its client has
-    /// seen what the graph shows takes only what had not changed since it was sent, and nothing if another write came after
-    /// it, which has said what it took. What an output is worth counts as new when it is told, then.
+    /// swap, the wait for a turn, the turn (histories 60, 62 to 64, 66 and 67). What is told too late to believe that its
+    /// client has seen what the graph shows takes only what had not changed since it was sent, and nothing if another write
+    /// came after it, which has said what it took. What an output is worth counts as new when it is told, then.
     async fn judge_lateness(&self, number: u64, change: &mut Change) -> Result<(), StorageError> {
         let heard = hold(&self.inner.owed).heard;
         let now = self.now();
