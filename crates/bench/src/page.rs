@@ -418,7 +418,7 @@ impl Page {
                 self.cell(&format!("latency.round_trips.{clock}"))
             );
         }
-        text + "\nA commit is three requests one after the other, and a look at the graph beside the first. What comes behind an answer is among the requests, and awaited by nobody. Lists cost one request for every thousand names, whatever the history of the units, and one for the graph. All names that are ours count as one: 1,000 units are 1,001 names, which is why they take one request more than 999.\n"
+        text + "\nA commit is three requests one after the other, and a look at the graph beside the first. What comes behind an answer is among the requests, and awaited by nobody. A lock through the management door looks first whether there is such a unit, a round trip more; Terraform may lock what is not there yet. Lists cost one request for every thousand names, whatever the history of the units, and one for the graph. All names that are ours count as one: 1,000 units are 1,001 names, which is why they take one request more than 999.\n"
     }
 
     fn latency(&self) -> String {

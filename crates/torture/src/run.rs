@@ -528,7 +528,7 @@ impl Work<'_> {
         };
         let (apps, managed, by_hand) = (units("app", 48), units("managed", 4), units("hand", 3));
         let mut at_work = Vec::new();
-        for n in 0..24 {
+        for n in 0..32 {
             at_work.push(tokio::spawn(
                 world.clone().worker(format!("worker-{n}"), Arc::clone(&apps)),
             ));
