@@ -292,16 +292,13 @@ pub fn reconciled<'s>(
         let took_foreign = is_beyond(edge.state.out_version, sources(&edge.ends.to_unit));
         let differs = (&next.in_digest, next.unknown()) != (&edge.state.in_digest, edge.state.unknown());
         let is_new = (edge.state.is_new() || is_foreign) && next.in_version != edge.state.in_version;
-        let next = match (is_new, differs) {
-            (true, _) => EdgeState {
-                last_in_at: next.last_in_at.map(|at| settled_since(at, now)),
-                ..next
-            },
-            (false, true) => EdgeState {
-                last_in_at: Some(now),
-                ..next
-            },
-            (false, false) => edge.state.clone(),
+        let last_in_at = match is_new || edge.state.is_new() {
+            true => next.last_in_at.map(|at| settled_since(at, now)),
+            false => Some(now),
+        };
+        let next = match differs || is_new {
+            true => EdgeState { last_in_at, ..next },
+            false => edge.state.clone(),
         };
         if took_foreign {
             let next = EdgeState {

@@ -319,3 +319,13 @@ fn a_value_that_a_reconciliation_finds_counts_as_changed_then() {
     let graph = after(&graph, &mut [late]);
     assert_eq!(statuses(&graph)[..2], [EdgeStatus::Pending, EdgeStatus::Ok]);
 }
+
+#[test]
+fn an_output_of_a_unit_that_there_never_was_has_changed_at_no_time() {
+    let found = reconciled(&graph(), Timestamp::from_second(9).unwrap(), |_| None);
+    assert_eq!(found, BTreeMap::new());
+    let nobody = Source::nothing(0, None);
+    let found = reconciled(&graph(), Timestamp::from_second(9).unwrap(), |_| Some(&nobody));
+    assert_eq!(found[&0].unknown(), Some(Unknown::NoUnit));
+    assert_eq!(found[&0].last_in_at, None);
+}
