@@ -789,7 +789,7 @@ fn recovery_survives_a_crash_after_each_of_its_own_requests() {
 }
 
 /// All pairs of a crash and a crash in what recovers from it, each after a request took effect.
-const CRASHES_IN_RECOVERY: usize = 3023;
+const CRASHES_IN_RECOVERY: usize = 2961;
 
 #[test]
 fn a_trap_kills_its_replica_at_the_request_it_was_set_for() {
