@@ -233,8 +233,8 @@ pub struct Committed {
     pub terraform_version: Option<String>,
     /// By our clock. For display, and for retention.
     pub committed_at: Timestamp,
-    /// When the service got to know of the request, where that was more than [`limits::COMMITTED_AT_ONCE`] earlier: what its
-    /// client has seen was there by then.
+    /// When the service got to know of the request, where that was more than [a second](opentaco_domain::limits::COMMITTED_AT_ONCE)
+    /// earlier: what its client has seen was there by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
     /// Who wrote it.

@@ -73,7 +73,6 @@ pub enum Bug {
     SessionsAlike,
     OlderThanItsLock,
     LateTakesNow,
-    RepeatedTakesNow,
 }
 
 /// Whether this bug is planted in this process.
@@ -296,10 +295,8 @@ mod table {
             "a part is looked for by its number, in whichever upload has one"),
         bug("graph-looked-at-before", Bug::GraphLookedAtBefore, &[52], "edges-follow", 10_000,
             "the graph is looked at before the swap of a write, and not after it"),
-        bug("late-takes-now", Bug::LateTakesNow, &[62, 64], "taken-is-what-was-seen", 10_000,
+        bug("late-takes-now", Bug::LateTakesNow, &[56, 62, 64], "taken-is-what-was-seen", 10_000,
             "a write takes what its sources are worth when the graph is looked at, however long after it was written"),
-        bug("repeated-takes-now", Bug::RepeatedTakesNow, &[56], "taken-is-what-was-seen", 10_000,
-            "a write that arrives once more takes what its sources are worth by then"),
         bug("graph-written-unconditionally", Bug::GraphWrittenUnconditionally, &[], "graph-goes-on", 1_000,
             "the service writes the graph it has made over whatever graph is current"),
         bug("graph-merge-dropped", Bug::GraphMergeDropped, &[], "sent-is-stored", 1_000,

@@ -217,7 +217,7 @@ impl Keeper {
         };
         let mut taking = taking(committed);
         if let Some(taking) = &mut taking {
-            taking.is_late = (fresh.before.is_none() || !is_current) && !planted(Bug::RepeatedTakesNow);
+            taking.is_late = (fresh.before.is_none() || !is_current) && !planted(Bug::LateTakesNow);
         }
         let Some(source) = source else {
             return self.follow_unit(unit, taking).await;
