@@ -35,3 +35,12 @@ fn one_seed_is_one_history_of_the_graph() {
         assert_eq!(play(seed).lines, play(seed).lines, "seed {seed}");
     }
 }
+
+/// Each found something once (ARCHITECTURE.md, histories 62 to 67).
+#[test]
+fn the_seeds_of_the_graph_that_found_something_break_nothing_any_more() {
+    for seed in [520, 1120, 3441, 4163, 10_799, 15_320, 207_881, 211_609, 211_811] {
+        let broken = check(&play(seed));
+        assert!(broken.is_empty(), "seed {seed}: {}", broken[0]);
+    }
+}
