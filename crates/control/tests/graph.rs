@@ -1075,6 +1075,38 @@ async fn a_graph_that_does_not_answer_keeps_a_write_waiting_for_a_bounded_time()
     );
 }
 
+/// A world with these edges, whose units `a` and `b` were applied, and a replica that knows it.
+async fn applied(declared: &[(&str, &str)]) -> (World, StateControl) {
+    let world = World::new();
+    let other = replica(&world);
+    written(&other, &graph_unit(), &edges(1, declared)).await;
+    for name in ["a", "b"] {
+        written(&other, &unit(name), &with_x(1, "1")).await;
+    }
+    (world, other)
+}
+
+/// A becomes 2 by a swap that lands ten seconds after it was sent; B is committed in the middle of that, by a replica that
+/// cannot tell the graph: the one that is returned.
+async fn a_landed_late(world: &World) -> (StateControl, opentaco_testkit::faults::Faults) {
+    let (vault, slow) = world.failing_replica();
+    let source = crate::common::control(vault);
+    let swap = Gate::new();
+    slow.say(
+        On::next(Does::Put, "units/a/@head"),
+        Fate::HeldBefore(swap.clone()),
+    );
+    let (target, graph_of_target) = cut_off(world);
+    let writing = write_later(&source, "a", with_x(2, "2"));
+    swap.reached().await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    written(&target, &unit("b"), &with_x(2, "1")).await;
+    world.clock.advance(std::time::Duration::from_secs(5));
+    swap.open();
+    writing.await.unwrap();
+    (target, graph_of_target)
+}
+
 /// B's write waits for a turn that somebody else has, and that hangs; it is answered without, and A changes. The turn goes
 /// on with what it had to do when it began.
 #[tokio::test(start_paused = true)]
@@ -1115,11 +1147,7 @@ async fn trace_60_a_turn_that_takes_longer_than_a_write_waits_takes_nothing_for_
 #[tokio::test(start_paused = true)]
 async fn trace_62_a_write_whose_swap_was_answered_late_takes_nothing_that_its_client_cannot_have_seen() {
     for is_written_over in [false, true] {
-        let world = World::new();
-        let other = replica(&world);
-        written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-        written(&other, &unit("a"), &with_x(1, "1")).await;
-        written(&other, &unit("b"), &with_x(1, "1")).await;
+        let (world, other) = applied(&CHAIN).await;
         let (vault, faults) = world.failing_replica();
         let control = crate::common::control(vault);
         let gate = Gate::new();
@@ -1148,27 +1176,8 @@ async fn trace_62_a_write_whose_swap_was_answered_late_takes_nothing_that_its_cl
 /// that. The time in A's version is that of its beginning, before B's.
 #[tokio::test(start_paused = true)]
 async fn trace_63_a_value_whose_swap_landed_late_was_not_there_before_that() {
-    let world = World::new();
-    let other = replica(&world);
-    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-    for name in ["a", "b"] {
-        written(&other, &unit(name), &with_x(1, "1")).await;
-    }
-    let (vault, slow) = world.failing_replica();
-    let source = crate::common::control(vault);
-    let swap = Gate::new();
-    slow.say(
-        On::next(Does::Put, "units/a/@head"),
-        Fate::HeldBefore(swap.clone()),
-    );
-    let (target, graph_of_target) = cut_off(&world);
-    let writing = write_later(&source, "a", with_x(2, "2"));
-    swap.reached().await;
-    world.clock.advance(std::time::Duration::from_secs(5));
-    written(&target, &unit("b"), &with_x(2, "1")).await;
-    world.clock.advance(std::time::Duration::from_secs(5));
-    swap.open();
-    writing.await.unwrap();
+    let (world, other) = applied(&CHAIN).await;
+    let (target, graph_of_target) = a_landed_late(&world).await;
     graph_of_target.heal();
     target.settle_down().await;
     assert_eq!(target.graph_counts().1, 0);
@@ -1183,12 +1192,7 @@ async fn trace_64_a_write_that_is_committed_long_after_it_was_sent_takes_nothing
         On::next(Does::Get, "units/b/@head"),
         On::next(Does::Put, "versions/b/"),
     ] {
-        let world = World::new();
-        let other = replica(&world);
-        written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-        for name in ["a", "b"] {
-            written(&other, &unit(name), &with_x(1, "1")).await;
-        }
+        let (world, other) = applied(&CHAIN).await;
         let (vault, faults) = world.failing_replica();
         let control = crate::common::control(vault);
         let gate = Gate::new();
@@ -1209,12 +1213,7 @@ async fn trace_64_a_write_that_is_committed_long_after_it_was_sent_takes_nothing
 /// and dies; the request that wrote B arrives once more, and is found committed, later than A's change.
 #[tokio::test(start_paused = true)]
 async fn trace_66_a_repeated_write_took_what_was_there_when_it_was_first_sent() {
-    let world = World::new();
-    let other = replica(&world);
-    written(&other, &graph_unit(), &edges(1, &CHAIN)).await;
-    for name in ["a", "b"] {
-        written(&other, &unit(name), &with_x(1, "1")).await;
-    }
+    let (world, other) = applied(&CHAIN).await;
     let (dying, faults) = cut_off(&world);
     let gate = Gate::new();
     faults.say(
@@ -1241,27 +1240,8 @@ async fn trace_66_a_repeated_write_took_what_was_there_when_it_was_first_sent() 
 /// As 63, and the edge is declared only when the swap of A has landed.
 #[tokio::test(start_paused = true)]
 async fn trace_67_a_new_edge_believes_no_time_at_which_the_swap_of_its_source_was_still_under_way() {
-    let world = World::new();
-    let other = replica(&world);
-    written(&other, &graph_unit(), &edges(1, &CHAIN[1..])).await;
-    for name in ["a", "b"] {
-        written(&other, &unit(name), &with_x(1, "1")).await;
-    }
-    let (vault, slow) = world.failing_replica();
-    let source = crate::common::control(vault);
-    let swap = Gate::new();
-    slow.say(
-        On::next(Does::Put, "units/a/@head"),
-        Fate::HeldBefore(swap.clone()),
-    );
-    let (target, graph_of_target) = cut_off(&world);
-    let writing = write_later(&source, "a", with_x(2, "2"));
-    swap.reached().await;
-    world.clock.advance(std::time::Duration::from_secs(5));
-    written(&target, &unit("b"), &with_x(2, "1")).await;
-    world.clock.advance(std::time::Duration::from_secs(5));
-    swap.open();
-    writing.await.unwrap();
+    let (world, other) = applied(&CHAIN[1..]).await;
+    let (target, graph_of_target) = a_landed_late(&world).await;
     written(&other, &graph_unit(), &edges(9, &CHAIN)).await;
     graph_of_target.heal();
     target.settle_down().await;
